@@ -1,0 +1,31 @@
+"""The command line: one interface for Snakemake, for SLURM and for a person.
+
+Commands read and write files; the library below knows arrays. Every command imports what it needs when it runs, so that
+those without torch start in a fraction of a second.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from featuresharing.cli import data, figures, marginal, networks, tables
+from featuresharing.errors import InputError
+from featuresharing.version import PACKAGE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 0, or 2 after one sentence on stderr about bad input."""
+    parser = argparse.ArgumentParser(
+        prog="featuresharing", description="Which units does each task of a network rely on, and which are shared?"
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in (data, networks, marginal, tables, figures):
+        group.add_commands(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"featuresharing: {error}", file=sys.stderr)
+        return 2
+    return 0

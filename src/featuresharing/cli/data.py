@@ -1,0 +1,84 @@
+"""Commands for data: ``render-images`` and ``list-images``."""
+
+import argparse
+from pathlib import Path
+
+from featuresharing.cli.options import Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
+    parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
+    parser.add_argument("--basic-classes", nargs="*", default=[], help="basic classes to take (none: all)")
+    parser.add_argument("--image-size", type=int, default=48, help="height and width in pixels")
+    parser.add_argument("--test-designers", type=int, default=2, help="designers of each class held out for testing")
+    parser.add_argument("--train-renderings", type=int, default=64, help="renderings of each training drawing")
+    parser.add_argument("--test-renderings", type=int, default=4, help="renderings of each test drawing")
+    parser.add_argument("--rotation", type=float, default=20, help="largest rotation in degrees")
+    parser.add_argument("--scale", type=float, nargs=2, default=(0.75, 1.0), help="drawing's width over the image's")
+    parser.add_argument("--shift", type=float, default=0.1, help="largest shift over the image's width")
+    parser.add_argument("--colour", type=float, default=0.3, help="largest change of brightness, contrast, saturation")
+    parser.add_argument("--flip", choices=("true", "false"), default="true", help="mirror half of the drawings")
+    parser.add_argument("--word-sizes", type=int, nargs=2, default=(13, 15), help="font sizes in pixels")
+    parser.add_argument("--word-colours", type=int, nargs=2, default=(150, 255), help="range of each colour channel")
+    parser.add_argument("--word-outline", type=int, default=1, help="dark rim around words in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="seed of split and renderings")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
+
+    parser = add_command(commands, "list-images", _list_images, "write the image list of one experiment")
+    parser.add_argument("--stimuli", type=Path, nargs="+", required=True, help="tables of stimuli")
+    parser.add_argument("--tasks", nargs="+", required=True, help="columns of the tables that are the tasks")
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets a .txt for each table and classes.csv")
+
+
+def _render_images(options: argparse.Namespace) -> None:
+    from featuresharing.data.drawings import choose_classes, read_drawings, split_drawings
+    from featuresharing.data.rendering import Variation
+    from featuresharing.data.stimuli import StimulusSettings, render_stimuli, write_stimuli
+    from featuresharing.data.words import WordStyle, read_words
+    from featuresharing.files import replacing
+
+    drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), options.basic_classes)
+    train, test = split_drawings(drawings, test_outlines=options.test_designers, seed=options.seed)
+    settings = StimulusSettings(
+        options.image_size,
+        tuple(read_words(options.resources / "words.txt")),
+        WordStyle(
+            options.resources / "fonts/DejaVuSans-Bold.ttf",
+            tuple(options.word_sizes),
+            tuple(options.word_colours),
+            options.word_outline,
+        ),
+        Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip == "true"),
+        options.seed,
+    )
+    for name, part, renderings in (
+        ("train", train, options.train_renderings),
+        ("test", test, options.test_renderings),
+    ):
+        with replacing(options.output_folder / f"{name}.csv") as temporary:
+            rows = render_stimuli(
+                options.resources / "drawings/drawings.png",
+                part,
+                options.output_folder / name,
+                renderings=renderings,
+                settings=settings,
+                jobs=options.jobs,
+            )
+            write_stimuli(temporary, rows)
+
+
+def _list_images(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from featuresharing.data.lists import write_classes, write_image_list
+    from featuresharing.data.stimuli import read_stimuli
+
+    tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
+    classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
+    write_classes(options.output_folder / "classes.csv", classes)
+    for path, rows in tables.items():
+        targets = np.array([[classes[task].index(row[task]) for task in options.tasks] for row in rows], dtype=np.int64)
+        images = [path.parent / row["image"] for row in rows]
+        write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)

@@ -1,0 +1,155 @@
+"""Commands for figures: ``plot-units``, ``animate-units``, ``plot-sharing`` and ``plot-training``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featuresharing.cli.options import Commands, add_command, add_output
+from featuresharing.cli.tables import add_evidence
+from featuresharing.errors import InputError
+
+if TYPE_CHECKING:
+    from featuresharing.evidence import Array
+    from featuresharing.store import LayerConditionals
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(
+        commands, "plot-units", _plot_units, "plot what every unit of a layer contributes to two tasks"
+    )
+    parser.add_argument("--conditionals", type=Path, required=True, help="file of conditionals")
+    parser.add_argument("--sort-by", help="task in red and green that sorts the units (none: the first)")
+    add_evidence(parser)
+    parser.add_argument("--layout", default="rectangle", help="rectangle or sunflower")
+    parser.add_argument("--colour-scale", default="log", help="log or linear")
+    parser.add_argument(
+        "--limits", type=float, nargs=2, default=(1 / 16, 16), help="darkest and brightest, in average units"
+    )
+    parser.add_argument("--sort", choices=("true", "false"), default="true", help="sort units, or keep their order")
+    parser.add_argument("--grid", choices=("true", "false"), default="true", help="lines between units")
+    parser.add_argument("--columns", type=int, help="units in a row of the rectangle (none: chosen)")
+    parser.add_argument("--dpi", type=int, default=100, help="dots per inch")
+    add_output(parser, "PNG file")
+
+    parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
+    parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
+    parser.add_argument("--milliseconds", type=int, default=330, help="duration of a frame")
+    add_output(parser, "GIF file")
+
+    parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")
+    parser.add_argument("--sharing", type=Path, required=True, help="table of sharing")
+    parser.add_argument("--layers", nargs="+", required=True, help="layers from left to right")
+    parser.add_argument("--checkpoint", required=True, help="checkpoint to plot")
+    add_output(parser, "PNG file")
+
+    parser = add_command(commands, "plot-training", _plot_training, "plot loss and accuracy against training step")
+    parser.add_argument("--logs", type=Path, nargs="+", required=True, help="EXPERIMENT/training.csv files")
+    parser.add_argument("--accuracy", type=Path, required=True, help="table of accuracy on held-out images")
+    add_output(parser, "PNG file")
+
+
+def _plot_units(options: argparse.Namespace) -> None:
+    from featuresharing.figures.saving import save_figure
+    from featuresharing.figures.units import UnitMapStyle, plot_units
+    from featuresharing.sharing import sharing
+    from featuresharing.store import read_conditionals
+    from featuresharing.tables import layer_contributions
+
+    style = UnitMapStyle(
+        layout=options.layout,
+        scale=options.colour_scale,
+        limits=tuple(options.limits),
+        sort=options.sort == "true",
+        grid=options.grid == "true",
+        columns=options.columns,
+        dpi=options.dpi,
+    )
+    layer = read_conditionals(options.conditionals)
+    contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
+    first_name = options.sort_by or next(iter(contributions))
+    if first_name not in contributions:
+        raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(contributions)}.")
+    first = contributions.pop(first_name)
+    second_name, second = _join(contributions)
+    unit = "" if options.method == "probdiff" else " bits"
+    images = len(next(iter(layer.predictions.values())))
+    note = (
+        f"{len(first)} units, {images} images.  Sharing {sharing(first, second):.2f}.  "
+        f"Average unit: {first_name} {first.mean():.2g}{unit}, {second_name} {second.mean():.2g}{unit}."
+    )
+    figure = plot_units(
+        first, second, first_name=first_name, second_name=second_name, title=_title(layer), note=note, style=style
+    )
+    save_figure(figure, options.output)
+
+
+def _join(contributions: "dict[str, Array]") -> "tuple[str, Array]":
+    """Take the other task as it is; of several, each unit's largest contribution in multiples of the average unit."""
+    import numpy as np
+
+    if len(contributions) == 1:
+        return next(iter(contributions.items()))
+    relative = [values / (values.mean() or 1) for values in contributions.values()]
+    return " or ".join(contributions), np.max(relative, axis=0)
+
+
+def _title(layer: "LayerConditionals") -> str:
+    values = layer.attributes
+    return f"{values['experiment']}: {values['alias']} after {values['step']} training steps"
+
+
+def _animate_units(options: argparse.Namespace) -> None:
+    from featuresharing.figures.animation import animate
+
+    animate(options.frames, options.output, milliseconds=options.milliseconds)
+
+
+def _plot_sharing(options: argparse.Namespace) -> None:
+    from featuresharing.figures.curves import SharingPoint, plot_sharing
+    from featuresharing.figures.saving import save_figure
+
+    rows = [row for row in _read(options.sharing) if row["checkpoint"] == options.checkpoint]
+    if missing := [name for name in options.layers if name not in {row["layer"] for row in rows}]:
+        raise InputError(f"{options.sharing}: checkpoint '{options.checkpoint}' has no layer '{missing[0]}'.")
+    points = [
+        SharingPoint(
+            row["experiment"],
+            row["layer"],
+            row["task_a"],
+            row["task_b"],
+            float(row["sharing"]),
+            float(row["low"]),
+            float(row["high"]),
+        )
+        for name in options.layers
+        for row in rows
+        if row["layer"] == name
+    ]
+    save_figure(plot_sharing(points), options.output)
+
+
+def _plot_training(options: argparse.Namespace) -> None:
+    from featuresharing.figures.curves import AccuracyPoint, TrainingPoint, plot_training
+    from featuresharing.figures.saving import save_figure
+
+    curves = [
+        TrainingPoint(path.parent.name, int(row["step"]), row["task"], float(row["loss"]), float(row["accuracy"]))
+        for path in options.logs
+        for row in _read(path)
+    ]
+    accuracies = [
+        AccuracyPoint(row["experiment"], int(row["step"]), row["task"], float(row["accuracy"]))
+        for row in _read(options.accuracy)
+    ]
+    save_figure(plot_training(curves, accuracies), options.output)
+
+
+def _read(path: Path) -> Sequence[dict[str, str]]:
+    import csv
+
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"table {path} cannot be read ({error.strerror}).") from None

@@ -1,0 +1,99 @@
+"""The command ``marginalize``: conditionals of one layer into an HDF5 file, resumed where it stopped."""
+
+import argparse
+from pathlib import Path
+
+from featuresharing.cli.options import Commands, add_command, add_device, add_list, add_output, choose_device
+from featuresharing.errors import InputError
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(commands, "marginalize", _marginalize, "marginalize the units of one layer, one at a time")
+    add_list(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network")
+    parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
+    parser.add_argument("--layer", required=True, help="alias or module path")
+    parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
+    parser.add_argument("--estimator", default="prior-weighted", help="prior-weighted")
+    parser.add_argument("--samples", type=int, default=100, help="draws from the prior of each unit")
+    parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the prior")
+    parser.add_argument("--tolerance", type=float, default=1e-6, help="largest total weight of draws left out")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument("--units", type=int, nargs="+", help="units (none: all)")
+    parser.add_argument("--batch-size", type=int, help="images in one pass (none: all)")
+    parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
+    add_device(parser)
+    add_output(parser, "HDF5 file of conditionals")
+
+
+def _marginalize(options: argparse.Namespace) -> None:
+    from featuresharing.data.images import load_images, normalise
+    from featuresharing.data.lists import read_classes, read_image_list
+    from featuresharing.files import file_digest
+    from featuresharing.marginal.conditionals import check_settings, iterate_units, predict
+    from featuresharing.marginal.layers import find_layer, unit_count
+    from featuresharing.networks.checkpoints import check_fits, load_checkpoint
+    from featuresharing.store import TaskData, UnitStore
+    from featuresharing.version import NUMERICS, PACKAGE
+
+    aliases = _parse_aliases(options.aliases)
+    classes = read_classes(options.classes)
+    images = read_image_list(options.list, list(classes.values()))
+    checkpoint = load_checkpoint(options.checkpoint)
+    check_fits(options.checkpoint, checkpoint, list(classes.values()))
+    path, module = find_layer(checkpoint.network, options.layer, aliases)
+    units = options.units if options.units is not None else list(range(unit_count(module)))
+    names = ("estimator", "samples", "scale", "tolerance", "seed")
+    numbers = {name: getattr(options, name) for name in names}
+    check_settings(
+        **{name: numbers[name] for name in names[:-1]}, layer=options.layer, units=units, count=unit_count(module)
+    )
+    device = choose_device(options)
+    pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
+
+    run = {"batch_size": options.batch_size, "device": device}
+    settings = {
+        **numbers,
+        "layer": path,
+        "network_sha256": file_digest(options.checkpoint),
+        "images_sha256": file_digest(*images.paths),
+        "numerics": NUMERICS,
+    }
+    attributes = {
+        **settings,
+        "alias": options.layer,
+        "experiment": options.experiment,
+        "checkpoint": options.checkpoint.stem,
+        "step": checkpoint.step,
+        "tasks": list(classes),
+        "code_version": PACKAGE,
+    }
+    _, predictions = predict(checkpoint.network, pixels, **run)
+    tasks = [
+        TaskData(name, len(names), targets, probabilities)
+        for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
+    ]
+    with UnitStore(options.output, units=units, tasks=tasks, settings=settings, storage=options.storage) as store:
+        if store.restarted:
+            print(f"{store.restarted}: starting afresh.", flush=True)
+        missing = store.missing()
+        if len(missing) < len(units):
+            print(f"{len(units) - len(missing)} of {len(units)} units are there already.", flush=True)
+        for result in iterate_units(checkpoint.network, path, pixels, **numbers, units=missing, **run, progress=True):
+            store.write(
+                result.unit,
+                result.probabilities,
+                effective_samples=result.effective_samples,
+                skipped_mass=result.skipped_mass,
+            )
+        store.finish(attributes)
+
+
+def _parse_aliases(pairs: list[str]) -> dict[str, str]:
+    aliases = {}
+    for pair in pairs:
+        name, sign, path = pair.partition("=")
+        if not (name and sign and path):
+            raise InputError(f"--aliases: found '{pair}'; accepted is NAME=PATH, such as conv5=0.0.10.")
+        aliases[name] = path
+    return aliases

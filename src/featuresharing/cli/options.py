@@ -1,0 +1,53 @@
+"""Options that several commands share, and how options become settings."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from featuresharing.errors import InputError
+
+Commands = Any  # argparse keeps the type of its subparsers private
+Run = Callable[[argparse.Namespace], None]
+
+
+def add_command(commands: Commands, name: str, run: Run, help_text: str) -> argparse.ArgumentParser:
+    """Add a command whose options carry ``run``."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_text, description=help_text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """Add an image list and the classes of its tasks."""
+    parser.add_argument("--list", type=Path, required=True, help="image list, 'path a,b' a line")
+    parser.add_argument("--classes", type=Path, required=True, help="table of classes: task,index,name")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add where and on how many threads torch computes."""
+    parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the file that a command writes."""
+    parser.add_argument("--output", type=Path, required=True, help=what)
+
+
+def choose_device(options: argparse.Namespace) -> str:
+    """Set torch's threads and return the device; raises InputError for one that is not there."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError):
+        raise InputError(
+            f"--device: '{options.device}' is not here; accepted are auto, cpu, and cuda with a GPU."
+        ) from None
+    return str(options.device)

@@ -1,0 +1,85 @@
+"""Commands for tables: ``tabulate-accuracy``, ``tabulate-contributions`` and ``tabulate-sharing``."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from featuresharing.cli.options import Commands, add_command, add_output
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(commands, "tabulate-accuracy", _accuracy, "tabulate the accuracy on held-out images")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="EXPERIMENT/CHECKPOINT.h5 files")
+    add_output(parser, "CSV file")
+
+    for name, run, help_text in (
+        ("tabulate-contributions", _contributions, "tabulate what every unit contributes to every task"),
+        ("tabulate-sharing", _sharing, "tabulate how much the tasks share in every layer"),
+    ):
+        parser = add_command(commands, name, run, help_text)
+        parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
+        add_evidence(parser)
+        add_output(parser, "CSV file")
+        if run is _sharing:
+            parser.add_argument("--resamples", type=int, default=1000, help="bootstrap samples of the images")
+            parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+
+
+def add_evidence(parser: argparse.ArgumentParser) -> None:
+    """Add how evidence is measured."""
+    parser.add_argument("--method", choices=("we", "probdiff", "infdiff"), default="we", help="measure of evidence")
+    parser.add_argument("--laplace", choices=("paper", "standard"), default="paper", help="Laplace correction")
+
+
+def _accuracy(options: argparse.Namespace) -> None:
+    from featuresharing.networks.predictions import read_predictions
+
+    def rows() -> Iterator[Sequence[Any]]:
+        for path in options.predictions:
+            predictions = read_predictions(path)
+            for task, right in predictions.right().items():
+                yield path.parent.name, path.stem, predictions.step, task, float(right.mean()), len(right)
+
+    _write(options.output, ("experiment", "checkpoint", "step", "task", "accuracy", "images"), rows())
+
+
+def _contributions(options: argparse.Namespace) -> None:
+    from featuresharing.store import read_conditionals
+    from featuresharing.tables import CONTRIBUTION_COLUMNS, contribution_rows
+
+    rows = (
+        row
+        for path in options.conditionals
+        for row in contribution_rows(read_conditionals(path), method=options.method, laplace=options.laplace)
+    )
+    _write(options.output, CONTRIBUTION_COLUMNS, rows)
+
+
+def _sharing(options: argparse.Namespace) -> None:
+    from featuresharing.store import read_conditionals
+    from featuresharing.tables import SHARING_COLUMNS, sharing_rows
+
+    rows = (
+        row
+        for path in options.conditionals
+        for row in sharing_rows(
+            read_conditionals(path),
+            method=options.method,
+            laplace=options.laplace,
+            resamples=options.resamples,
+            seed=options.seed,
+        )
+    )
+    _write(options.output, SHARING_COLUMNS, rows)
+
+
+def _write(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    import csv
+
+    from featuresharing.files import replacing
+
+    with replacing(output) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([f"{value:.9g}" if isinstance(value, float) else value for value in row] for row in rows)

@@ -1,0 +1,76 @@
+"""Check a workflow's config before anything runs: every problem is one sentence that names the key by its path."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+
+from featuresharing.errors import InputError
+from featuresharing.networks.layers import LAYERS
+
+
+def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
+    """Raise InputError with one line for each problem of ``config`` under the JSON schema (YAML) at ``schema_path``.
+
+    What a schema cannot say is checked too: names that must differ, tasks and layers that must exist.
+    """
+    schema = yaml.safe_load(schema_path.read_text())
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
+    problems = [problem for error in errors for problem in _describe(error)] or list(_contradictions(config))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in ``folder``, or ``folder`` itself be made, without touching either."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder} cannot hold results: {existing} is a file; accepted is a writable folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot hold results: {existing} is not writable; accepted is a writable folder.")
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    place = _join(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        for key in sorted(set(error.instance) - set(known)):
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            unknown, nearest = (_join([*error.absolute_path, name]) for name in (key, near))
+            yield f"config key '{unknown}' is not known; the nearest is '{nearest}'."
+    elif error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        yield f"config key '{_join([*error.absolute_path, missing[0]])}' is missing; accepted is a config that has it."
+    else:
+        accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
+        yield f"config key '{place}': found {error.instance!r}; accepted is {accepted}."
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    names = [experiment["name"] for experiment in config["experiments"]]
+    for index, experiment in enumerate(config["experiments"]):
+        place = f"experiments.{index}"
+        if names.index(experiment["name"]) != index:
+            yield f"config key '{place}.name': found '{experiment['name']}' a second time; accepted are distinct names."
+        if experiment["sort_by"] not in experiment["tasks"]:
+            accepted = " or ".join(experiment["tasks"])
+            yield f"config key '{place}.sort_by': found '{experiment['sort_by']}'; accepted is a task: {accepted}."
+    for alias, path in config["layers"].items():
+        if path not in LAYERS.values():
+            accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
+            yield f"config key 'layers.{alias}': the network has no layer '{path}'; accepted are {accepted}."
+    steps = config["training"]["checkpoints"]
+    if steps != sorted(set(steps)) or steps[-1] < 1:
+        yield f"config key 'training.checkpoints': found {steps}; accepted are rising steps, the last at least 1."
+    for key in ("scale", "word_sizes", "word_colours"):
+        low, high = config["images"][key]
+        if low > high:
+            yield f"config key 'images.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
+
+
+def _join(path: Sequence[Any] | Any) -> str:
+    return ".".join(str(part) for part in path)

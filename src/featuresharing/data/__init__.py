@@ -1,0 +1,1 @@
+"""Where images come from: drawings, the words drawn over them, image lists and how images become arrays."""

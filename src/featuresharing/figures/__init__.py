@@ -1,0 +1,1 @@
+"""Figures of an analysis: maps of the units of a layer, their animations, and curves over layers and training steps."""

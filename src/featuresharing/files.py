@@ -1,0 +1,40 @@
+"""Files that appear whole or not at all."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from featuresharing.errors import InputError
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
+
+    Raises InputError if the folder cannot be made or written to.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+        temporary.touch()
+    except OSError as error:
+        raise InputError(
+            f"{output.parent} cannot be written to ({error.strerror}); accepted is a writable folder."
+        ) from None
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(*paths: Path) -> str:
+    """Return the SHA-256 of the files' contents, in the given order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,34 @@
+"""The paper's sample weights: the prior density of each draw, normalised to sum to one over the draws.
+
+In many dimensions these weights collapse: nearly all the mass lies on the one or two draws closest to the unit's own
+parameters. :func:`effective_samples` says how many draws count, and :func:`keep_largest` leaves out the draws that
+cannot matter, with the mass left out as a bound on the error.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def prior_weights(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return pi [S]: the density of N(0, I) at each of the ``deviations`` [S, D], normalised in logs to sum to 1."""
+    log_density = -0.5 * np.square(deviations).sum(axis=1)
+    weights: NDArray[np.float64] = np.exp(log_density - log_density.max())
+    return weights / weights.sum()
+
+
+def effective_samples(weights: NDArray[np.float64]) -> float:
+    """Return 1 / sum of pi^2: S for equal weights, 1 when a single draw has all the mass."""
+    return float(1 / np.square(weights).sum())
+
+
+def keep_largest(weights: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.intp], float]:
+    """Leave out as many draws as a total weight of ``tolerance`` allows, the lightest first.
+
+    Returns the kept indices in rising order and the mass left out. Predictions lie in [0, 1], so leaving these draws
+    out lowers a conditional by at most that mass. ``tolerance=0`` keeps every draw.
+    """
+    order = np.argsort(weights, kind="stable")
+    mass = np.cumsum(weights[order])
+    left_out = int(np.searchsorted(mass, tolerance, side="right")) if tolerance > 0 else 0
+    left_out = min(left_out, len(weights) - 1)
+    return np.sort(order[left_out:]), float(mass[left_out - 1]) if left_out else 0.0

@@ -1,0 +1,1 @@
+"""Networks: their architecture, their training and the checkpoints that training leaves."""

@@ -1,0 +1,77 @@
+# Tables over all experiments, layers and checkpoints.
+
+
+localrules:
+    tabulate_accuracy,
+    tabulate_contributions,
+    tabulate_sharing,
+
+
+rule tabulate_accuracy:
+    input:
+        expand(rules.predict_images.output, experiment=EXPERIMENTS, checkpoint=CHECKPOINTS),
+    output:
+        report(
+            "results/tables/accuracy.csv",
+            caption="../report/accuracy.rst",
+            category="Networks",
+            labels={"table": "accuracy on held-out drawings"},
+        ),
+    log:
+        "results/logs/tabulate_accuracy.log",
+    message:
+        "Tabulating accuracy."
+    conda:
+        "../envs/featuresharing.yaml"
+    shell:
+        "featuresharing tabulate-accuracy --predictions {input} --output {output} > {log} 2>&1"
+
+
+rule tabulate_contributions:
+    input:
+        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+    output:
+        report(
+            "results/tables/contributions.csv",
+            caption="../report/contributions.rst",
+            category="Sharing",
+            labels={"table": "contribution of every unit"},
+        ),
+    log:
+        "results/logs/tabulate_contributions.log",
+    benchmark:
+        "results/benchmarks/tabulate_contributions.tsv"
+    message:
+        "Tabulating contributions."
+    params:
+        settings=flags(config["evidence"]),
+        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
+    shell:
+        "featuresharing tabulate-contributions {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+
+
+rule tabulate_sharing:
+    input:
+        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+    output:
+        report(
+            "results/tables/sharing.csv",
+            caption="../report/sharing_table.rst",
+            category="Sharing",
+            labels={"table": "sharing of every layer"},
+        ),
+    log:
+        "results/logs/tabulate_sharing.log",
+    benchmark:
+        "results/benchmarks/tabulate_sharing.tsv"
+    message:
+        "Tabulating sharing."
+    params:
+        settings=flags(config["evidence"] | config["sharing"] | {"seed": config["seed"]}),
+        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
+    shell:
+        "featuresharing tabulate-sharing {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
