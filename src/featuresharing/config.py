@@ -26,7 +26,7 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError unless files can be made in ``folder``, or ``folder`` itself be made, without touching either."""
+    """Raise InputError unless files can be made in ``folder``, or the folder itself; nothing is touched."""
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not existing.is_dir():
         raise InputError(f"{folder} cannot hold results: {existing} is a file; accepted is a writable folder.")

@@ -19,7 +19,7 @@ Array = NDArray[np.floating[Any]]
 def weight_of_evidence(
     predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
 ) -> NDArray[np.float64]:
-    """Return log2 odds(p) - log2 odds(q) in bits, float64 in the shape of ``conditionals`` (paper, equation 5).
+    """Return log2 odds(p) - log2 odds(q) in bits, float64 in the shape of ``conditionals`` (docs/method.md, step 3).
 
     ``predictions`` [N, K] and ``conditionals`` [U, N, K]; where only the true class is kept they are [N] and [U, N] and
     ``classes`` says K. ``laplace`` corrects probabilities before odds are taken: ``paper`` = (p n + 1) / (n K), what
@@ -68,4 +68,5 @@ def _correct(probabilities: Array, classes: int, laplace: str) -> NDArray[np.flo
 
 def _log_odds(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:
     corrected = _correct(probabilities, classes, laplace)
-    return np.subtract(np.log2(corrected), np.log1p(-corrected) / np.log(2))
+    odds: NDArray[np.float64] = np.log2(corrected) - np.log1p(-corrected) / np.log(2)
+    return odds

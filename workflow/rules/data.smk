@@ -14,18 +14,18 @@ rule render_images:
         "results/logs/render_images.log",
     benchmark:
         "results/benchmarks/render_images.tsv"
-    message:
-        "Rendering drawings and words into images."
-    params:
-        settings=flags(seeded("images")),
-        resources=RESOURCES,
-        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
     threads: 8
     resources:
         mem_mb=1000,
         runtime=15,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        settings=flags(seeded("images")),
+        resources=RESOURCES,
+        numerics=NUMERICS,
+    message:
+        "Rendering drawings and words into images."
     shell:
         "featuresharing render-images {params.settings} --resources {params.resources:q} --jobs {threads}"
         " --output-folder results/images > {log} 2>&1"
@@ -39,15 +39,15 @@ rule list_images:
         classes="results/lists/{experiment}/classes.csv",
     log:
         "results/logs/list_images/{experiment}.log",
-    message:
-        "Listing the images and classes of {wildcards.experiment}."
-    params:
-        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+    conda:
+        "../envs/featuresharing.yaml"
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+    message:
+        "Listing the images and classes of {wildcards.experiment}."
     shell:
         "featuresharing list-images --stimuli {input.stimuli} --tasks {params.tasks}"
         " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"

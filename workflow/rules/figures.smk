@@ -24,18 +24,18 @@ rule plot_units:
         "results/logs/plot_units/{experiment}/{layer}_{checkpoint}.log",
     benchmark:
         "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.tsv"
-    message:
-        "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+    conda:
+        "../envs/featuresharing.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
     params:
         settings=lambda wildcards: flags(
             config["evidence"] | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment]["sort_by"]}
         ),
         numerics=NUMERICS,
-    resources:
-        mem_mb=500,
-        runtime=5,
-    conda:
-        "../envs/featuresharing.yaml"
+    message:
+        "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing plot-units {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
 
@@ -53,15 +53,15 @@ rule animate_units:
         ),
     log:
         "results/logs/animate_units/{experiment}/{layer}.log",
-    message:
-        "Animating the units of {wildcards.layer} in {wildcards.experiment}."
-    params:
-        milliseconds=config["figures"]["milliseconds"],
+    conda:
+        "../envs/featuresharing.yaml"
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        milliseconds=config["figures"]["milliseconds"],
+    message:
+        "Animating the units of {wildcards.layer} in {wildcards.experiment}."
     shell:
         "featuresharing animate-units --frames {input} --milliseconds {params.milliseconds} --output {output}"
         " > {log} 2>&1"
@@ -79,13 +79,13 @@ rule plot_sharing:
         ),
     log:
         "results/logs/plot_sharing.log",
-    message:
-        "Plotting sharing against layer."
+    conda:
+        "../envs/featuresharing.yaml"
     params:
         layers=list(LAYERS),
         checkpoint=LAST,
-    conda:
-        "../envs/featuresharing.yaml"
+    message:
+        "Plotting sharing against layer."
     shell:
         "featuresharing plot-sharing --sharing {input} --layers {params.layers} --checkpoint {params.checkpoint}"
         " --output {output} > {log} 2>&1"
@@ -104,9 +104,9 @@ rule plot_training:
         ),
     log:
         "results/logs/plot_training.log",
-    message:
-        "Plotting training."
     conda:
         "../envs/featuresharing.yaml"
+    message:
+        "Plotting training."
     shell:
         "featuresharing plot-training --logs {input.logs} --accuracy {input.accuracy} --output {output} > {log} 2>&1"

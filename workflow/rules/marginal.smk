@@ -13,19 +13,19 @@ rule marginalize_layer:
         "results/logs/marginalize_layer/{experiment}/{layer}_{checkpoint}.log",
     benchmark:
         "results/benchmarks/marginalize_layer/{experiment}/{layer}_{checkpoint}.tsv"
-    message:
-        "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+    conda:
+        "../envs/featuresharing.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=GPUS,
     params:
         settings=flags(seeded("marginalization")),
         path=lambda wildcards: LAYERS[wildcards.layer],
         device=config["device"],
         numerics=NUMERICS,
-    resources:
-        mem_mb=2000,
-        runtime=30,
-        gpu=GPUS,
-    conda:
-        "../envs/featuresharing.yaml"
+    message:
+        "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing marginalize {params.settings} --experiment {wildcards.experiment}"
         " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} --checkpoint {input.checkpoint}"

@@ -13,19 +13,19 @@ rule train_network:
         "results/logs/train_network/{experiment}.log",
     benchmark:
         "results/benchmarks/train_network/{experiment}.tsv"
-    message:
-        "Training the network of {wildcards.experiment}."
-    params:
-        settings=flags(seeded("training") | config["network"] | {"image_size": config["images"]["image_size"]}),
-        device=config["device"],
-        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
     threads: config["training"]["threads"]
     resources:
         mem_mb=3000,
         runtime=60,
         gpu=GPUS,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        settings=flags(seeded("training") | config["network"] | {"image_size": config["images"]["image_size"]}),
+        device=config["device"],
+        numerics=NUMERICS,
+    message:
+        "Training the network of {wildcards.experiment}."
     shell:
         "featuresharing train {params.settings} --device {params.device} --list {input.list} --classes {input.classes}"
         " --output-folder results/networks/{wildcards.experiment} > {log} 2>&1"
@@ -43,17 +43,17 @@ rule predict_images:
         "results/logs/predict_images/{experiment}/{checkpoint}.log",
     benchmark:
         "results/benchmarks/predict_images/{experiment}/{checkpoint}.tsv"
-    message:
-        "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
-    params:
-        device=config["device"],
-        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
         gpu=GPUS,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        device=config["device"],
+        numerics=NUMERICS,
+    message:
+        "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing predict --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
         " --device {params.device} --threads {threads} --output {output} > {log} 2>&1"
@@ -71,16 +71,16 @@ rule select_images:
         table="results/baseline/{experiment}/kept.csv",
     log:
         "results/logs/select_images/{experiment}.log",
-    message:
-        "Keeping images of {wildcards.experiment} that are right in every task."
-    params:
-        settings=flags(config["baseline"] | {"seed": config["seed"]}),
-        numerics=NUMERICS,
+    conda:
+        "../envs/featuresharing.yaml"
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/featuresharing.yaml"
+    params:
+        settings=flags(config["baseline"] | {"seed": config["seed"]}),
+        numerics=NUMERICS,
+    message:
+        "Keeping images of {wildcards.experiment} that are right in every task."
     shell:
         "featuresharing select-images {params.settings} --list {input.list} --classes {input.classes}"
         " --predictions {input.predictions} --output {output.list} > {log} 2>&1"

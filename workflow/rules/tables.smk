@@ -19,10 +19,10 @@ rule tabulate_accuracy:
         ),
     log:
         "results/logs/tabulate_accuracy.log",
-    message:
-        "Tabulating accuracy."
     conda:
         "../envs/featuresharing.yaml"
+    message:
+        "Tabulating accuracy."
     shell:
         "featuresharing tabulate-accuracy --predictions {input} --output {output} > {log} 2>&1"
 
@@ -41,13 +41,13 @@ rule tabulate_contributions:
         "results/logs/tabulate_contributions.log",
     benchmark:
         "results/benchmarks/tabulate_contributions.tsv"
-    message:
-        "Tabulating contributions."
+    conda:
+        "../envs/featuresharing.yaml"
     params:
         settings=flags(config["evidence"]),
         numerics=NUMERICS,
-    conda:
-        "../envs/featuresharing.yaml"
+    message:
+        "Tabulating contributions."
     shell:
         "featuresharing tabulate-contributions {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
 
@@ -66,12 +66,12 @@ rule tabulate_sharing:
         "results/logs/tabulate_sharing.log",
     benchmark:
         "results/benchmarks/tabulate_sharing.tsv"
-    message:
-        "Tabulating sharing."
+    conda:
+        "../envs/featuresharing.yaml"
     params:
         settings=flags(config["evidence"] | config["sharing"] | {"seed": config["seed"]}),
         numerics=NUMERICS,
-    conda:
-        "../envs/featuresharing.yaml"
+    message:
+        "Tabulating sharing."
     shell:
         "featuresharing tabulate-sharing {params.settings} --conditionals {input} --output {output} > {log} 2>&1"

@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--layout", default="rectangle", help="rectangle or sunflower")
     parser.add_argument("--colour-scale", default="log", help="log or linear")
     parser.add_argument(
-        "--limits", type=float, nargs=2, default=(1 / 16, 16), help="darkest and brightest, in average units"
+        "--limits", type=float, nargs=2, default=(1 / 8, 8), help="darkest and brightest, in average units"
     )
     parser.add_argument("--sort", choices=("true", "false"), default="true", help="sort units, or keep their order")
     parser.add_argument("--grid", choices=("true", "false"), default="true", help="lines between units")

@@ -76,7 +76,7 @@ def split_drawings(
     for name, outlines in by_class.items():
         if test_outlines >= len(outlines):
             raise InputError(
-                f"subordinate class '{name}' has {len(outlines)} designers, of whom {test_outlines} were to be held out; "
+                f"subordinate class '{name}' has {len(outlines)} designers, {test_outlines} were to be held out; "
                 f"accepted are 1 to {len(outlines) - 1}."
             )
         chosen = keyed_generator(seed, "split", name).choice(sorted(outlines), size=test_outlines, replace=False)

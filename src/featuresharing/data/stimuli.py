@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from featuresharing.data.drawings import Drawing, DrawingSheet
@@ -70,10 +70,14 @@ def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
         return list(reader)
 
 
+# a worker renders many drawings of one sheet
+_open_sheet = lru_cache(maxsize=1)(DrawingSheet)
+
+
 def _render_drawing(
     sheet: Path, folder: Path, renderings: int, settings: StimulusSettings, drawing: Drawing
 ) -> list[dict[str, str]]:
-    figure = DrawingSheet(sheet)[drawing]
+    figure = _open_sheet(sheet)[drawing]
     rows = []
     for number in range(renderings):
         rng = keyed_generator(settings.seed, "stimulus", drawing.index, number)

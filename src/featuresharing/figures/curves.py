@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter, SymmetricalLogLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, PercentFormatter
 
 from featuresharing.errors import InputError
 
@@ -68,8 +68,8 @@ def plot_sharing(rows: Sequence[SharingPoint], *, title: str = "How much two tas
     axes = figure.add_subplot()
     dodge = min(0.08, 0.5 / len(lines))
     handles = []
-    for index, points in enumerate(lines.values()):
-        points = sorted(points, key=lambda point: layers.index(point.layer))
+    for index, line in enumerate(lines.values()):
+        points = sorted(line, key=lambda point: layers.index(point.layer))
         x = [layers.index(point.layer) + dodge * (index - (len(lines) - 1) / 2) for point in points]
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         sharing = [point.sharing for point in points]
@@ -107,8 +107,8 @@ def plot_training(curves: Sequence[TrainingPoint], accuracies: Sequence[Accuracy
     linear = min((point.step for point in (accuracies or curves) if point.step > 0), default=1)
     last = max(1, *(point.step for point in points))
 
-    subs = [1, 2, 5] if last <= 200 * linear else [1]
-
+    subs = (1, 2, 5) if last <= 200 * linear else (1,)
+    ticks = [digit * 10**power for power in range(len(str(last))) for digit in subs]
     size = (1.6 + 3.2 * len(experiments), 5.6)
     figure = Figure(figsize=size, dpi=100, facecolor="white", layout="constrained")
     figure.suptitle("Loss and accuracy of every task during training")
@@ -128,7 +128,7 @@ def plot_training(curves: Sequence[TrainingPoint], accuracies: Sequence[Accuracy
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_xscale("symlog", linthresh=linear, linscale=0.3)
-    panels[0, 0].xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=subs))
+    panels[0, 0].xaxis.set_major_locator(FixedLocator([0, *(tick for tick in ticks if linear <= tick <= last)]))
     panels[0, 0].xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
     panels[0, 0].set(xlim=(0, last * 1.1), ylabel="Training loss (nats)")
     panels[0, 0].set_ylim(bottom=0)

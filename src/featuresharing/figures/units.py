@@ -41,7 +41,7 @@ class UnitMapStyle:
 
     layout: str = "rectangle"
     scale: str = "log"
-    limits: tuple[float, float] = (1 / 16, 16)
+    limits: tuple[float, float] = (1 / 8, 8)
     sort: bool = True
     grid: bool = True
     columns: int | None = None

@@ -1,6 +1,6 @@
 """The loop over units: how would the predictions look if a unit's parameters were unknown?
 
-For every unit u the conditional is (paper, section 2.3, equation 3)
+For every unit u the conditional is
 
     q_t(y | x) = sum_s pi_s p_t(y | x, Theta with theta_u := theta_s)
 
@@ -29,7 +29,7 @@ ESTIMATORS = ("prior-weighted",)
 
 @dataclass(frozen=True)
 class UnitConditional:
-    """The conditionals of one unit: ``probabilities``, one float32 [images, classes] a task, and how they came to be."""
+    """The conditionals of one unit: ``probabilities``, float32 [images, classes] for each task, and their quality."""
 
     unit: int
     probabilities: tuple[NDArray[np.float32], ...]
@@ -131,7 +131,7 @@ def iterate_units(
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
 ) -> Iterator[UnitConditional]:
-    """Yield the conditionals of one unit after the other: :func:`marginalize` in memory that no number of units grows."""
+    """Yield the conditionals of one unit after the other; arguments as in :func:`marginalize`."""
     path, module = find_layer(network, layer, aliases)
     chosen = list(range(unit_count(module))) if units is None else [int(unit) for unit in units]
     check_settings(

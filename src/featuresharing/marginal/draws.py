@@ -45,7 +45,7 @@ def prior_draws(
     seed: int = 0,
     aliases: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (paper, section 2.3).
+    """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (docs/method.md, step 1).
 
     Returns weights float64 [samples, *filter shape] and biases float64 [samples]: the very draws that
     :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.

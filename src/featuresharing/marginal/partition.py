@@ -48,7 +48,7 @@ class Partition:
 
 
 def task_outputs(result: Any) -> dict[str, Tensor]:
-    """Name a network's outputs: a dict keeps its keys, a list or tuple counts from "0", a tensor is the one task "0"."""
+    """Name a network's outputs: a dict keeps its keys, a list or tuple counts from "0", a tensor is task "0"."""
     if isinstance(result, Tensor):
         return {"0": result}
     if isinstance(result, Mapping):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 def prior_weights(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return pi [S]: the density of N(0, I) at each of the ``deviations`` [S, D], normalised in logs to sum to 1."""
     log_density = -0.5 * np.square(deviations).sum(axis=1)
-    weights: NDArray[np.float64] = np.exp(log_density - log_density.max())
-    return weights / weights.sum()
+    density = np.exp(log_density - log_density.max())
+    weights: NDArray[np.float64] = density / density.sum()
+    return weights
 
 
 def effective_samples(weights: NDArray[np.float64]) -> float:

@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from featuresharing.errors import InputError
 from featuresharing.networks.layers import LAYERS
 
+
 @dataclass(frozen=True)
 class AlexNetShape:
     """Sizes of a multi-task AlexNet.

@@ -76,7 +76,7 @@ def load_network(path: str | Path) -> nn.Sequential:
 
 
 def check_fits(path: Path, checkpoint: Checkpoint, classes: Sequence[Sequence[str]]) -> None:
-    """Raise InputError unless the heads of the checkpoint at ``path`` have as many classes as the ``classes`` of tasks."""
+    """Raise InputError unless the heads of the checkpoint at ``path`` have as many classes as the tasks."""
     wanted = tuple(len(names) for names in classes)
     if checkpoint.shape.classes != wanted:
         raise InputError(

@@ -16,7 +16,7 @@ from featuresharing.version import FORMAT
 
 @dataclass(frozen=True)
 class Predictions:
-    """By task: softmax ``probabilities`` float32 [N, K] and true classes ``targets`` int64 [N]; beside, the ``step``."""
+    """By task: softmax ``probabilities`` float32 [N, K], true classes ``targets`` int64 [N]; and the ``step``."""
 
     probabilities: Mapping[str, NDArray[np.float32]]
     targets: Mapping[str, NDArray[np.int64]]

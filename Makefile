@@ -1,0 +1,46 @@
+# make run: the demo, from drawings to figures.    make test: every test.
+# Both first make .venv with the pinned versions of constraints.txt; it is made anew when those change.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# A killed run leaves Snakemake's lock behind. Where flock tells that no run is left, the stale lock is removed.
+FLOCK := $(shell command -v flock)
+LOCKED := $(if $(FLOCK),flock --nonblock --conflict-exit-code 75 $(VENV)/.running)
+UNLOCK := $(if $(FLOCK),if ls .snakemake/locks/* >/dev/null 2>&1; then snakemake --unlock; fi;)
+RUN := $(UNLOCK) exec snakemake --cores all --resources gpu=1
+
+.PHONY: help run test check clean
+
+help:
+	@echo "make run    install into $(VENV), then draw all figures of the demo into results/"
+	@echo "make test   install into $(VENV), then run every test"
+	@echo "make check  install into $(VENV), then check format, lint and types"
+	@echo "make clean  remove $(VENV) and results/"
+
+run: $(READY)
+	@echo "Running the demo on all cores: figures go to results/figures, tables to results/tables."
+	$(LOCKED) sh -c '$(RUN)' || { test $$? != 75 || echo "Another run is going on in this folder: wait for it to end."; exit 1; }
+
+test: $(READY)
+	@echo "Running every test."
+	python -m pytest
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check workflow
+	snakemake --lint
+
+clean:
+	rm -rf $(VENV) results .snakemake
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Installing pinned versions into $(VENV) (a few minutes the first time)."
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	touch $(READY)

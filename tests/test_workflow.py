@@ -1,0 +1,258 @@
+"""The real workflow, run by the real Snakemake on a small config."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featuresharing import read_conditionals
+
+pytestmark = pytest.mark.end_to_end
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ("subordinate_basic", "object_text")
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+CHECKPOINTS = ("000", "005", "120")
+
+
+def snakemake_command(folder: Path, *arguments: str) -> list[str]:
+    """Return a command; a file ``change.yaml`` in the folder comes on top of the small config."""
+    change = [str(path) for path in folder.glob("change.yaml")]
+    return [
+        *(str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(ROOT / "workflow/Snakefile")),
+        *("--workflow-profile", str(ROOT / "workflow/profiles/default"), "--directory", str(folder)),
+        *("--configfile", str(ROOT / "tests/small.yaml"), *change, "--cores", "2"),
+        *arguments,
+    ]
+
+
+def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        snakemake_command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def planned_jobs(folder: Path, *arguments: str) -> dict[str, int]:
+    """Return how often a dry run would run each rule."""
+    result = run_snakemake(folder, "--dry-run", *arguments)
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    if "Nothing to be done" in output:
+        return {}
+    table = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+def write_change(folder: Path, change: dict[str, object]) -> Path:
+    (folder / "change.yaml").write_text(json.dumps(change))
+    return folder
+
+
+def new_folder(path: Path) -> Path:
+    shutil.copytree(ROOT / "config", path / "config")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the workflow ran to its end; tests must not change it."""
+    folder = new_folder(tmp_path_factory.mktemp("finished") / "run")
+    result = run_snakemake(folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_all_figures_and_tables_are_there(finished: Path) -> None:
+    results = finished / "results"
+    for experiment in EXPERIMENTS:
+        for layer in LAYERS:
+            with Image.open(results / f"figures/{experiment}/{layer}.gif") as animation:
+                assert animation.n_frames == len(CHECKPOINTS)
+                assert animation.info["duration"] == 330
+                assert animation.info["loop"] == 0
+            for checkpoint in CHECKPOINTS:
+                Image.open(results / f"figures/{experiment}/{layer}_{checkpoint}.png").verify()
+    for name in ("sharing", "training"):
+        Image.open(results / f"figures/{name}.png").verify()
+    accuracy = rows(results / "tables/accuracy.csv")
+    assert len(accuracy) == 2 * 2 * len(CHECKPOINTS)
+    assert {row["images"] for row in accuracy} == {str(len(rows(results / "images/test.csv")))}
+
+
+def test_experiments_have_the_same_images_and_other_labels(finished: Path) -> None:
+    first, second = ((finished / f"results/lists/{name}/train.txt").read_text().splitlines() for name in EXPERIMENTS)
+    assert [line.split(" ")[0] for line in first] == [line.split(" ")[0] for line in second]
+    assert [line.split(" ")[1] for line in first] != [line.split(" ")[1] for line in second]
+
+
+def test_no_drawing_is_on_both_sides_of_the_split(finished: Path) -> None:
+    train, test = (
+        {row["drawing"] for row in rows(finished / f"results/images/{part}.csv")} for part in ("train", "test")
+    )
+    assert train
+    assert test
+    assert not train & test
+
+
+def test_tables_hold_what_the_conditionals_say(finished: Path) -> None:
+    contributions = rows(finished / "results/tables/contributions.csv")
+    for experiment in EXPERIMENTS:
+        layer = read_conditionals(finished / f"results/marginal/{experiment}/conv3_120.h5")
+        for task, conditionals in layer.conditionals.items():
+
+            def log_odds(p, k=layer.classes[task]):
+                corrected = (p.astype(float) * 1e6 + 1) / (1e6 * k)
+                return np.log2(corrected / (1 - corrected))
+
+            expected = np.abs((log_odds(layer.predictions[task]) - log_odds(conditionals)).mean(axis=1))
+            place = {"experiment": experiment, "checkpoint": "120", "layer": "conv3", "task": task}
+            found = [float(row["contribution"]) for row in contributions if place.items() <= row.items()]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_kept_images_are_right_in_every_task_at_the_last_checkpoint(finished: Path) -> None:
+    for experiment in EXPERIMENTS:
+        kept = rows(finished / f"results/baseline/{experiment}/kept.csv")
+        listed = (finished / f"results/lists/{experiment}/test.txt").read_text().splitlines()
+        chosen = (finished / f"results/baseline/{experiment}/kept.txt").read_text().splitlines()
+        assert 0 < len(kept) == len(chosen) <= 6
+        for row, line in zip(kept, chosen, strict=True):
+            full = listed[int(row["index"])]
+            assert Path(full.rsplit(" ", 1)[0]).name == row["image"] == Path(line.rsplit(" ", 1)[0]).name
+            assert full.rsplit(" ", 1)[1] == line.rsplit(" ", 1)[1]
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    assert planned_jobs(finished) == {}
+
+
+@pytest.fixture
+def changed(finished: Path) -> Iterator[Path]:
+    """The finished folder, for a config that changes for one test."""
+    yield finished
+    (finished / "change.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"figures": {"colour_scale": "linear"}}, {"plot_units": 42, "animate_units": 14, "all": 1}),
+        ({"figures": {"milliseconds": 500}}, {"animate_units": 14, "all": 1}),
+        (
+            {"sharing": {"resamples": 60}},
+            {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
+        ),
+        (
+            {"marginalization": {"seed": 1}},
+            {"marginalize_layer": 42, "plot_units": 42, "animate_units": 14, "tabulate_contributions": 1}
+            | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
+        ),
+    ],
+)
+def test_a_change_reruns_what_depends_on_it(changed: Path, change: dict[str, object], rules: dict[str, int]) -> None:
+    assert planned_jobs(write_change(changed, change)) == rules
+
+
+def test_another_training_seed_trains_anew_on_the_same_images(changed: Path) -> None:
+    jobs = planned_jobs(write_change(changed, {"training": {"seed": 1}}))
+    assert jobs["train_network"] == 2
+    assert jobs["marginalize_layer"] == 42
+    assert "render_images" not in jobs
+    assert planned_jobs(write_change(changed, {"seed": 1}))["render_images"] == 1
+
+
+def test_one_figure_needs_only_its_layer_and_experiment(tmp_path: Path) -> None:
+    jobs = planned_jobs(new_folder(tmp_path), "results/figures/object_text/conv5.gif")
+    assert jobs["marginalize_layer"] == jobs["plot_units"] == len(CHECKPOINTS)
+    assert jobs["train_network"] == jobs["select_images"] == jobs["predict_images"] == jobs["animate_units"] == 1
+    assert "tabulate_sharing" not in jobs
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"training": {"drop_out": 0}},
+            "config key 'training.drop_out' is not known; the nearest is 'training.dropout'.",
+        ),
+        ({"layers": {"conv9": "0.0.99"}}, "config key 'layers.conv9': the network has no layer '0.0.99'"),
+        ({"device": "tpu"}, "config key 'device': found 'tpu'; accepted is auto, cpu, cuda or cuda:N."),
+    ],
+)
+def test_a_wrong_config_is_refused_before_anything_runs(
+    tmp_path: Path, change: dict[str, object], sentence: str
+) -> None:
+    result = run_snakemake(write_change(new_folder(tmp_path), change))
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    (new_folder(tmp_path) / "results").write_text("a file")
+    result = run_snakemake(tmp_path)
+    assert result.returncode != 0
+    assert "results cannot hold results" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_list_is_said_in_one_sentence(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, symlinks=True)
+    kept = folder / "results/baseline/object_text/kept.txt"
+    lines = kept.read_text().splitlines()
+    kept.write_text("\n".join([*lines, f"{lines[0].rsplit(' ', 1)[0]} 0,99"]) + "\n")
+    result = run_snakemake(folder, "results/marginal/object_text/fc7_120.h5", "--forcerun", "marginalize_layer")
+    assert result.returncode != 0
+    assert f"kept.txt, line {len(lines) + 1}: class index 99 of task 1 is out of range" in result.stdout + result.stderr
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    """Interrupt at every stage, in every way, the whole process group each time."""
+    folder = new_folder(tmp_path)
+    moments = {
+        "results/images/train": signal.SIGTERM,
+        "results/networks/object_text/.progress/005.pt": signal.SIGKILL,
+        "results/networks/subordinate_basic/120.pt": signal.SIGINT,
+        "results/marginal/object_text": signal.SIGKILL,
+        "results/figures/object_text": signal.SIGINT,
+    }
+    for stage, number in moments.items():
+        process = subprocess.Popen(
+            snakemake_command(folder),
+            start_new_session=True,
+            # a test run in the background of a shell ignores SIGINT and would hand that down
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120
+        while not (folder / stage).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=120) != 0
+        if number == signal.SIGKILL:
+            assert run_snakemake(folder, "--unlock").returncode == 0
+    result = run_snakemake(folder)
+    assert result.returncode == 0, result.stderr
+    for table in ("accuracy", "contributions", "sharing"):
+        path = f"results/tables/{table}.csv"
+        assert (folder / path).read_text() == (finished / path).read_text()
+    assert not list((folder / "results").rglob("*.part"))
