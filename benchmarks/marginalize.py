@@ -15,7 +15,6 @@ from featuresharing import marginalize, prior_draws
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.layers import LAYERS
 
-
 PAIRS = 10
 """(Unit, draw) pairs that the naive loop is timed on."""
 

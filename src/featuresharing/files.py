@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -13,11 +14,14 @@ from featuresharing.errors import InputError
 def replacing(output: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
 
+    What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
     Raises InputError if the folder cannot be made or written to.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+        for left in output.parent.glob(f".{glob.escape(output.name)}.*.part"):
+            left.unlink(missing_ok=True)
         temporary.touch()
     except OSError as error:
         raise InputError(

@@ -1,0 +1,449 @@
+"""The command line: a whole tiny chain, and one sentence about every wrong input."""
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from featuresharing import (
+    contribution,
+    load_network,
+    marginalize,
+    predict,
+    rank_correlation,
+    read_conditionals,
+    sharing,
+    weight_of_evidence,
+)
+from featuresharing.cli import main
+from featuresharing.data.images import load_images, normalise
+from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.networks.predictions import read_predictions
+
+RESOURCES = Path(__file__).parents[1] / "resources"
+COMMANDS = (
+    *("render-images", "list-images", "train", "predict", "select-images", "marginalize", "tabulate-accuracy"),
+    *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
+)
+SIZES: dict[str, Any] = {
+    "image_size": 16,
+    "stride": 1,
+    "channels": [4] * 5,
+    "kernels": [3] * 5,
+    "hidden": [8, 8],
+    "batch_size": 8,
+    "shift": 1,
+}
+
+
+def run(command: str, **options: Any) -> int:
+    """Run a command of the command line with its options by name."""
+    arguments = [command]
+    for name, value in options.items():
+        arguments += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return main(arguments)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what every command of the chain made of two basic classes."""
+    path = tmp_path_factory.mktemp("chain")
+    render = {"basic_classes": ["boat", "bird"], "image_size": 16, "word_sizes": [6, 8]}
+    renderings = {"train_renderings": 1, "test_renderings": 1}
+    assert run("render-images", resources=RESOURCES, **render, **renderings, output_folder=path / "images") == 0
+    stimuli = [path / "images/train.csv", path / "images/test.csv"]
+    assert run("list-images", stimuli=stimuli, tasks=["basic", "word"], output_folder=path / "lists") == 0
+    classes = path / "lists/classes.csv"
+    train = {"list": path / "lists/train.txt", "classes": classes, "checkpoints": [0, 5]}
+    assert run("train", **SIZES, **train, output_folder=path / "networks/demo") == 0
+    network = {"classes": classes, "checkpoint": path / "networks/demo/5.pt", "device": "cpu"}
+    predictions = path / "baseline/demo/5.h5"
+    assert run("predict", list=path / "lists/test.txt", **network, output=predictions) == 0
+
+    # by hand: four images with the classes that the network gives them
+    probabilities = read_predictions(predictions).probabilities
+    guesses = np.column_stack([task.argmax(axis=1) for task in probabilities.values()])
+    names = [line.rpartition(" ")[0] for line in (path / "lists/test.txt").read_text().splitlines()]
+    (path / "lists/kept.txt").write_text("".join(f"{names[i]} {guesses[i][0]},{guesses[i][1]}\n" for i in (0, 3, 7, 9)))
+    kept = {"list": path / "lists/kept.txt", "experiment": "demo", "layer": "conv2", "aliases": "conv2=0.0.3"}
+    conditionals, contributions = path / "marginal/conv2_5.h5", path / "tables/contributions.csv"
+    assert run("marginalize", **kept, **network, samples=20, output=conditionals) == 0
+    assert run("tabulate-accuracy", predictions=predictions, output=path / "tables/accuracy.csv") == 0
+    assert run("tabulate-contributions", conditionals=conditionals, output=contributions) == 0
+    table = path / "tables/sharing.csv"
+    assert run("tabulate-sharing", conditionals=conditionals, resamples=50, output=table) == 0
+    for number, sort_by in enumerate(("word", "basic")):
+        figure = path / f"figures/{number}.png"
+        assert run("plot-units", conditionals=conditionals, sort_by=sort_by, dpi=50, output=figure) == 0
+    frames = [path / "figures/0.png", path / "figures/1.png"]
+    assert run("animate-units", frames=frames, output=path / "figures/units.gif") == 0
+    figure = path / "figures/sharing.png"
+    assert run("plot-sharing", sharing=table, layers="conv2", checkpoint="5", output=figure) == 0
+    log, figure = path / "networks/demo/training.csv", path / "figures/training.png"
+    assert run("plot-training", logs=log, accuracy=path / "tables/accuracy.csv", output=figure) == 0
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in files if not name.startswith(("images/train/", "images/test/"))} == {
+        *("images/train.csv", "images/test.csv"),
+        *("lists/train.txt", "lists/test.txt", "lists/classes.csv", "lists/kept.txt"),
+        *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
+        *("baseline/demo/5.h5", "marginal/conv2_5.h5"),
+        *("tables/accuracy.csv", "tables/contributions.csv", "tables/sharing.csv"),
+        *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
+    }
+    with Image.open(folder / "figures/units.gif") as gif:
+        assert gif.n_frames == 2
+
+
+def test_lists_hold_the_classes_of_the_stimuli(folder: Path) -> None:
+    classes = read_classes(folder / "lists/classes.csv")
+    assert classes["basic"] == ["bird", "boat"]
+    for part in ("train", "test"):
+        images = read_image_list(folder / f"lists/{part}.txt", list(classes.values()))
+        stimuli = rows(folder / f"images/{part}.csv")
+        assert [path.name for path in images.paths] == [Path(row["image"]).name for row in stimuli]
+        for row, targets in zip(stimuli, images.targets, strict=True):
+            assert [row[task] for task in classes] == [
+                classes[task][i] for task, i in zip(classes, targets, strict=True)
+            ]
+    assert load_images(images.paths, size=16).any(axis=(1, 2, 3)).all()
+
+
+def test_tables_hold_what_the_library_computes(folder: Path) -> None:
+    classes = read_classes(folder / "lists/classes.csv")
+    images = read_image_list(folder / "lists/kept.txt", list(classes.values()))
+    pixels = normalise(load_images(images.paths, size=16))
+    network = load_network(folder / "networks/demo/5.pt")
+    conditionals = marginalize(network, "0.0.3", pixels, samples=20)
+    _, predictions = predict(network, pixels)
+    wanted = {}
+    for task, p, q, targets in zip(classes, predictions, conditionals, images.targets.T, strict=True):
+        wanted[task] = contribution(weight_of_evidence(p, q)[:, range(4), targets])
+
+    table = rows(folder / "tables/contributions.csv")
+    assert [(row["unit"], row["task"]) for row in table] == [(str(u), task) for u in range(4) for task in classes]
+    for row in table:
+        unit = int(row["unit"])
+        assert (row["experiment"], row["checkpoint"], row["layer"]) == ("demo", "5", "conv2")
+        assert float(row["contribution"]) == pytest.approx(wanted[row["task"]][unit], rel=1e-6)
+        assert float(row["effective_samples"]) == pytest.approx(conditionals.effective_samples[unit], rel=1e-8)
+        assert float(row["skipped_mass"]) == pytest.approx(conditionals.skipped_mass[unit], rel=1e-8)
+
+    (row,) = rows(folder / "tables/sharing.csv")
+    assert (row["task_a"], row["task_b"]) == ("basic", "word")
+    assert float(row["sharing"]) == pytest.approx(sharing(wanted["basic"], wanted["word"]), rel=1e-6)
+    assert float(row["spearman"]) == pytest.approx(rank_correlation(wanted["basic"], wanted["word"]), rel=1e-6)
+    assert 0 <= float(row["low"]) <= float(row["high"]) <= 1
+
+    attributes = read_conditionals(folder / "marginal/conv2_5.h5").attributes
+    assert {"layer": "0.0.3", "samples": 20, "seed": 0, "step": 5}.items() <= attributes.items()
+
+
+def test_accuracy_counts_the_right_images(folder: Path) -> None:
+    predictions = read_predictions(folder / "baseline/demo/5.h5")
+    for row in rows(folder / "tables/accuracy.csv"):
+        likeliest = predictions.probabilities[row["task"]].argmax(axis=1)
+        assert float(row["accuracy"]) == pytest.approx(np.mean(likeliest == predictions.targets[row["task"]]))
+        assert (row["experiment"], row["checkpoint"], row["step"]) == ("demo", "5", "5")
+
+
+def test_selected_images_are_right_in_every_task(folder: Path, tmp_path: Path) -> None:
+    options = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv"}
+    checkpoint = {"checkpoint": folder / "networks/demo/5.pt", "device": "cpu"}
+    assert run("predict", **options, **checkpoint, output=tmp_path / "all.h5") == 0
+    selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
+    assert run("select-images", **options, **selection) == 0
+    classes = list(read_classes(options["classes"]).values())
+    everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
+    positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
+    assert [path.resolve() for path in few.paths] == [everything.paths[i].resolve() for i in positions]
+    assert few.targets.tolist() == everything.targets[positions].tolist()
+    assert len(positions) == 3
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bytes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from featuresharing.networks.training import Trainer
+
+    options = {"list": folder / "lists/train.txt", "classes": folder / "lists/classes.csv"}
+    advance = Trainer.advance
+
+    def stop_at_three(trainer: Trainer) -> None:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        advance(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "advance", stop_at_three)
+        patch.setattr("featuresharing.cli.networks.SAVE_SECONDS", 0)
+        with pytest.raises(KeyboardInterrupt):
+            run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed")
+    assert not list((tmp_path / "resumed").glob("*.pt"))
+    assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 0
+    assert "resumed at step 3" in capsys.readouterr().out
+    for name in ("0.pt", "5.pt", "training.csv"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (folder / "networks/demo" / name).read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: a[0] if a else "none")
+def test_every_command_has_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--help"])
+    assert end.value.code == 0
+    out, err = capsys.readouterr()
+    assert "usage: featuresharing" in out
+    assert err == ""
+    if not arguments:
+        assert all(command in out for command in COMMANDS)
+
+
+@pytest.fixture
+def options(folder: Path, tmp_path: Path) -> dict[str, Any]:
+    """Return options with which ``marginalize`` runs."""
+    return {
+        "list": folder / "lists/kept.txt",
+        "classes": folder / "lists/classes.csv",
+        "checkpoint": folder / "networks/demo/5.pt",
+        "experiment": "demo",
+        "layer": "conv2",
+        "aliases": "conv2=0.0.3",
+        "units": 0,
+        "samples": 2,
+        "device": "cpu",
+        "output": tmp_path / "out/x.h5",
+    }
+
+
+def check_refused(capsys: pytest.CaptureFixture[str], status: int, *words: str) -> None:
+    assert status == 2
+    err = capsys.readouterr().err
+    assert err.startswith("featuresharing: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"list": "nowhere.txt"}, ["image list nowhere.txt does not exist"]),
+        ({"classes": "nowhere.csv"}, ["nowhere.csv does not exist"]),
+        ({"checkpoint": "nowhere.pt"}, ["checkpoint nowhere.pt does not exist"]),
+        ({"checkpoint": __file__}, ["test_cli.py cannot be read", "accepted"]),
+        ({"layer": "conv9"}, ["layer 'conv9' does not exist", "0.0.3 (conv2)"]),
+        ({"layer": "0.0.1"}, ["layer '0.0.1' is a ReLU", "accepted"]),
+        ({"aliases": "conv2"}, ["--aliases: found 'conv2'", "NAME=PATH"]),
+        ({"aliases": ["a=0.0.0", "=0.0.3"]}, ["--aliases: found '=0.0.3'", "NAME=PATH"]),
+        ({"units": [0, 4]}, ["unit 4 of layer 'conv2'", "accepted are 0 to 3"]),
+        ({"estimator": "psychic"}, ["estimator 'psychic'", "prior-weighted"]),
+        ({"samples": 0}, ["samples: found 0", "accepted"]),
+        ({"scale": "nan"}, ["scale: found nan", "accepted"]),
+        ({"tolerance": 1}, ["tolerance: found 1.0", "accepted"]),
+        ({"storage": "none"}, ["storage: found 'none'", "true-class and full"]),
+        ({"device": "nonsense"}, ["--device: 'nonsense' is not here", "accepted"]),
+        ({"device": "cuda:99"}, ["--device: 'cuda:99' is not here", "accepted"]),
+    ],
+)
+def test_a_wrong_option_is_named(
+    options: dict[str, Any], change: dict[str, Any], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refused(capsys, run("marginalize", **options | change), *words)
+    assert not options["output"].exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(capsys, run("marginalize", **options | {"device": "cuda"}), "--device: 'cuda' is not here")
+
+
+@pytest.mark.parametrize("command", ["marginalize", "predict", "train"])
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("{image} 0", "accepted is 'path a,b'"),
+        ("{image} 0,99", "class index 99 of task 1 is out of range"),
+        ("nowhere.png 0,0", "nowhere.png does not exist"),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_named(
+    folder: Path, options: dict[str, Any], command: str, line: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = (folder / "lists/kept.txt").read_text().splitlines()[0]
+    spoiled = folder / "lists/spoiled.txt"
+    spoiled.write_text(f"{first}\n{line.format(image=first.rpartition(' ')[0])}\n")
+    if command == "marginalize":
+        status = run(command, **options | {"list": spoiled})
+    else:
+        rest = {"checkpoint": options["checkpoint"], "output": options["output"]}
+        if command == "train":
+            rest = {"checkpoints": 5, "output_folder": options["output"].parent}
+        status = run(command, list=spoiled, classes=options["classes"], **rest)
+    spoiled.unlink()
+    check_refused(capsys, status, "spoiled.txt, line 2", found)
+
+
+def test_images_of_another_size_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (20, 16)).save(tmp_path / "wide.png")
+    (tmp_path / "list.txt").write_text("wide.png 0,0\n")
+    options = {"list": tmp_path / "list.txt", "classes": folder / "lists/classes.csv", "output": tmp_path / "x.h5"}
+    status = run("predict", **options, checkpoint=folder / "networks/demo/5.pt")
+    check_refused(capsys, status, "wide.png has 20 x 16 pixels; accepted are 16 x 16")
+
+
+@pytest.mark.parametrize("command", ["marginalize", "predict"])
+def test_a_checkpoint_of_another_architecture_is_named(
+    folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = tmp_path / "classes.csv"
+    classes.write_text("task,index,name\nbasic,0,bird\nbasic,1,boat\nbasic,2,car\nword,0,sun\nword,1,map\n")
+    images = tmp_path / "list.txt"
+    images.write_text(f"{next((folder / 'images/test').iterdir())} 2,1\n")
+    chosen = options if command == "marginalize" else {"checkpoint": options["checkpoint"], "output": tmp_path / "x.h5"}
+    status = run(command, **chosen | {"list": images, "classes": classes})
+    check_refused(capsys, status, "5.pt is of another architecture", "accepted are heads of 3 and 2")
+
+    content = torch.load(options["checkpoint"], weights_only=True)
+    torch.save(content | {"architecture": "resnet"}, tmp_path / "resnet.pt")
+    chosen = {"list": options["list"], "classes": options["classes"], "checkpoint": tmp_path / "resnet.pt"}
+    status = run(command, **(options if command == "marginalize" else {"output": tmp_path / "x.h5"}) | chosen)
+    check_refused(capsys, status, "resnet.pt holds a network of architecture 'resnet'; accepted")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_that_cannot_be_written_to_is_named(
+    folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / "file/below/x.csv"
+    lists = {"list": options["list"], "classes": options["classes"]}
+    conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
+    kept = tmp_path / "kept.h5"
+    if command == "select-images":
+        assert run("predict", **lists, checkpoint=options["checkpoint"], device="cpu", output=kept) == 0
+    arguments: dict[str, dict[str, Any]] = {
+        "render-images": {"resources": RESOURCES, "basic_classes": "boat", "image_size": 16},
+        "list-images": {"stimuli": folder / "images/test.csv", "tasks": ["basic", "word"]},
+        "train": {**lists, **SIZES, "checkpoints": 5},
+        "predict": {**lists, "checkpoint": options["checkpoint"]},
+        "select-images": {**lists, "predictions": kept},
+        "marginalize": options,
+        "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
+        "tabulate-contributions": conditionals,
+        "tabulate-sharing": {**conditionals, "resamples": 5},
+        "plot-units": conditionals,
+        "animate-units": {"frames": folder / "figures/0.png"},
+        "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
+        "plot-training": {"logs": folder / "networks/demo/training.csv", "accuracy": folder / "tables/accuracy.csv"},
+    }
+    kind = "output_folder" if command in ("render-images", "list-images", "train") else "output"
+    status = run(command, **arguments[command] | {kind: output if kind == "output" else output.parent})
+    check_refused(capsys, status, f"{tmp_path}/file")
+
+
+def test_wrong_inputs_of_the_other_commands_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check(words: str, command: str, **arguments: Any) -> None:
+        kind = "output_folder" if command in ("render-images", "list-images") else "output"
+        check_refused(capsys, run(command, **arguments, **{kind: tmp_path / "x"}), words)
+
+    check("'brid' has no drawings", "render-images", resources=RESOURCES, basic_classes="brid")
+    check("'canoe' has 5 designers", "render-images", resources=RESOURCES, basic_classes="boat", test_designers=6)
+    check("task 'colour' has no column", "list-images", stimuli=folder / "images/test.csv", tasks=["basic", "colour"])
+    check("nowhere.csv", "list-images", stimuli="nowhere.csv", tasks=["basic"])
+    check("nowhere.h5", "tabulate-accuracy", predictions="nowhere.h5")
+    check("nowhere.h5", "tabulate-contributions", conditionals="nowhere.h5")
+    check("test_cli.py", "tabulate-sharing", conditionals=__file__)
+    conditionals = folder / "marginal/conv2_5.h5"
+    check("accepted are the tasks basic, word", "plot-units", conditionals=conditionals, sort_by="subordinate")
+    check("rectangle or sunflower", "plot-units", conditionals=conditionals, layout="round")
+    check("limits", "plot-units", conditionals=conditionals, limits=[4, 2])
+    check("nowhere.png cannot be read", "animate-units", frames="nowhere.png")
+    check("milliseconds", "animate-units", frames=folder / "figures/0.png", milliseconds=335)
+    table = folder / "tables/sharing.csv"
+    check("'7' has no layer 'conv2'", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")
+    check("nowhere.csv", "plot-sharing", sharing="nowhere.csv", layers="conv2", checkpoint="7")
+
+
+@pytest.mark.parametrize("missing", ["drawings/drawings.csv", "drawings/drawings.png", "words.txt", "fonts"])
+def test_missing_resources_are_named(tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(RESOURCES, tmp_path / "resources", ignore=shutil.ignore_patterns(Path(missing).name, "licenses"))
+    options = {"resources": tmp_path / "resources", "basic_classes": "boat", "image_size": 16}
+    status = run("render-images", **options, output_folder=tmp_path / "images")
+    check_refused(capsys, status, str(tmp_path / "resources" / missing))
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value"),
+    [
+        *(("train", name, 0) for name in ("stride", "checkpoints", "log_every", "threads")),
+        *(("train", name, -1) for name in ("learning_rate", "weight_decay", "shift")),
+        *(("train", "batch_size", 1), ("train", "dropout", 1.5)),
+        *(("train", "kernels", [3, 3, 4, 4, 4]), ("train", "channels", [4, 4, 4, 4, 0])),
+        *(("marginalize", "batch_size", -1), ("marginalize", "threads", 0), ("tabulate-sharing", "resamples", 0)),
+    ],
+)
+def test_a_number_out_of_range_is_named(
+    folder: Path,
+    options: dict[str, Any],
+    command: str,
+    name: str,
+    value: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lists = {"list": folder / "lists/train.txt", "classes": options["classes"]}
+    arguments = {
+        "train": {**lists, **SIZES, "checkpoints": 5, "output_folder": options["output"].parent},
+        "marginalize": options,
+        "tabulate-sharing": {"conditionals": folder / "marginal/conv2_5.h5", "output": options["output"]},
+    }
+    try:
+        status = run(command, **arguments[command] | {name: value})
+    except SystemExit as end:  # argparse refuses with its usage in front
+        status = end.code
+    assert status == 2
+    assert name.replace("_", "-") in capsys.readouterr().err.replace("_", "-")
+    assert not options["output"].parent.exists()
+
+
+def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: Path) -> None:
+    conditionals = ["--conditionals", folder / "marginal/conv2_5.h5"]
+    stimuli = folder / "images/test.csv"
+    sizes = ["--image-size", 16, "--train-renderings", 1, "--test-renderings", 1]
+    commands = [
+        ["render-images", "--resources", RESOURCES, "--basic-classes", "boat", *sizes, "--output-folder", tmp_path],
+        ["list-images", "--stimuli", stimuli, "--tasks", "basic", "word", "--output-folder", tmp_path],
+        ["tabulate-accuracy", "--predictions", folder / "baseline/demo/5.h5", "--output", tmp_path / "accuracy.csv"],
+        ["tabulate-contributions", *conditionals, "--output", tmp_path / "contributions.csv"],
+        ["tabulate-sharing", *conditionals, "--output", tmp_path / "sharing.csv"],
+        ["plot-units", *conditionals, "--output", tmp_path / "units.png"],
+        ["animate-units", "--frames", tmp_path / "units.png", "--output", tmp_path / "units.gif"],
+        *(["plot-sharing", "--sharing", tmp_path / "sharing.csv", "--layers", "conv2", "--checkpoint", "5"],),
+        *(["plot-training", "--logs", folder / "networks/demo/training.csv", "--accuracy", tmp_path / "accuracy.csv"],),
+    ]
+    for command in commands[-2:]:
+        command += ["--output", tmp_path / f"{command[0]}.png"]
+    code = (
+        "import sys\nfrom featuresharing.cli import main\n"
+        f"for command in {[[str(word) for word in command] for command in commands]}:\n"
+        "    assert main(command) == 0, command[0]\n"
+        "    assert 'torch' not in sys.modules, command[0]\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -1,0 +1,52 @@
+"""The lists of packages say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+
+
+def conda_packages(path: str) -> list[Any]:
+    return yaml.safe_load((ROOT / path).read_text())["dependencies"]
+
+
+def runtime_packages() -> dict[str, str]:
+    requirements = map(Requirement, PROJECT["dependencies"])
+    packages = {CONDA_NAMES.get(found.name, found.name): str(found.specifier) for found in requirements}
+    return packages | {"python": PROJECT["requires-python"]}
+
+
+def split(packages: list[str]) -> dict[str, str]:
+    return dict(re.fullmatch(r"([\w-]+)(.*)", package).groups() for package in packages)  # type: ignore[union-attr]
+
+
+def test_conda_installs_what_pip_would() -> None:
+    packages = conda_packages("environment.yml")
+    assert packages.pop() == {"pip": ["--no-deps -e ."]}
+    assert split(packages) == runtime_packages() | {"pip": ""}
+
+
+def test_rules_have_what_the_package_needs() -> None:
+    wanted = {name: bound for name, bound in runtime_packages().items() if name != "snakemake-minimal"}
+    assert split(conda_packages("workflow/envs/featuresharing.yaml")) == wanted
+
+
+def test_every_runtime_package_has_a_lower_bound() -> None:
+    assert all(bound.startswith(">=") for bound in runtime_packages().values())
+
+
+def test_constraints_pin_every_package_within_its_bounds() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+        requirement = Requirement(text)
+        pin = pins[requirement.name.lower()]
+        assert requirement.specifier.contains(pin), f"{text}: {pin}"
+    assert pins["torch"] == "2.13.0"

@@ -1,0 +1,284 @@
+"""Networks: the AlexNet, its training, its checkpoints and the images it gets right."""
+
+import copy
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from featuresharing import InputError, load_network
+from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
+from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
+from featuresharing.networks.training import Trainer, TrainingSettings
+
+torch.set_num_threads(1)  # more only wait for each other on networks this small
+
+SHAPE = AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (8, 6), (3, 2))
+TASKS = ("word", "basic")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, size=(10, 3, 16, 16), dtype=np.uint8)
+TARGETS = np.column_stack([RNG.integers(0, count, size=10) for count in SHAPE.classes])
+
+
+def trainer(steps: int = 6, **changes: Any) -> Trainer:
+    options = {"batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.05, "dropout": 0.3, "shift": 2, "seed": 3}
+    return Trainer(IMAGES, TARGETS, TASKS, SHAPE, TrainingSettings(steps, **options | {"log_every": 4} | changes))
+
+
+def advance(training: Trainer, steps: int) -> Trainer:
+    for _ in range(steps):
+        training.advance()
+    return training
+
+
+def build() -> nn.Sequential:
+    torch.manual_seed(1)
+    return build_alexnet(SHAPE).eval()
+
+
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+def test_layers_lie_at_the_module_paths_of_their_names() -> None:
+    network = build()
+    units = [len(network.get_submodule(path).weight) for path in LAYERS.values()]
+    assert units == [*SHAPE.channels, *SHAPE.hidden]
+    kinds = [type(network.get_submodule(path)).__name__ for path in LAYERS.values()]
+    assert kinds == ["Conv2d"] * 5 + ["Linear"] * 2
+    assert [len(network.get_submodule(f"1.7.{task}").weight) for task in range(2)] == [3, 2]
+    assert [scores.shape for scores in network(torch.zeros(2, 3, 16, 16))] == [(2, 3), (2, 2)]
+
+
+@pytest.mark.parametrize(("size", "stride"), [(16, 2), (17, 1), (24, 3), (31, 1), (33, 4)])
+def test_every_accepted_size_of_image_passes_through(size: int, stride: int) -> None:
+    shape = AlexNetShape(size, stride, (2,) * 5, (3, 5, 1, 3, 3), (3, 3), (2, 2))
+    assert len(build_alexnet(shape)(torch.zeros(1, 3, size, size))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"channels": (4, 4)}, "channels: found 2 numbers; accepted are 5"),
+        ({"kernels": (3,) * 6}, "kernels: found 6 numbers; accepted are 5"),
+        ({"hidden": (8,)}, "hidden: found 1 numbers; accepted are 2"),
+        ({"image_size": 7}, "image_size: found 7 pixels; accepted are at least 8"),
+        ({"kernels": (3, 3, 4, 4, 4)}, "kernels: .*4.*; accepted are odd"),
+    ],
+)
+def test_sizes_that_make_no_network_are_named(change: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        AlexNetShape.from_dict(SHAPE.as_dict() | change)
+
+
+def test_a_folded_network_computes_what_the_trained_one_does() -> None:
+    torch.manual_seed(0)
+    network = build_alexnet(SHAPE, dropout=0.5, batch_norm=True).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(5):
+        optimiser.zero_grad()
+        scores = network(3 * torch.randn(8, 3, 16, 16))
+        torch.stack([task.square().mean() for task in scores]).sum().backward()
+        optimiser.step()
+    before = copy.deepcopy(network)
+    folded = fold_batch_norm(network, SHAPE)
+    assert equal(network, before)
+    assert all(module.training for module in network.modules())
+    assert not any(module.training for module in folded.modules())
+    assert equal(build_alexnet(SHAPE), build_alexnet(SHAPE)) is False
+    assert list(folded.state_dict()) == list(build_alexnet(SHAPE).state_dict())
+    images = torch.randn(4, 3, 16, 16)
+    for found, wanted in zip(folded(images), network.eval()(images), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 5])
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(stop: int) -> None:
+    whole = advance(trainer(), 6)
+    buffer = io.BytesIO()
+    torch.save(advance(trainer(), stop).state_dict(), buffer)
+    buffer.seek(0)
+    resumed = trainer()
+    resumed.load_state_dict(torch.load(buffer, weights_only=True))
+    assert resumed.step == stop
+    advance(resumed, 6 - stop)
+    assert equal(resumed.checkpoint().network, whole.checkpoint().network)
+    assert resumed.log == whole.log
+
+
+def test_training_depends_on_its_seed_alone() -> None:
+    torch.manual_seed(11)
+    first = advance(trainer(), 3)
+    torch.manual_seed(12)
+    assert equal(first.checkpoint().network, advance(trainer(), 3).checkpoint().network)
+    assert not equal(first.checkpoint().network, advance(trainer(seed=4), 3).checkpoint().network)
+
+
+def test_training_leaves_global_random_states_alone() -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    advance(trainer(), 6).checkpoint()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
+
+
+def test_the_log_has_a_row_for_each_interval_and_task() -> None:
+    training = advance(trainer(), 6)
+    assert [(row.step, row.task) for row in training.log] == [(4, "word"), (4, "basic"), (6, "word"), (6, "basic")]
+    assert all(row.loss > 0 and 0 <= row.accuracy <= 1 for row in training.log)
+
+
+def test_checkpoints_do_not_disturb_training() -> None:
+    plain, watched = trainer(), trainer()
+    for _ in range(4):
+        plain.advance()
+        watched.advance()
+        watched.checkpoint()
+    assert equal(plain.checkpoint().network, watched.checkpoint().network)
+    assert watched.checkpoint().step == 4
+
+
+def test_training_learns() -> None:
+    training = trainer(60, dropout=0.0, shift=0, batch_size=10, log_every=1)
+    advance(training, 60)
+    for first, last in zip(training.log[:2], training.log[-2:], strict=True):
+        assert last.accuracy >= 0.8
+        assert last.loss < first.loss / 2
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_training_may_have_any_number_of_steps(steps: int) -> None:
+    assert advance(trainer(steps), steps).log[-1].step == steps
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(build(), SHAPE, TASKS, 400)
+    save_checkpoint(tmp_path / "new" / "0400.pt", checkpoint)
+    found = load_checkpoint(tmp_path / "new" / "0400.pt")
+    assert (found.shape, found.tasks, found.step) == (SHAPE, TASKS, 400)
+    network = load_network(str(tmp_path / "new" / "0400.pt"))
+    for loaded in (found.network, network):
+        assert equal(loaded, checkpoint.network)
+        assert not any(module.training for module in loaded.modules())
+
+
+def test_equal_networks_are_saved_as_equal_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.pt", tmp_path / "other name.pt", tmp_path / "c.pt"]
+    for path, step in zip(paths, (7, 7, 8), strict=True):
+        save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, step))
+    assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
+    save_checkpoint(tmp_path / "again.pt", load_checkpoint(paths[0]))
+    assert (tmp_path / "again.pt").read_bytes() == paths[0].read_bytes()
+
+
+def test_files_that_hold_no_checkpoint_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with pytest.raises(InputError, match=r"x\.pt does not exist"):
+        load_checkpoint(path)
+    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7))
+    whole = path.read_bytes()
+    content = torch.load(path, weights_only=True)
+    damaged = whole.replace(b"multitask-alexnet", b"\xff" * 17)
+    for garbage in (b"", b"no network\n", bytes(100), b".", whole[:500], whole[:-30], damaged):
+        path.write_bytes(garbage)
+        with pytest.raises(InputError, match=r"x\.pt cannot be read; accepted are checkpoints of a multitask-alexnet"):
+            load_checkpoint(path)
+    for other in ({"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)):
+        torch.save(other, path)
+        with pytest.raises(InputError, match=r"x\.pt cannot be read; accepted are checkpoints of a multitask-alexnet"):
+            load_checkpoint(path)
+    with pytest.raises(InputError, match="cannot be read; accepted are"):
+        load_checkpoint(tmp_path)
+    torch.save(content | {"architecture": "resnet"}, path)
+    with pytest.raises(InputError, match=r"x\.pt holds a network of architecture 'resnet'; accepted are"):
+        load_checkpoint(path)
+    for change in (
+        {"shape": SHAPE.as_dict() | {"hidden": [8, 7]}},
+        {"state": {"0.0.0.weight": torch.ones(1)}},
+    ):
+        torch.save(content | change, path)
+        with pytest.raises(InputError, match=r"x\.pt: its parameters do not fit its stated sizes"):
+            load_checkpoint(path)
+    for change in (dict.fromkeys(content, None), {"shape": {"size": 4}}):
+        torch.save(content | change | {"architecture": content["architecture"]}, path)
+        with pytest.raises(InputError, match=r"x\.pt"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_with_other_heads_does_not_fit() -> None:
+    checkpoint = Checkpoint(build(), SHAPE, TASKS, 7)
+    check_fits(Path("x.pt"), checkpoint, [["a", "b", "c"], ["d", "e"]])
+    for classes in ([["a", "b"], ["c", "d", "e"]], [["a", "b", "c"]]):
+        wanted = " and ".join(str(len(names)) for names in classes)
+        with pytest.raises(
+            InputError, match=rf"x\.pt is of another architecture: found heads of 3 and 2 .* heads of {wanted}"
+        ):
+            check_fits(Path("x.pt"), checkpoint, classes)
+
+
+def predictions(right: list[list[bool]]) -> Predictions:
+    """Return predictions of two classes whose likeliest is right where ``right`` [tasks, images] says so."""
+    targets = np.arange(len(right[0])) % 2
+    probabilities = [
+        np.where(np.eye(2, dtype=bool)[targets] == np.array(task)[:, None], 0.75, 0.25).astype(np.float32)
+        for task in right
+    ]
+    return Predictions(dict(zip(TASKS, probabilities, strict=True)), dict.fromkeys(TASKS, targets), 7)
+
+
+def test_chosen_images_are_right_in_every_task() -> None:
+    made = predictions([[True, True, False, True, True], [True, False, True, True, True]])
+    assert {task: right.tolist() for task, right in made.right().items()} == {
+        "word": [True, True, False, True, True],
+        "basic": [True, False, True, True, True],
+    }
+    assert choose_images(made, most=9, seed=0).tolist() == [0, 3, 4]
+    with pytest.raises(InputError, match=r"none of 2 images is right in every task \(word, basic\); accepted is"):
+        choose_images(predictions([[True, False], [False, True]]), most=9, seed=0)
+
+
+def test_the_choice_among_more_images_depends_on_its_seed_alone() -> None:
+    many = predictions([[True] * 40, [i % 4 > 0 for i in range(40)]])
+    chosen = choose_images(many, most=10, seed=0).tolist()
+    assert chosen == choose_images(many, most=10, seed=0).tolist()
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 10
+    assert all(image % 4 for image in chosen)
+    assert len({tuple(choose_images(many, most=10, seed=seed)) for seed in range(5)}) == 5
+    assert set(chosen) < set(choose_images(many, most=15, seed=0))
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path: Path) -> None:
+    made = predictions([[True, False, True], [True, True, False]])
+    write_predictions(tmp_path / "new" / "7.h5", made)
+    found = read_predictions(tmp_path / "new" / "7.h5")
+    assert found.step == 7
+    for stored, original in ((found.probabilities, made.probabilities), (found.targets, made.targets)):
+        assert list(stored) == list(TASKS)
+        for task in TASKS:
+            assert stored[task].dtype == original[task].dtype
+            assert np.array_equal(stored[task], original[task])
+
+
+def test_files_that_hold_no_predictions_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    write_predictions(path, predictions([[True], [True]]))
+    whole = path.read_bytes()
+    for garbage in (b"", b"no predictions", whole[:1000], whole[:-8]):
+        path.write_bytes(garbage)
+        with pytest.raises(InputError, match=r"x\.h5 is no complete file of predictions"):
+            read_predictions(path)
+    with h5py.File(path, "w") as file:
+        file["unit"] = 1
+    with pytest.raises(InputError, match=r"x\.h5 is no complete file of predictions"):
+        read_predictions(path)
+    with pytest.raises(InputError, match=r"nowhere\.h5 is no complete file of predictions"):
+        read_predictions(tmp_path / "nowhere.h5")
