@@ -1,6 +1,5 @@
 """The unit store: what is written comes back, and a kill at any instant loses at most what was not yet flushed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -230,7 +229,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_a_process_killed_while_it_writes_is_continued_bit_for_bit(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; import featuresharing.store, test_store\n"
+        "import sys, time; from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[2]); import featuresharing.store, test_store\n"
         "featuresharing.store.FLUSH_SECONDS = 0\n"
         "with test_store.open_store(Path(sys.argv[1])) as store:\n"
         "    for unit in store.missing():\n"
@@ -239,11 +239,8 @@ def test_a_process_killed_while_it_writes_is_continued_bit_for_bit(tmp_path: Pat
         "        time.sleep(0.01)\n"
     )
     output = tmp_path / "killed.h5"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(output)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
-    ) as process:
+    command = [sys.executable, "-c", code, str(output), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         for line in process.stdout:
             if line == b"2\n":

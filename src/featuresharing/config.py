@@ -8,9 +8,18 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
 from featuresharing.networks.layers import LAYERS
+
+# JSON has one kind of number, so that 64.0 would pass for an integer; the command line tells them apart
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
@@ -19,10 +28,10 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
     What a schema cannot say is checked too: names that must differ, tasks and layers that must exist.
     """
     schema = yaml.safe_load(schema_path.read_text())
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
+    errors = sorted(_Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _describe(error)] or list(_contradictions(config))
     if problems:
-        raise InputError("\n".join(problems))
+        raise InputError("\n".join(dict.fromkeys(problems)))
 
 
 def check_writable(folder: Path) -> None:
@@ -43,8 +52,9 @@ def _describe(error: ValidationError) -> Iterator[str]:
             unknown, nearest = (_join([*error.absolute_path, name]) for name in (key, near))
             yield f"config key '{unknown}' is not known; the nearest is '{nearest}'."
     elif error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        yield f"config key '{_join([*error.absolute_path, missing[0]])}' is missing; accepted is a config that has it."
+        for key in error.validator_value:
+            if key not in error.instance:
+                yield f"config key '{_join([*error.absolute_path, key])}' is missing; accepted is a config that has it."
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
         yield f"config key '{place}': found {error.instance!r}; accepted is {accepted}."
@@ -66,6 +76,14 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     steps = config["training"]["checkpoints"]
     if steps != sorted(set(steps)) or steps[-1] < 1:
         yield f"config key 'training.checkpoints': found {steps}; accepted are rising steps, the last at least 1."
+    size, stride = config["images"]["image_size"], config["network"]["stride"]
+    if size < 8 * stride:
+        accepted = f"at most {size // 8} for images of {size} pixels"
+        yield f"config key 'network.stride': found {stride}; accepted is {accepted}."
+    low, high = config["figures"]["limits"]
+    if not low < 1 < high or (low == 0 and config["figures"]["colour_scale"] == "log"):
+        accepted = "a number below 1 and one above 1; on a log scale, none is 0"
+        yield f"config key 'figures.limits': found {[low, high]}; accepted are {accepted}."
     for key in ("scale", "word_sizes", "word_colours"):
         low, high = config["images"][key]
         if low > high:

@@ -20,6 +20,7 @@ skipped_mass                [F] float64                 how much too low a condi
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -91,7 +92,9 @@ class UnitStore:
         self.output, self.units, self.tasks = output, list(units), list(tasks)
         self.restarted = ""
         self._storage = storage
-        self._settings = json.dumps({**settings, "storage": storage, "format": FORMAT}, sort_keys=True)
+        shapes = {task.name: [task.classes, task.targets.tolist()] for task in self.tasks}
+        identity = {"settings": settings, "storage": storage, "format": FORMAT, "units": self.units, "tasks": shapes}
+        self._settings = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._progress = output.with_name(f".{output.name}.progress")
         self._row = {unit: row for row, unit in enumerate(self.units)}
         self._unmarked: list[int] = []
@@ -109,7 +112,11 @@ class UnitStore:
             raise InputError(
                 f"{self.output} is being computed by another process; accepted is one at a time."
             ) from None
-        self._file = self._resume() or self._create()
+        try:
+            self._file = self._resume() or self._create()
+        except BaseException:
+            self._lock.close()
+            raise
         self._last_flush = time.monotonic()
         return self
 
@@ -201,27 +208,35 @@ class UnitStore:
         """Open the progress file if it is whole and of the same settings."""
         if not self._progress.exists():
             return None
+        file = None
         try:
             file = h5py.File(self._progress, "r+")
-        except OSError:
+            same = file.attrs["settings"] == self._settings
+            if same and all(file[name].shape == shape for name, (shape, _) in self._layout().items()):
+                return file
+            self.restarted = f"{self._progress} is of other settings"
+        except (OSError, KeyError, RuntimeError, ValueError):
             self.restarted = f"{self._progress} is damaged"
-            return None
-        if file.attrs.get("settings") == self._settings:
-            return file
-        self.restarted = f"{self._progress} is of other settings"
-        file.close()
+        if file:
+            file.close()
         return None
+
+    def _layout(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Return shape and type of every dataset of the progress file."""
+        units, images = len(self.units), len(self.tasks[0].targets)
+        tails = {task.name: (task.classes,) if self._storage == "full" else () for task in self.tasks}
+        return {
+            "done": ((units,), np.bool_),
+            "effective_samples": ((units,), np.float64),
+            "skipped_mass": ((units,), np.float64),
+            **{f"conditional_{name}": ((units, images, *tail), np.float32) for name, tail in tails.items()},
+        }
 
     def _create(self) -> h5py.File:
         """Make the progress file under a temporary name, so that a kill meanwhile leaves none."""
-        units, images = len(self.units), len(self.tasks[0].targets)
         with replacing(self._progress) as temporary, h5py.File(temporary, "w") as file:
-            _preallocate(file, "done", (units,), np.bool_)
-            _preallocate(file, "effective_samples", (units,), np.float64)
-            _preallocate(file, "skipped_mass", (units,), np.float64)
-            for task in self.tasks:
-                tail = (task.classes,) if self._storage == "full" else ()
-                _preallocate(file, f"conditional_{task.name}", (units, images, *tail), np.float32)
+            for name, (shape, dtype) in self._layout().items():
+                _preallocate(file, name, shape, dtype)
             file.attrs["settings"] = self._settings
         return h5py.File(self._progress, "r+")
 
@@ -249,7 +264,7 @@ def read_conditionals(path: Path) -> LayerConditionals:
                 skipped_mass=file["skipped_mass"][:],
                 attributes=attributes,
             )
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, RuntimeError) as error:
         raise InputError(f"{path} is no complete file of conditionals ({error}).") from None
 
 

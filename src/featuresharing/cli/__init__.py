@@ -7,23 +7,31 @@ those without torch start in a fraction of a second.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from featuresharing.cli import data, figures, marginal, networks, tables
 from featuresharing.errors import InputError
 from featuresharing.version import PACKAGE
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog.removeprefix('featuresharing ')}: {message}.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0, or 2 after one sentence on stderr about bad input."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="featuresharing", description="Which units does each task of a network rely on, and which are shared?"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for group in (data, networks, marginal, tables, figures):
         group.add_commands(commands)
-    options = parser.parse_args(arguments)
     try:
+        options = parser.parse_args(arguments)
         options.run(options)
     except InputError as error:
         print(f"featuresharing: {error}", file=sys.stderr)

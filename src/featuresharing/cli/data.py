@@ -3,27 +3,27 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command
+from featuresharing.cli.options import Commands, add_command, number, whole
 
 
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
     parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
     parser.add_argument("--basic-classes", nargs="*", default=[], help="basic classes to take (none: all)")
-    parser.add_argument("--image-size", type=int, default=48, help="height and width in pixels")
-    parser.add_argument("--test-designers", type=int, default=2, help="designers of each class held out for testing")
-    parser.add_argument("--train-renderings", type=int, default=64, help="renderings of each training drawing")
-    parser.add_argument("--test-renderings", type=int, default=4, help="renderings of each test drawing")
-    parser.add_argument("--rotation", type=float, default=20, help="largest rotation in degrees")
-    parser.add_argument("--scale", type=float, nargs=2, default=(0.75, 1.0), help="drawing's width over the image's")
-    parser.add_argument("--shift", type=float, default=0.1, help="largest shift over the image's width")
-    parser.add_argument("--colour", type=float, default=0.3, help="largest change of brightness, contrast, saturation")
+    parser.add_argument("--image-size", type=whole(1), default=48, help="height and width in pixels")
+    parser.add_argument("--test-designers", type=whole(1), default=2, help="designers of each class held out")
+    parser.add_argument("--train-renderings", type=whole(1), default=48, help="renderings of each training drawing")
+    parser.add_argument("--test-renderings", type=whole(1), default=4, help="renderings of each test drawing")
+    parser.add_argument("--rotation", type=number(0), default=20, help="largest rotation in degrees")
+    parser.add_argument("--scale", type=number(0), nargs=2, default=(0.75, 1.0), help="drawing over image width")
+    parser.add_argument("--shift", type=number(0, 1), default=0.1, help="largest shift over the image's width")
+    parser.add_argument("--colour", type=number(0, 1), default=0.3, help="largest relative change of colours")
     parser.add_argument("--flip", choices=("true", "false"), default="true", help="mirror half of the drawings")
-    parser.add_argument("--word-sizes", type=int, nargs=2, default=(13, 15), help="font sizes in pixels")
-    parser.add_argument("--word-colours", type=int, nargs=2, default=(150, 255), help="range of each colour channel")
-    parser.add_argument("--word-outline", type=int, default=1, help="dark rim around words in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="seed of split and renderings")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(14, 16), help="font sizes in pixels")
+    parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
+    parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of split and renderings")
+    parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
 
     parser = add_command(commands, "list-images", _list_images, "write the image list of one experiment")

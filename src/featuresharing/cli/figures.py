@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.options import Commands, add_command, add_output
+from featuresharing.cli.options import Commands, add_command, add_output, number, whole
 from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
 
@@ -24,17 +24,17 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--layout", default="rectangle", help="rectangle or sunflower")
     parser.add_argument("--colour-scale", default="log", help="log or linear")
     parser.add_argument(
-        "--limits", type=float, nargs=2, default=(1 / 8, 8), help="darkest and brightest, in average units"
+        "--limits", type=number(0), nargs=2, default=(1 / 8, 8), help="darkest and brightest, in average units"
     )
     parser.add_argument("--sort", choices=("true", "false"), default="true", help="sort units, or keep their order")
     parser.add_argument("--grid", choices=("true", "false"), default="true", help="lines between units")
-    parser.add_argument("--columns", type=int, help="units in a row of the rectangle (none: chosen)")
-    parser.add_argument("--dpi", type=int, default=100, help="dots per inch")
+    parser.add_argument("--columns", type=whole(1), help="units in a row of the rectangle (none: chosen)")
+    parser.add_argument("--dpi", type=whole(1), default=100, help="dots per inch")
     add_output(parser, "PNG file")
 
     parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
-    parser.add_argument("--milliseconds", type=int, default=330, help="duration of a frame")
+    parser.add_argument("--milliseconds", type=whole(1), default=330, help="duration of a frame")
     add_output(parser, "GIF file")
 
     parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")

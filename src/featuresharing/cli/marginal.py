@@ -3,7 +3,16 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, add_device, add_list, add_output, choose_device
+from featuresharing.cli.options import (
+    Commands,
+    add_command,
+    add_device,
+    add_list,
+    add_output,
+    choose_device,
+    number,
+    whole,
+)
 from featuresharing.errors import InputError
 
 
@@ -15,12 +24,12 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--layer", required=True, help="alias or module path")
     parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
     parser.add_argument("--estimator", default="prior-weighted", help="prior-weighted")
-    parser.add_argument("--samples", type=int, default=100, help="draws from the prior of each unit")
-    parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the prior")
-    parser.add_argument("--tolerance", type=float, default=1e-6, help="largest total weight of draws left out")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
-    parser.add_argument("--units", type=int, nargs="+", help="units (none: all)")
-    parser.add_argument("--batch-size", type=int, help="images in one pass (none: all)")
+    parser.add_argument("--samples", type=whole(1), default=100, help="draws from the prior of each unit")
+    parser.add_argument("--scale", type=number(0), default=1.0, help="standard deviation of the prior")
+    parser.add_argument("--tolerance", type=number(0, 1), default=1e-6, help="largest total weight of draws left out")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the draws")
+    parser.add_argument("--units", type=whole(0), nargs="+", help="units (none: all)")
+    parser.add_argument("--batch-size", type=whole(1), help="images in one pass (none: all)")
     parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
     add_device(parser)
     add_output(parser, "HDF5 file of conditionals")

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.cli.options import Commands, add_command, add_device, add_list, add_output, choose_device
+from featuresharing.cli.options import (
+    Commands,
+    add_command,
+    add_device,
+    add_list,
+    add_output,
+    choose_device,
+    number,
+    whole,
+)
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,23 +30,25 @@ SAVE_SECONDS = 10.0
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "train", _train, "train a multi-task AlexNet and save a series of checkpoints")
     add_list(parser)
-    parser.add_argument("--image-size", type=int, default=48, help="height and width of the images in pixels")
-    parser.add_argument("--stride", type=int, default=2, help="stride of conv1")
-    parser.add_argument("--channels", type=int, nargs="+", default=(32, 64, 64, 64, 48), help="units of conv1 to conv5")
+    parser.add_argument("--image-size", type=whole(1), default=48, help="height and width of the images in pixels")
+    parser.add_argument("--stride", type=whole(1), default=2, help="stride of conv1")
     parser.add_argument(
-        "--kernels", type=int, nargs="+", default=(7, 5, 3, 3, 3), help="kernel sizes of conv1 to conv5"
+        "--channels", type=whole(1), nargs="+", default=(32, 64, 64, 64, 48), help="units of conv1 to 5"
     )
-    parser.add_argument("--hidden", type=int, nargs="+", default=(256, 256), help="units of fc6 and fc7")
     parser.add_argument(
-        "--checkpoints", type=int, nargs="+", required=True, help="steps at which to save; the last ends"
+        "--kernels", type=whole(1), nargs="+", default=(7, 5, 3, 3, 3), help="kernel sizes of conv1 to conv5"
     )
-    parser.add_argument("--batch-size", type=int, default=128, help="images a step")
-    parser.add_argument("--learning-rate", type=float, default=0.004, help="peak of the one-cycle schedule")
-    parser.add_argument("--weight-decay", type=float, default=0.05, help="of AdamW")
-    parser.add_argument("--dropout", type=float, default=0.3, help="before fc6 and fc7")
-    parser.add_argument("--shift", type=int, default=3, help="largest random shift of an image in pixels")
-    parser.add_argument("--log-every", type=int, default=20, help="steps a row of the log averages over")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order, shifts and dropout")
+    parser.add_argument("--hidden", type=whole(1), nargs="+", default=(256, 256), help="units of fc6 and fc7")
+    parser.add_argument(
+        "--checkpoints", type=whole(0), nargs="+", required=True, help="steps at which to save; the last ends"
+    )
+    parser.add_argument("--batch-size", type=whole(2), default=64, help="images a step")
+    parser.add_argument("--learning-rate", type=number(0), default=0.003, help="peak of the one-cycle schedule")
+    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="of AdamW")
+    parser.add_argument("--dropout", type=number(0, 1), default=0.3, help="before fc6 and fc7")
+    parser.add_argument("--shift", type=whole(0), default=3, help="largest random shift of an image in pixels")
+    parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of weights, order, shifts and dropout")
     add_device(parser)
     parser.add_argument(
         "--output-folder", type=Path, required=True, help="gets STEP.pt for each checkpoint and training.csv"
@@ -52,8 +63,8 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "select-images", _select_images, "keep images that are right in every task")
     add_list(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="predictions on the list")
-    parser.add_argument("--max-images", type=int, default=60, help="most images to keep")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice among more")
+    parser.add_argument("--max-images", type=whole(1), default=60, help="most images to keep")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the choice among more")
     add_output(parser, "image list of the kept images; a .csv beside it has their positions in the full list")
 
 

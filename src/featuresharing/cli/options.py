@@ -1,6 +1,7 @@
 """Options that several commands share, and how options become settings."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,37 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> argp
     return parser
 
 
+def whole(least: int) -> Callable[[str], int]:
+    """Return a type of option: an integer from ``least``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is an integer from {least}")
+        return value
+
+    return parse
+
+
+def number(least: float, below: float = math.inf) -> Callable[[str], float]:
+    """Return a type of option: a number from ``least`` to below ``below``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < below:
+            upper = "" if below == math.inf else f" to below {below:g}"
+            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is a number from {least:g}{upper}")
+        return value
+
+    return parse
+
+
 def add_list(parser: argparse.ArgumentParser) -> None:
     """Add an image list and the classes of its tasks."""
     parser.add_argument("--list", type=Path, required=True, help="image list, 'path a,b' a line")
@@ -29,7 +61,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
     parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
+    parser.add_argument("--threads", type=whole(1), default=1, help="threads of torch on the CPU")
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

@@ -38,7 +38,9 @@ class Drawing:
 
 
 def read_drawings(table: Path) -> list[Drawing]:
-    """Read the table of drawings (CSV with the columns of :data:`COLUMNS`); raises InputError if one is missing."""
+    """Read the table of drawings (CSV with the columns of :data:`COLUMNS`); raises InputError if it cannot be used."""
+    if not table.is_file():
+        raise InputError(f"table of drawings {table} does not exist.")
     with table.open(newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
@@ -46,10 +48,15 @@ def read_drawings(table: Path) -> list[Drawing]:
             raise InputError(
                 f"{table}: column '{missing[0]}' is missing; accepted is a table with {', '.join(COLUMNS)}."
             )
-        return [
-            Drawing(int(r["index"]), int(r["row"]), int(r["column"]), r["basic"], r["subordinate"], r["set"])
-            for r in reader
-        ]
+        drawings = []
+        for row in reader:
+            places = [row[name] for name in COLUMNS[:3]]
+            if not all(place and place.isdecimal() for place in places):
+                accepted = "whole numbers for index, row and column"
+                raise InputError(f"{table}, line {reader.line_num}: found {places}; accepted are {accepted}.")
+            index, cell_row, cell_column = map(int, places)
+            drawings.append(Drawing(index, cell_row, cell_column, row["basic"], row["subordinate"], row["set"]))
+        return drawings
 
 
 def choose_classes(drawings: Sequence[Drawing], basic_classes: Sequence[str]) -> list[Drawing]:
@@ -90,7 +97,10 @@ class DrawingSheet:
     """The sheet as an image; ``sheet[drawing]`` is that drawing as an RGBA image of CELL x CELL pixels."""
 
     def __init__(self, path: Path) -> None:
-        self._image = Image.open(path).convert("RGBA")
+        try:
+            self._image = Image.open(path).convert("RGBA")
+        except OSError as error:
+            raise InputError(f"sheet of drawings {path} cannot be read ({error}).") from None
 
     def __getitem__(self, drawing: Drawing) -> Image.Image:
         left, top = drawing.column * CELL, drawing.row * CELL

@@ -32,7 +32,7 @@ def write_image_list(output: Path, paths: Sequence[Path], targets: NDArray[np.in
             f"{os.path.relpath(path, output.parent)} {','.join(str(int(c)) for c in row)}\n"
             for path, row in zip(paths, targets, strict=True)
         )
-        temporary.write_text("".join(lines))
+        temporary.write_text("".join(lines), errors="surrogateescape")
 
 
 def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files: bool = True) -> ImageList:
@@ -45,7 +45,7 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
         raise InputError(f"image list {path} does not exist.")
     paths: list[Path] = []
     targets: list[list[int]] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(errors="surrogateescape").splitlines(), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"

@@ -25,6 +25,8 @@ class WordStyle:
 
 def read_words(path: Path) -> list[str]:
     """Read one word a line; raises InputError for fewer than two words or a repeated one, naming its line."""
+    if not path.is_file():
+        raise InputError(f"list of words {path} does not exist.")
     words: list[str] = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         word = line.strip()
@@ -65,6 +67,9 @@ def overlay_word(image: Image.Image, word: str, style: WordStyle, rng: np.random
 
 @lru_cache(maxsize=256)
 def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    # Pillow would look for a missing file among the system's fonts
+    if not path.is_file():
+        raise InputError(f"font {path} does not exist.")
     try:
         return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
     except OSError:

@@ -177,8 +177,8 @@ def evaluating(network: nn.Module, device: str) -> Iterator[None]:
     """Put the network on ``device`` and into evaluation mode for a block; then give every module its mode back."""
     modes = {module: module.training for module in network.modules()}
     home = next(network.parameters()).device
-    network.eval().to(device)
     try:
+        network.eval().to(device)
         yield
     finally:
         network.to(home)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -45,6 +46,12 @@ class AlexNetShape:
         ):
             if len(found) != wanted:
                 raise InputError(f"{name}: found {len(found)} numbers; accepted are {wanted}.")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise InputError(f"kernels: found {list(self.kernels)}; accepted are odd numbers, which keep a map's size.")
+        if min(*self.channels, *self.hidden) < 1:
+            raise InputError(
+                f"channels: found {[*self.channels, *self.hidden]} with hidden; accepted is at least 1 unit."
+            )
         if self.image_size // (8 * self.stride) < 1:
             raise InputError(f"image_size: found {self.image_size} pixels; accepted are at least {8 * self.stride}.")
 
@@ -102,12 +109,18 @@ def build_alexnet(shape: AlexNetShape, *, dropout: float = 0.0, batch_norm: bool
     return nn.Sequential(nn.Sequential(features), classifier)
 
 
+def plain_alexnet(shape: AlexNetShape) -> nn.Sequential:
+    """Build the plain tree in evaluation mode, for parameters to be put into; no global random state is changed."""
+    with torch.random.fork_rng(devices=[]):
+        return build_alexnet(shape).eval()
+
+
 def fold_batch_norm(network: nn.Sequential, shape: AlexNetShape) -> nn.Sequential:
     """Return the plain network, in evaluation mode, that computes what ``network`` computes at evaluation.
 
     ``network`` (built with ``batch_norm=True``) is left as it was.
     """
-    folded = build_alexnet(shape).eval()
+    folded = plain_alexnet(shape)
     for path in LAYERS.values():
         folded.set_submodule(path, _fuse(*copy.deepcopy(network.get_submodule(path)).eval().children()))
     folded.get_submodule("1.7").load_state_dict(network.get_submodule("1.7").state_dict())

@@ -1,8 +1,6 @@
 """Checkpoint files: the plain (batch norms folded) network with the sizes that rebuild it."""
 
 import io
-import pickle
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from torch import nn
 
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet import AlexNetShape, plain_alexnet
 
 ARCHITECTURE = "multitask-alexnet"
 
@@ -48,22 +46,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
     accepted = f"accepted are checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["architecture"]
+        found, stored = content["architecture"], content["shape"]
     except FileNotFoundError:
         raise InputError(f"checkpoint {path} does not exist.") from None
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, TypeError, OSError):
+    except Exception:  # whatever arbitrary bytes lead an unpickler to
         raise InputError(f"checkpoint {path} cannot be read; {accepted}.") from None
     if found != ARCHITECTURE:
         raise InputError(f"checkpoint {path} holds a network of architecture '{found}'; {accepted}.")
-    shape = AlexNetShape.from_dict(content["shape"])
-    network = build_alexnet(shape).eval()
     try:
+        shape = AlexNetShape.from_dict(stored)
+        network = plain_alexnet(shape)
         network.load_state_dict(content["state"])
-    except RuntimeError:
+        return Checkpoint(network, shape, tuple(content["tasks"]), int(content["step"]))
+    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError):
         raise InputError(
-            f"checkpoint {path}: its parameters do not fit its stated sizes {shape}; {accepted}."
+            f"checkpoint {path}: its parameters do not fit its stated sizes {stored}; {accepted}."
         ) from None
-    return Checkpoint(network, shape, tuple(content["tasks"]), content["step"])
 
 
 def load_network(path: str | Path) -> nn.Sequential:

@@ -62,5 +62,5 @@ def read_predictions(path: Path) -> Predictions:
                 {task: file[f"target_{task}"][:] for task in tasks},
                 int(file.attrs["step"]),
             )
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, RuntimeError) as error:
         raise InputError(f"{path} is no complete file of predictions ({error}).") from None

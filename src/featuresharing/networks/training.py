@@ -76,7 +76,7 @@ class Trainer:
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.25
+            self._optimiser, settings.learning_rate, total_steps=settings.steps
         )
         self.step = 0
         self.log: list[LogRow] = []
