@@ -18,7 +18,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage in front."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog.removeprefix('featuresharing ')}: {message}.")
+        raise InputError(f"{self.prog}: {message}.".removeprefix("featuresharing").lstrip(": "))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from featuresharing.data.drawings import Drawing, DrawingSheet
@@ -44,7 +45,8 @@ def render_stimuli(
     render = partial(_render_drawing, sheet, folder, renderings, settings)
     if jobs == 1:
         return [row for drawing in drawings for row in render(drawing)]
-    with ProcessPoolExecutor(jobs) as pool:
+    # a fork copies the threads' locks of whoever calls, a spawned process starts clean
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         return [row for rows in pool.map(render, drawings, chunksize=16) for row in rows]
 
 
