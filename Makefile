@@ -22,7 +22,7 @@ help:
 
 run: $(READY)
 	@echo "Running the demo on all cores: figures go to results/figures, tables to results/tables."
-	$(LOCKED) sh -c '$(RUN)' || { test $$? != 75 || echo "Another run is going on in this folder: wait for it to end."; exit 1; }
+	@$(LOCKED) sh -c '$(RUN)' || { test $$? != 75 || echo "Another run is going on in this folder: wait for it to end."; exit 1; }
 
 test: $(READY)
 	@echo "Running every test."

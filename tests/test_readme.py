@@ -1,0 +1,37 @@
+"""What the README says to type."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+class TwoTasks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = torch.tanh(self.hidden(x))
+        return self.first(x), self.second(x)
+
+
+def test_the_example_runs_on_ones_own_network(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"(?:^    from featuresharing.*\n)(?:^(?:    .*)?\n)+", README, re.MULTILINE)
+    code = textwrap.dedent(code).replace("layer3.0.conv1", "hidden")
+    targets = [np.array([0, 1, 2]), np.array([0, 1, 0])]
+    exec(code, {"network": TwoTasks(), "images": np.eye(3, 4, dtype=np.float32), "targets": targets})
+    assert 0 <= float(capsys.readouterr().out) <= 1
+
+
+def test_linked_files_exist() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs/method.md", ROOT / "resources/README.md"):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{page}: {link}"
