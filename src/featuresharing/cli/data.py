@@ -19,7 +19,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--shift", type=number(0, 1), default=0.1, help="largest shift over the image's width")
     parser.add_argument("--colour", type=number(0, 1), default=0.3, help="largest relative change of colours")
     parser.add_argument("--flip", choices=("true", "false"), default="true", help="mirror half of the drawings")
-    parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(14, 16), help="font sizes in pixels")
+    parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(13, 15), help="font sizes in pixels")
     parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
     parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of split and renderings")
