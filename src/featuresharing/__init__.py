@@ -16,6 +16,7 @@ __version__ = PACKAGE
 
 _HOMES = {
     "Conditionals": "featuresharing.marginal.conditionals",
+    "Estimation": "featuresharing.marginal.conditionals",
     "InputError": "featuresharing.errors",
     "contribution": "featuresharing.evidence",
     "estimate_sharing": "featuresharing.sharing",
@@ -23,7 +24,7 @@ _HOMES = {
     "iterate_units": "featuresharing.marginal.conditionals",
     "load_network": "featuresharing.networks.checkpoints",
     "marginalize": "featuresharing.marginal.conditionals",
-    "predict": "featuresharing.marginal.conditionals",
+    "predict": "featuresharing.networks.forward",
     "prior_draws": "featuresharing.marginal.draws",
     "probability_difference": "featuresharing.evidence",
     "rank_correlation": "featuresharing.sharing",

@@ -1,6 +1,7 @@
 """The command ``marginalize``: conditionals of one layer into an HDF5 file, resumed where it stopped."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from featuresharing.cli.options import (
@@ -39,9 +40,10 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
     from featuresharing.data.lists import read_classes, read_image_list
     from featuresharing.files import file_digest
-    from featuresharing.marginal.conditionals import check_settings, iterate_units, predict
-    from featuresharing.marginal.layers import find_layer, unit_count
+    from featuresharing.marginal.conditionals import Estimation, iterate_units
+    from featuresharing.marginal.layers import choose_units, find_layer
     from featuresharing.networks.checkpoints import check_fits, load_checkpoint
+    from featuresharing.networks.forward import predict
     from featuresharing.store import TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
@@ -51,18 +53,14 @@ def _marginalize(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(options.checkpoint)
     check_fits(options.checkpoint, checkpoint, list(classes.values()))
     path, module = find_layer(checkpoint.network, options.layer, aliases)
-    units = options.units if options.units is not None else list(range(unit_count(module)))
-    names = ("estimator", "samples", "scale", "tolerance", "seed")
-    numbers = {name: getattr(options, name) for name in names}
-    check_settings(
-        **{name: numbers[name] for name in names[:-1]}, layer=options.layer, units=units, count=unit_count(module)
-    )
+    units = choose_units(module, options.layer, options.units)
+    estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     device = choose_device(options)
     pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
 
     run = {"batch_size": options.batch_size, "device": device}
     settings = {
-        **numbers,
+        **asdict(estimation),
         "layer": path,
         "network_sha256": file_digest(options.checkpoint),
         "images_sha256": file_digest(*images.paths),
@@ -88,7 +86,7 @@ def _marginalize(options: argparse.Namespace) -> None:
         missing = store.missing()
         if len(missing) < len(units):
             print(f"{len(units) - len(missing)} of {len(units)} units are there already.", flush=True)
-        for result in iterate_units(checkpoint.network, path, pixels, **numbers, units=missing, **run, progress=True):
+        for result in iterate_units(checkpoint.network, path, pixels, estimation, units=missing, **run, progress=True):
             store.write(
                 result.unit,
                 result.probabilities,

@@ -153,8 +153,8 @@ class TrainingState:
 def _predict(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
     from featuresharing.data.lists import read_classes, read_image_list
-    from featuresharing.marginal.conditionals import predict
     from featuresharing.networks.checkpoints import check_fits, load_checkpoint
+    from featuresharing.networks.forward import predict
     from featuresharing.networks.predictions import Predictions, write_predictions
 
     classes = read_classes(options.classes)

@@ -8,7 +8,6 @@ with theta_s drawn from the prior of the unit and pi_s its normalised prior dens
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +17,35 @@ from torch import Tensor, nn
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.draws import shift_parameters, standard_draws
-from featuresharing.marginal.layers import Layer, find_layer, unit_axis, unit_count, unit_outputs
-from featuresharing.marginal.partition import Partition, task_outputs
+from featuresharing.marginal.layers import Layer, choose_units, find_layer, unit_axis, unit_outputs
+from featuresharing.marginal.partition import Partition
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
+from featuresharing.networks.forward import evaluating, predict, split_images
 from featuresharing.progress import progress_bar
 
 ESTIMATORS = ("prior-weighted",)
 """Accepted names of estimators."""
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """How conditionals are estimated, as in :func:`marginalize`; raises InputError for what is not accepted."""
+
+    estimator: str = "prior-weighted"
+    samples: int = 100
+    scale: float = 1.0
+    tolerance: float = 1e-6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise InputError(f"estimator '{self.estimator}' is not known; accepted are {', '.join(ESTIMATORS)}.")
+        if self.samples < 1:
+            raise InputError(f"samples: found {self.samples}; accepted is at least 1.")
+        if not self.scale > 0:
+            raise InputError(f"scale: found {self.scale}; accepted is a number above 0.")
+        if not 0 <= self.tolerance < 1:
+            raise InputError(f"tolerance: found {self.tolerance}; accepted is a number from 0 to below 1.")
 
 
 @dataclass(frozen=True)
@@ -84,23 +105,19 @@ def marginalize(
 
     Raises InputError for an unknown layer, unit or estimator, or a network that torch.fx cannot trace.
     """
-    conditionals = list(
-        iterate_units(
-            network,
-            layer,
-            images,
-            estimator=estimator,
-            samples=samples,
-            scale=scale,
-            tolerance=tolerance,
-            seed=seed,
-            units=units,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-            aliases=aliases,
-        )
+    estimation = Estimation(estimator, samples, scale, tolerance, seed)
+    rows = iterate_units(
+        network,
+        layer,
+        images,
+        estimation,
+        units=units,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+        aliases=aliases,
     )
+    conditionals = list(rows)
     tasks, predictions = predict(network, images, batch_size=batch_size, device=device)
     shapes = [p.shape for p in predictions]
     return Conditionals(
@@ -119,71 +136,32 @@ def iterate_units(
     network: nn.Module,
     layer: str,
     images: NDArray[np.float32] | Tensor,
+    estimation: Estimation,
     *,
-    estimator: str = "prior-weighted",
-    samples: int = 100,
-    scale: float = 1.0,
-    tolerance: float = 1e-6,
-    seed: int = 0,
     units: Iterable[int] | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
 ) -> Iterator[UnitConditional]:
-    """Yield the conditionals of one unit after the other; arguments as in :func:`marginalize`."""
+    """Yield the conditionals of one unit after the other; arguments and errors as in :func:`marginalize`."""
     path, module = find_layer(network, layer, aliases)
-    chosen = list(range(unit_count(module))) if units is None else [int(unit) for unit in units]
-    check_settings(
-        estimator=estimator,
-        samples=samples,
-        scale=scale,
-        tolerance=tolerance,
-        layer=layer,
-        units=chosen,
-        count=unit_count(module),
-    )
+    chosen = choose_units(module, layer, units)
     with evaluating(network, device):
         dtype = module.weight.dtype
-        batches = [batch.to(device, dtype) for batch in _batches(images, batch_size)]
+        batches = [batch.to(device, dtype) for batch in split_images(images, batch_size)]
         parts = [Partition(network, path, batch) for batch in batches]
         for unit in progress_bar(chosen, label=layer, show=progress):
-            deviations = standard_draws(module, path, unit, samples=samples, seed=seed)
+            deviations = standard_draws(module, path, unit, samples=estimation.samples, seed=estimation.seed)
             weights = prior_weights(deviations)
-            kept, skipped = keep_largest(weights, tolerance)
-            drawn = shift_parameters(module, unit, scale * deviations[kept])
+            kept, skipped = keep_largest(weights, estimation.tolerance)
+            drawn = shift_parameters(module, unit, estimation.scale * deviations[kept])
             parameters = tuple(torch.from_numpy(p).to(device, dtype) for p in drawn)
             results = [_mix(part, module, unit, parameters, weights[kept]) for part in parts]
             probabilities = tuple(
                 torch.cat(task).to("cpu", torch.float32).numpy() for task in zip(*results, strict=True)
             )
             yield UnitConditional(unit, probabilities, effective_samples(weights), skipped)
-
-
-def predict(
-    network: nn.Module, images: NDArray[np.float32] | Tensor, *, batch_size: int | None = None, device: str = "cpu"
-) -> tuple[tuple[str, ...], tuple[NDArray[np.float32], ...]]:
-    """Return the names of the tasks and the softmax predictions float32 [N, classes] of each."""
-    with evaluating(network, device), torch.inference_mode():
-        dtype = next(network.parameters()).dtype
-        outputs = [task_outputs(network(batch.to(device, dtype))) for batch in _batches(images, batch_size)]
-        scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
-        probabilities = tuple(torch.softmax(s, dim=-1).to("cpu", torch.float32).numpy() for s in scores.values())
-    return tuple(scores), probabilities
-
-
-@contextmanager
-def evaluating(network: nn.Module, device: str) -> Iterator[None]:
-    """Put the network on ``device`` and into evaluation mode for a block; then give every module its mode back."""
-    modes = {module: module.training for module in network.modules()}
-    home = next(network.parameters()).device
-    try:
-        network.eval().to(device)
-        yield
-    finally:
-        network.to(home)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @torch.inference_mode()
@@ -200,27 +178,3 @@ def _mix(
         terms = [weight * prediction.double() for prediction in part.predict(outputs)]
         mixed = [total + term for total, term in zip(mixed, terms, strict=True)] if mixed else terms
     return tuple(mixed)
-
-
-def _batches(images: NDArray[np.float32] | Tensor, batch_size: int | None) -> Sequence[Tensor]:
-    tensor = torch.as_tensor(images)
-    if len(tensor) == 0:
-        raise InputError("images: found none; accepted is at least one.")
-    return torch.split(tensor, batch_size or len(tensor))
-
-
-def check_settings(
-    *, estimator: str, samples: int, scale: float, tolerance: float, layer: str, units: Sequence[int], count: int
-) -> None:
-    """Raise InputError for a setting that :func:`marginalize` does not accept in a layer of ``count`` units."""
-    if estimator not in ESTIMATORS:
-        raise InputError(f"estimator '{estimator}' is not known; accepted are {', '.join(ESTIMATORS)}.")
-    if samples < 1:
-        raise InputError(f"samples: found {samples}; accepted is at least 1.")
-    if not scale > 0:
-        raise InputError(f"scale: found {scale}; accepted is a number above 0.")
-    if not 0 <= tolerance < 1:
-        raise InputError(f"tolerance: found {tolerance}; accepted is a number from 0 to below 1.")
-    for unit in units:
-        if not 0 <= unit < count:
-            raise InputError(f"unit {unit} of layer '{layer}' does not exist; accepted are 0 to {count - 1}.")

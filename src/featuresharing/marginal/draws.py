@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing.errors import InputError
-from featuresharing.marginal.layers import Layer, find_layer, flat_parameters, unit_count, unit_size
+from featuresharing.marginal.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
 from featuresharing.randomness import keyed_generator
 
 
@@ -51,6 +50,5 @@ def prior_draws(
     :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.
     """
     path, module = find_layer(network, layer, aliases)
-    if not 0 <= unit < unit_count(module):
-        raise InputError(f"unit {unit} of layer '{layer}' does not exist; accepted are 0 to {unit_count(module) - 1}.")
+    choose_units(module, layer, [unit])
     return shift_parameters(module, unit, scale * standard_draws(module, path, unit, samples=samples, seed=seed))

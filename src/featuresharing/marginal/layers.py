@@ -1,6 +1,6 @@
 """Layers whose units can be marginalized: one filter of a convolution, one row of a linear layer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 
 import torch
@@ -38,6 +38,16 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
 def unit_count(layer: Layer) -> int:
     """Number of units: filters of a convolution, rows of a linear layer."""
     return int(layer.weight.shape[0])
+
+
+def choose_units(layer: Layer, name: str, units: Iterable[int] | None) -> list[int]:
+    """Return ``units``, all if None; raises InputError for one that the layer called ``name`` does not have."""
+    count = unit_count(layer)
+    chosen = list(range(count)) if units is None else [int(unit) for unit in units]
+    for unit in chosen:
+        if not 0 <= unit < count:
+            raise InputError(f"unit {unit} of layer '{name}' does not exist; accepted are 0 to {count - 1}.")
+    return chosen
 
 
 def unit_size(layer: Layer) -> int:

@@ -1,12 +1,12 @@
 """Cut a network at one layer: compute once what lies before it, repeat only what depends on it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from featuresharing.errors import InputError
+from featuresharing.networks.forward import task_outputs
 
 
 class Partition:
@@ -75,15 +75,6 @@ class _Recorder(fx.Interpreter):
 
 def _copy(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def task_outputs(result: Any) -> dict[str, Tensor]:
-    """Name a network's outputs: a dict keeps its keys, a list or tuple counts from "0", a tensor is task "0"."""
-    if isinstance(result, Tensor):
-        return {"0": result}
-    if isinstance(result, Mapping):
-        return {str(name): value for name, value in result.items()}
-    return {str(index): value for index, value in enumerate(result)}
 
 
 def _trace(network: nn.Module) -> fx.GraphModule:

@@ -1,0 +1,55 @@
+"""Forward passes of any network: its predictions on images, and its modes given back afterwards."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.errors import InputError
+
+
+def predict(
+    network: nn.Module, images: NDArray[np.float32] | Tensor, *, batch_size: int | None = None, device: str = "cpu"
+) -> tuple[tuple[str, ...], tuple[NDArray[np.float32], ...]]:
+    """Return the names of the tasks and the softmax predictions float32 [N, classes] of each."""
+    with evaluating(network, device), torch.inference_mode():
+        dtype = next(network.parameters()).dtype
+        outputs = [task_outputs(network(batch.to(device, dtype))) for batch in split_images(images, batch_size)]
+        scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
+        probabilities = tuple(torch.softmax(s, dim=-1).to("cpu", torch.float32).numpy() for s in scores.values())
+    return tuple(scores), probabilities
+
+
+@contextmanager
+def evaluating(network: nn.Module, device: str) -> Iterator[None]:
+    """Put the network on ``device`` and into evaluation mode for a block; then give every module its mode back."""
+    modes = {module: module.training for module in network.modules()}
+    home = next(network.parameters()).device
+    try:
+        network.eval().to(device)
+        yield
+    finally:
+        network.to(home)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def task_outputs(result: Any) -> dict[str, Tensor]:
+    """Name a network's outputs: a dict keeps its keys, a list or tuple counts from "0", a tensor is task "0"."""
+    if isinstance(result, Tensor):
+        return {"0": result}
+    if isinstance(result, Mapping):
+        return {str(name): value for name, value in result.items()}
+    return {str(index): value for index, value in enumerate(result)}
+
+
+def split_images(images: NDArray[np.float32] | Tensor, batch_size: int | None) -> Sequence[Tensor]:
+    """Split images [N, ...] into tensors of at most ``batch_size``; raises InputError for none."""
+    tensor = torch.as_tensor(images)
+    if len(tensor) == 0:
+        raise InputError("images: found none; accepted is at least one.")
+    return torch.split(tensor, batch_size or len(tensor))
