@@ -161,8 +161,8 @@ def test_interval_shrinks_with_images() -> None:
     few, many = (estimate_sharing(*evidence(images), resamples=300) for images in (10, 1000))
     assert 5 < (few.high - few.low) / (many.high - many.low) < 20
     one = estimate_sharing(*evidence(1), resamples=10)
-    assert one.low == pytest.approx(one.sharing)
-    assert one.high == pytest.approx(one.sharing)
+    assert 0 <= one.sharing <= 1
+    assert np.isnan([one.low, one.high]).all()
 
 
 def test_interval_is_that_of_images_drawn_with_replacement() -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ _Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ).redefine(
+        "number", lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     ),
 )
 
@@ -57,7 +60,18 @@ def _describe(error: ValidationError) -> Iterator[str]:
                 yield f"config key '{_join([*error.absolute_path, key])}' is missing; accepted is a config that has it."
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
-        yield f"config key '{place}': found {error.instance!r}; accepted is {accepted}."
+        yield f"config key '{place}': found {error.instance!r}; accepted is {accepted}{_hint(error.instance)}."
+
+
+def _hint(found: Any) -> str:
+    """Say what YAML hides: it reads 1e-3 as a text, and only 1.0e-3 as a number."""
+    if not isinstance(found, str):
+        return ""
+    try:
+        value = float(found)
+    except ValueError:
+        return ""
+    return "; write 1.0e-3, not 1e-3" if "e" in found.lower() else f"; this is a text, the number is written {value:g}"
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
@@ -70,12 +84,16 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             accepted = " or ".join(experiment["tasks"])
             yield f"config key '{place}.sort_by': found '{experiment['sort_by']}'; accepted is a task: {accepted}."
     for alias, path in config["layers"].items():
+        if not isinstance(alias, str) or alias.startswith("-"):
+            yield f"config key 'layers.{alias}': found {alias!r} for a name; accepted is a text such as conv5."
         if path not in LAYERS.values():
             accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
             yield f"config key 'layers.{alias}': the network has no layer '{path}'; accepted are {accepted}."
     steps = config["training"]["checkpoints"]
     if steps != sorted(set(steps)) or steps[-1] < 1:
         yield f"config key 'training.checkpoints': found {steps}; accepted are rising steps, the last at least 1."
+    if len(config["images"]["basic_classes"]) == 1:
+        yield "config key 'images.basic_classes': found one class; accepted are at least two, or none for all."
     size, stride = config["images"]["image_size"], config["network"]["stride"]
     if size < 8 * stride:
         accepted = f"at most {size // 8} for images of {size} pixels"

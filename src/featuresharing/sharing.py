@@ -44,6 +44,7 @@ def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed
     The interval is that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same
     for both tasks. Noise in contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole
     lies below the estimate: the interval is moved by the estimate's distance from the bootstrap's median.
+    One image says nothing about the spread over images: its interval is NaN.
     """
     images = first.shape[1]
     rng = keyed_generator(seed, "bootstrap")
@@ -54,6 +55,8 @@ def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed
     low, median, high = np.percentile(overlaps, [2.5, 50, 97.5])
     means = np.abs(first.mean(axis=1)), np.abs(second.mean(axis=1))
     overlap = sharing(*means)
+    if images < 2:
+        return Sharing(overlap, float("nan"), float("nan"), rank_correlation(*means))
     interval = np.clip([overlap + low - median, overlap + high - median], 0, 1)
     return Sharing(overlap, float(interval[0]), float(interval[1]), rank_correlation(*means))
 

@@ -70,14 +70,13 @@ def _plot_units(options: argparse.Namespace) -> None:
     first_name = options.sort_by or next(iter(contributions))
     if first_name not in contributions:
         raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(contributions)}.")
+    unit = "" if options.method == "probdiff" else " bits"
+    averages = ", ".join(f"{task} {values.mean():.2g}{unit}" for task, values in contributions.items())
     first = contributions.pop(first_name)
     second_name, second = _join(contributions)
-    unit = "" if options.method == "probdiff" else " bits"
+    shared = f"Sharing {sharing(first, second):.2f}.  " if len(contributions) == 1 else ""
     images = len(next(iter(layer.predictions.values())))
-    note = (
-        f"{len(first)} units, {images} images.  Sharing {sharing(first, second):.2f}.  "
-        f"Average unit: {first_name} {first.mean():.2g}{unit}, {second_name} {second.mean():.2g}{unit}."
-    )
+    note = f"{len(first)} units, {images} images.  {shared}Average unit: {averages}."
     figure = plot_units(
         first, second, first_name=first_name, second_name=second_name, title=_title(layer), note=note, style=style
     )
@@ -108,8 +107,9 @@ def _animate_units(options: argparse.Namespace) -> None:
 def _plot_sharing(options: argparse.Namespace) -> None:
     from featuresharing.figures.curves import SharingPoint, plot_sharing
     from featuresharing.figures.saving import save_figure
+    from featuresharing.tables import SHARING_COLUMNS
 
-    rows = [row for row in _read(options.sharing) if row["checkpoint"] == options.checkpoint]
+    rows = [row for row in _read(options.sharing, SHARING_COLUMNS) if row["checkpoint"] == options.checkpoint]
     if missing := [name for name in options.layers if name not in {row["layer"] for row in rows}]:
         raise InputError(f"{options.sharing}: checkpoint '{options.checkpoint}' has no layer '{missing[0]}'.")
     points = [
@@ -126,7 +126,8 @@ def _plot_sharing(options: argparse.Namespace) -> None:
         for row in rows
         if row["layer"] == name
     ]
-    save_figure(plot_sharing(points), options.output)
+    title = f"How much two tasks share at checkpoint {options.checkpoint}"
+    save_figure(plot_sharing(points, title=title), options.output)
 
 
 def _plot_training(options: argparse.Namespace) -> None:
@@ -136,20 +137,27 @@ def _plot_training(options: argparse.Namespace) -> None:
     curves = [
         TrainingPoint(path.parent.name, int(row["step"]), row["task"], float(row["loss"]), float(row["accuracy"]))
         for path in options.logs
-        for row in _read(path)
+        for row in _read(path, ("step", "task", "loss", "accuracy"))
     ]
     accuracies = [
         AccuracyPoint(row["experiment"], int(row["step"]), row["task"], float(row["accuracy"]))
-        for row in _read(options.accuracy)
+        for row in _read(options.accuracy, ("experiment", "step", "task", "accuracy"))
     ]
     save_figure(plot_training(curves, accuracies), options.output)
 
 
-def _read(path: Path) -> Sequence[dict[str, str]]:
+def _read(path: Path, columns: Sequence[str]) -> Sequence[dict[str, str]]:
     import csv
 
     try:
         with path.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"table {path} cannot be read ({error.strerror}).") from None
+            reader = csv.DictReader(file)
+            found = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"table {path} cannot be read ({error}).") from None
+    if missing := [name for name in columns if name not in found]:
+        raise InputError(
+            f"table {path}: column '{missing[0]}' is missing; accepted is a table with {', '.join(columns)}."
+        )
+    return rows

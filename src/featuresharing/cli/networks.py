@@ -178,7 +178,13 @@ def _select_images(options: argparse.Namespace) -> None:
 
     classes = read_classes(options.classes)
     images = read_image_list(options.list, list(classes.values()))
-    kept = choose_images(read_predictions(options.predictions), most=options.max_images, seed=options.seed)
+    predictions = read_predictions(options.predictions)
+    listed = dict(zip(classes, images.targets.T, strict=True))
+    if list(predictions.targets) != list(classes) or any(
+        list(targets) != list(listed[task]) for task, targets in predictions.targets.items()
+    ):
+        raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
+    kept = choose_images(predictions, most=options.max_images, seed=options.seed)
     chosen = images.select(kept)
     with replacing(options.output.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

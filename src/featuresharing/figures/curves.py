@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from featuresharing.errors import InputError
 
@@ -123,12 +123,13 @@ def plot_training(curves: Sequence[TrainingPoint], accuracies: Sequence[Accuracy
             steps = [point.step for point in held_out]
             accuracy.plot(steps, [point.accuracy for point in held_out], color=colour, marker=marker, markersize=4)
         loss.set_title(experiment, fontweight="bold")
-        accuracy.set_xlabel("Training step")
+        accuracy.set_xlabel("Training step (logarithmic)")
     for axes in panels.flat:
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_xscale("symlog", linthresh=linear, linscale=0.3)
     panels[0, 0].xaxis.set_major_locator(FixedLocator([0, *(tick for tick in ticks if linear <= tick <= last)]))
+    panels[0, 0].xaxis.set_minor_locator(NullLocator())
     panels[0, 0].xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
     panels[0, 0].set(xlim=(0, last * 1.1), ylabel="Training loss (nats)")
     panels[0, 0].set_ylim(bottom=0)

@@ -48,8 +48,10 @@ def task_outputs(result: Any) -> dict[str, Tensor]:
 
 
 def split_images(images: NDArray[np.float32] | Tensor, batch_size: int | None) -> Sequence[Tensor]:
-    """Split images [N, ...] into tensors of at most ``batch_size``; raises InputError for none."""
+    """Split images [N, ...] into tensors of at most ``batch_size``; raises InputError for none or NaN."""
     tensor = torch.as_tensor(images)
     if len(tensor) == 0:
         raise InputError("images: found none; accepted is at least one.")
+    if not torch.isfinite(tensor).all():
+        raise InputError("images: found values that are NaN or infinite; accepted are finite numbers.")
     return torch.split(tensor, batch_size or len(tensor))

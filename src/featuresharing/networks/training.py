@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featuresharing.data.images import MEAN, SCALE
+from featuresharing.errors import InputError
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
 from featuresharing.networks.checkpoints import Checkpoint
 from featuresharing.randomness import keyed_generator
@@ -84,7 +85,10 @@ class Trainer:
         self._summed = 0
 
     def advance(self) -> None:
-        """Take one step; at the end of each interval of ``log_every`` steps, append the interval's rows to the log."""
+        """Take one step; raises InputError if a loss is no finite number any more.
+
+        At the end of each interval of ``log_every`` steps, the interval's rows are appended to the log.
+        """
         indices = _batch_indices(len(self._images), self._settings.batch_size, self.step, self._settings.seed)
         inputs = self._shifted(torch.from_numpy(indices)).to(self._device)
         targets = self._targets[indices].to(self._device)
@@ -142,6 +146,11 @@ class Trainer:
     @torch.no_grad()
     def _record(self, losses: list[Tensor], outputs: tuple[Tensor, ...], targets: Tensor) -> None:
         for task, (loss, scores) in enumerate(zip(losses, outputs, strict=True)):
+            if not torch.isfinite(loss):
+                raise InputError(
+                    f"training diverged: the loss of task '{self._tasks[task]}' is {loss.item()} at step {self.step}; "
+                    f"accepted is a lower learning rate than {self._settings.learning_rate:g}."
+                )
             self._sums[0, task] += loss.item()
             self._sums[1, task] += (scores.argmax(dim=1) == targets[:, task]).double().mean().item()
         self._summed += 1
