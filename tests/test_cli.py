@@ -381,6 +381,15 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     check("nowhere.csv", "plot-sharing", sharing="nowhere.csv", layers="conv2", checkpoint="7")
 
 
+def test_predictions_of_other_images_are_refused(
+    folder: Path, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = {"list": folder / "lists/train.txt", "classes": options["classes"]}
+    predictions = folder / "baseline/demo/5.h5"
+    status = run("select-images", **lists, predictions=predictions, output=options["output"])
+    check_refused(capsys, status, "has predictions for other images than")
+
+
 @pytest.mark.parametrize("missing", ["drawings/drawings.csv", "drawings/drawings.png", "words.txt", "fonts"])
 def test_missing_resources_are_named(tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(RESOURCES, tmp_path / "resources", ignore=shutil.ignore_patterns(Path(missing).name, "licenses"))

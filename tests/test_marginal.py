@@ -470,6 +470,11 @@ class Unused(Branching):
         (nn.Sequential(nn.Linear(4, 3)), {"scale": float("nan")}, ["scale", "found nan", "accepted"]),
         (nn.Sequential(nn.Linear(4, 3)), {"tolerance": 1.0}, ["tolerance", "found 1.0", "accepted"]),
         (nn.Sequential(nn.Linear(4, 3)), {"images": np.zeros((0, 4), np.float32)}, ["images", "none", "accepted"]),
+        (
+            nn.Sequential(nn.Linear(4, 3)),
+            {"images": np.full((1, 4), np.nan, np.float32)},
+            ["images", "NaN", "accepted"],
+        ),
         (Branching(), {"layer": "layer"}, ["Branching", "cannot be traced", "accepted"]),
         (Checking(), {"layer": "layer"}, ["Checking", "cannot be traced", "accepted"]),
         (Twice(), {"layer": "layer"}, ["'layer'", "used 2 times", "accepted"]),

@@ -130,6 +130,13 @@ def test_training_leaves_global_random_states_alone() -> None:
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
 
 
+def test_training_that_diverges_stops_with_its_step() -> None:
+    with pytest.raises(
+        InputError, match=r"diverged: the loss of task '\w+' is .* at step \d+; accepted is a lower learning"
+    ):
+        advance(trainer(60, learning_rate=1e30), 60)
+
+
 def test_the_log_has_a_row_for_each_interval_and_task() -> None:
     training = advance(trainer(), 6)
     assert [(row.step, row.task) for row in training.log] == [(4, "word"), (4, "basic"), (6, "word"), (6, "basic")]
