@@ -13,7 +13,7 @@ from torch import nn
 
 from featuresharing import marginalize, prior_draws
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.names import LAYERS
 
 PAIRS = 10
 """(Unit, draw) pairs that the naive loop is timed on."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from featuresharing import Estimation, InputError, iterate_units, marginalize, predict, prior_draws
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.names import LAYERS
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

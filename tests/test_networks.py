@@ -15,7 +15,7 @@ from torch import nn
 from featuresharing import InputError, load_network
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
 from featuresharing.networks.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.names import LAYERS
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
 from featuresharing.networks.training import Trainer, TrainingSettings
 

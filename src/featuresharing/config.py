@@ -1,7 +1,7 @@
 """Check a workflow's config before anything runs: every problem is one sentence that names the key by its path."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.names import LAYERS
 
 # JSON has one kind of number, so that 64.0 would pass for an integer; the command line tells them apart
 _Validator = extend(
@@ -108,5 +108,5 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config key 'images.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
 
 
-def _join(path: Sequence[Any] | Any) -> str:
+def _join(path: Iterable[Any]) -> str:
     return ".".join(str(part) for part in path)

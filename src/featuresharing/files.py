@@ -1,11 +1,13 @@
 """Files that appear whole or not at all."""
 
+import csv
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from featuresharing.errors import InputError
 
@@ -34,6 +36,14 @@ def replacing(output: Path) -> Iterator[Path]:
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV table whole or not at all: a head of ``columns``, then ``rows``."""
+    with replacing(output) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def file_digest(*paths: Path) -> str:

@@ -46,19 +46,19 @@ def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed
     lies below the estimate: the interval is moved by the estimate's distance from the bootstrap's median.
     One image says nothing about the spread over images: its interval is NaN.
     """
+    means = np.abs(first.mean(axis=1)), np.abs(second.mean(axis=1))
+    overlap, correlation = sharing(*means), rank_correlation(*means)
     images = first.shape[1]
+    if images < 2:
+        return Sharing(overlap, float("nan"), float("nan"), correlation)
     rng = keyed_generator(seed, "bootstrap")
     counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples).T / images
     a, b = np.abs(first @ counts), np.abs(second @ counts)
     with np.errstate(invalid="ignore"):
         overlaps = np.minimum(a / a.sum(axis=0), b / b.sum(axis=0)).sum(axis=0)
     low, median, high = np.percentile(overlaps, [2.5, 50, 97.5])
-    means = np.abs(first.mean(axis=1)), np.abs(second.mean(axis=1))
-    overlap = sharing(*means)
-    if images < 2:
-        return Sharing(overlap, float("nan"), float("nan"), rank_correlation(*means))
     interval = np.clip([overlap + low - median, overlap + high - median], 0, 1)
-    return Sharing(overlap, float(interval[0]), float(interval[1]), rank_correlation(*means))
+    return Sharing(overlap, float(interval[0]), float(interval[1]), correlation)
 
 
 def _ranks(values: Array) -> NDArray[np.float64]:

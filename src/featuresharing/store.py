@@ -156,7 +156,7 @@ class UnitStore:
             for row in self._unmarked:
                 self._file["done"][row] = True
             self._unmarked = []
-        self._sync()
+            self._sync()
         self._last_flush = time.monotonic()
 
     def finish(self, attributes: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from featuresharing.config import check_config, check_writable
 from featuresharing.errors import InputError
+from featuresharing.networks.names import checkpoint_names
 from featuresharing.version import NUMERICS
 
 from snakemake.exceptions import WorkflowError
@@ -20,8 +21,7 @@ except InputError as error:
 RESOURCES = Path(workflow.basedir).parent / "resources"
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
 LAYERS = config["layers"]
-STEPS = config["training"]["checkpoints"]
-CHECKPOINTS = [str(step).zfill(len(str(STEPS[-1]))) for step in STEPS]
+CHECKPOINTS = checkpoint_names(config["training"]["checkpoints"])
 LAST = CHECKPOINTS[-1]
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, number, whole
+from featuresharing.cli.options import Commands, add_command, number, switch, whole
 
 
 def add_commands(commands: Commands) -> None:
@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--scale", type=number(0), nargs=2, default=(0.75, 1.0), help="drawing over image width")
     parser.add_argument("--shift", type=number(0, 1), default=0.1, help="largest shift over the image's width")
     parser.add_argument("--colour", type=number(0, 1), default=0.3, help="largest relative change of colours")
-    parser.add_argument("--flip", choices=("true", "false"), default="true", help="mirror half of the drawings")
+    parser.add_argument("--flip", type=switch, default=True, help="mirror half of the drawings")
     parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(13, 15), help="font sizes in pixels")
     parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
     parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
@@ -50,7 +50,7 @@ def _render_images(options: argparse.Namespace) -> None:
             tuple(options.word_colours),
             options.word_outline,
         ),
-        Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip == "true"),
+        Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip),
         options.seed,
     )
     for name, part, renderings in (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.options import Commands, add_command, add_output, number, whole
+from featuresharing.cli.options import Commands, add_command, add_output, number, switch, whole
 from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
 
@@ -26,8 +26,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--limits", type=number(0), nargs=2, default=(1 / 8, 8), help="darkest and brightest, in average units"
     )
-    parser.add_argument("--sort", choices=("true", "false"), default="true", help="sort units, or keep their order")
-    parser.add_argument("--grid", choices=("true", "false"), default="true", help="lines between units")
+    parser.add_argument("--sort", type=switch, default=True, help="sort units, or keep their order")
+    parser.add_argument("--grid", type=switch, default=True, help="lines between units")
     parser.add_argument("--columns", type=whole(1), help="units in a row of the rectangle (none: chosen)")
     parser.add_argument("--dpi", type=whole(1), default=100, help="dots per inch")
     add_output(parser, "PNG file")
@@ -60,8 +60,8 @@ def _plot_units(options: argparse.Namespace) -> None:
         layout=options.layout,
         scale=options.colour_scale,
         limits=tuple(options.limits),
-        sort=options.sort == "true",
-        grid=options.grid == "true",
+        sort=options.sort,
+        grid=options.grid,
         columns=options.columns,
         dpi=options.dpi,
     )

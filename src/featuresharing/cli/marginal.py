@@ -12,6 +12,7 @@ from featuresharing.cli.options import (
     add_output,
     choose_device,
     number,
+    read_list,
     whole,
 )
 from featuresharing.errors import InputError
@@ -38,7 +39,6 @@ def add_commands(commands: Commands) -> None:
 
 def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
-    from featuresharing.data.lists import read_classes, read_image_list
     from featuresharing.files import file_digest
     from featuresharing.marginal.conditionals import Estimation, iterate_units
     from featuresharing.marginal.layers import choose_units, find_layer
@@ -48,8 +48,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.version import NUMERICS, PACKAGE
 
     aliases = _parse_aliases(options.aliases)
-    classes = read_classes(options.classes)
-    images = read_image_list(options.list, list(classes.values()))
+    classes, images = read_list(options)
     checkpoint = load_checkpoint(options.checkpoint)
     check_fits(options.checkpoint, checkpoint, list(classes.values()))
     path, module = find_layer(checkpoint.network, options.layer, aliases)

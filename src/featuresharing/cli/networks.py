@@ -4,7 +4,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from featuresharing.cli.options import (
     add_output,
     choose_device,
     number,
+    read_list,
     whole,
 )
 from featuresharing.errors import InputError
@@ -68,23 +69,19 @@ def add_commands(commands: Commands) -> None:
     add_output(parser, "image list of the kept images; a .csv beside it has their positions in the full list")
 
 
-def checkpoint_names(steps: Sequence[int]) -> list[str]:
-    """Return the names of checkpoints: their steps, with zeros in front so that they sort."""
-    return [str(step).zfill(len(str(max(steps)))) for step in steps]
-
-
 def _train(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images
-    from featuresharing.data.lists import read_classes, read_image_list
+    from featuresharing.files import write_table
     from featuresharing.networks.alexnet import AlexNetShape
     from featuresharing.networks.checkpoints import save_checkpoint
+    from featuresharing.networks.names import checkpoint_names
     from featuresharing.networks.training import Trainer, TrainingSettings
+    from featuresharing.version import NUMERICS
 
     steps = sorted(set(options.checkpoints))
-    if steps[-1] < 1 or steps[0] < 0:
+    if steps[-1] < 1:
         raise InputError(f"--checkpoints: found {steps}; accepted are steps from 0, the last at least 1.")
-    classes = read_classes(options.classes)
-    images = read_image_list(options.list, list(classes.values()))
+    classes, images = read_list(options)
     shape = AlexNetShape(
         options.image_size,
         options.stride,
@@ -102,7 +99,7 @@ def _train(options: argparse.Namespace) -> None:
     progress = options.output_folder / ".progress"
     final = dict(zip(steps, checkpoint_names(steps), strict=True))
     run = {"shape": shape.as_dict(), "settings": vars(settings), "checkpoints": steps, "threads": options.threads}
-    state = TrainingState(progress / "state.pt", {**run, "data": _digest(pixels, images.targets)})
+    state = TrainingState(progress / "state.pt", {**run, "numerics": NUMERICS, "data": _digest(pixels, images.targets)})
     state.resume(trainer)
     saved = time.monotonic()
     while True:
@@ -114,7 +111,8 @@ def _train(options: argparse.Namespace) -> None:
         if trainer.step == settings.steps:
             break
         trainer.advance()
-    _write_log(options.output_folder / "training.csv", trainer)
+    rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in trainer.log)
+    write_table(options.output_folder / "training.csv", ("step", "task", "loss", "accuracy"), rows)
     for name in final.values():
         (progress / f"{name}.pt").replace(options.output_folder / f"{name}.pt")
     shutil.rmtree(progress)
@@ -152,13 +150,11 @@ class TrainingState:
 
 def _predict(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
-    from featuresharing.data.lists import read_classes, read_image_list
     from featuresharing.networks.checkpoints import check_fits, load_checkpoint
     from featuresharing.networks.forward import predict
     from featuresharing.networks.predictions import Predictions, write_predictions
 
-    classes = read_classes(options.classes)
-    images = read_image_list(options.list, list(classes.values()))
+    classes, images = read_list(options)
     checkpoint = load_checkpoint(options.checkpoint)
     check_fits(options.checkpoint, checkpoint, list(classes.values()))
     device = choose_device(options)
@@ -170,14 +166,11 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _select_images(options: argparse.Namespace) -> None:
-    import csv
-
-    from featuresharing.data.lists import read_classes, read_image_list, write_image_list
-    from featuresharing.files import replacing
+    from featuresharing.data.lists import write_image_list
+    from featuresharing.files import write_table
     from featuresharing.networks.predictions import choose_images, read_predictions
 
-    classes = read_classes(options.classes)
-    images = read_image_list(options.list, list(classes.values()))
+    classes, images = read_list(options)
     predictions = read_predictions(options.predictions)
     listed = dict(zip(classes, images.targets.T, strict=True))
     if list(predictions.targets) != list(classes) or any(
@@ -186,12 +179,11 @@ def _select_images(options: argparse.Namespace) -> None:
         raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
     kept = choose_images(predictions, most=options.max_images, seed=options.seed)
     chosen = images.select(kept)
-    with replacing(options.output.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("index", "image", *classes))
-        for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True):
-            names = (names[target] for names, target in zip(classes.values(), targets, strict=True))
-            writer.writerow((index, path.name, *names))
+    rows = (
+        (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))
+        for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
+    )
+    write_table(options.output.with_suffix(".csv"), ("index", "image", *classes), rows)
     write_image_list(options.output, chosen.paths, chosen.targets)
 
 
@@ -202,14 +194,3 @@ def _digest(*arrays: Any) -> str:
     for array in arrays:
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _write_log(path: Path, trainer: "Trainer") -> None:
-    import csv
-
-    from featuresharing.files import replacing
-
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("step", "task", "loss", "accuracy"))
-        writer.writerows((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in trainer.log)

@@ -4,9 +4,12 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import InputError
+
+if TYPE_CHECKING:
+    from featuresharing.data.lists import ImageList
 
 Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
@@ -56,6 +59,21 @@ def add_list(parser: argparse.ArgumentParser) -> None:
     """Add an image list and the classes of its tasks."""
     parser.add_argument("--list", type=Path, required=True, help="image list, 'path a,b' a line")
     parser.add_argument("--classes", type=Path, required=True, help="table of classes: task,index,name")
+
+
+def read_list(options: argparse.Namespace) -> "tuple[dict[str, list[str]], ImageList]":
+    """Return the classes by task and the images that the options of :func:`add_list` name."""
+    from featuresharing.data.lists import read_classes, read_image_list
+
+    classes = read_classes(options.classes)
+    return classes, read_image_list(options.list, list(classes.values()))
+
+
+def switch(text: str) -> bool:
+    """Return whether an option is on; a type of option: true or false."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is true or false")
+    return text == "true"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

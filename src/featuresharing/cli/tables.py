@@ -75,11 +75,7 @@ def _sharing(options: argparse.Namespace) -> None:
 
 
 def _write(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    import csv
+    from featuresharing.files import write_table
 
-    from featuresharing.files import replacing
-
-    with replacing(output) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([f"{value:.9g}" if isinstance(value, float) else value for value in row] for row in rows)
+    rounded = ([f"{value:.9g}" if isinstance(value, float) else value for value in row] for row in rows)
+    write_table(output, columns, rounded)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
+from featuresharing.files import replacing, write_table
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,8 @@ def _example(classes: Sequence[Sequence[str]]) -> str:
 
 def write_classes(output: Path, classes: Mapping[str, Sequence[str]]) -> None:
     """Write the class names of every task as a table ``task,index,name``."""
-    with replacing(output) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("task", "index", "name"))
-        for task, names in classes.items():
-            writer.writerows((task, index, name) for index, name in enumerate(names))
+    rows = ((task, index, name) for task, names in classes.items() for index, name in enumerate(names))
+    write_table(output, ("task", "index", "name"), rows)
 
 
 def read_classes(path: Path) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from featuresharing.errors import InputError
-from featuresharing.networks.layers import LAYERS
+from featuresharing.networks.names import LAYERS
 
 
 @dataclass(frozen=True)
