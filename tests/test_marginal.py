@@ -189,6 +189,10 @@ def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Ten
         network = make().train()
         with torch.no_grad():
             network(torch.randn(8, *shape))
+            for parameter in network.parameters():
+                if parameter.ndim > 1:  # keeps deep networks alive
+                    nn.init.kaiming_normal_(parameter)
+            network(torch.randn(8, *shape))
         return network.eval().to(dtype), torch.randn(2, *shape).to(dtype)
 
 
@@ -204,8 +208,8 @@ def test_conditionals_are_those_of_the_plain_loop(name: str, path: str) -> None:
     wanted = marginalize_naively(network, path, images, units, draw(network, path, units))
     assert len(found.probabilities) == len(wanted)
     for task, reference in zip(found, wanted, strict=True):
-        assert task.dtype == np.float32
-        np.testing.assert_allclose(task, reference, rtol=1e-7, atol=1e-9)
+        assert task.dtype == np.float64
+        np.testing.assert_allclose(task, reference, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +228,7 @@ def test_scale_and_seed_are_those_of_the_draws() -> None:
     options = {"scale": 0.3, "seed": 5}
     (found,) = marginalize(network, "0", images, units=[2], samples=SAMPLES, tolerance=0, **options)
     (wanted,) = marginalize_naively(network, "0", images, [2], draw(network, "0", [2], **options), scale=0.3)
-    np.testing.assert_allclose(found, wanted, rtol=1e-7)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +406,7 @@ def test_effective_samples_run_from_one_to_all() -> None:
     assert effective_samples(np.full(8, 1 / 8)) == 8
     assert effective_samples(np.array([0.0, 1.0, 0.0])) == 1
     # densities that underflow unless they are compared in logs
-    np.testing.assert_allclose(prior_weights(np.array([[60.0], [60.0], [61.0]])), [0.5, 0.5, 0], atol=1e-20)
+    np.testing.assert_allclose(prior_weights(np.array([3600.0, 3600.0, 3721.0])), [0.5, 0.5, 0], atol=1e-20)
 
 
 WEIGHTS = st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda values: sum(values) > 0)
@@ -440,13 +444,6 @@ class Branching(nn.Module):
         return self.layer(x) if x.sum() > 0 else -self.layer(x)
 
 
-class Checking(Branching):
-    def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor):
-            raise TypeError
-        return self.layer(x)
-
-
 class Twice(Branching):
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x) + self.layer(2 * x)
@@ -475,8 +472,7 @@ class Unused(Branching):
             {"images": np.full((1, 4), np.nan, np.float32)},
             ["images", "NaN", "accepted"],
         ),
-        (Branching(), {"layer": "layer"}, ["Branching", "cannot be traced", "accepted"]),
-        (Checking(), {"layer": "layer"}, ["Checking", "cannot be traced", "accepted"]),
+        (Branching(), {"layer": "layer"}, ["Branching", "cannot be traced", "local_scalar_dense", "engine='plain'"]),
         (Twice(), {"layer": "layer"}, ["'layer'", "used 2 times", "accepted"]),
         (Unused(), {"layer": "layer"}, ["'layer'", "used 0 times", "accepted"]),
     ],

@@ -2,7 +2,7 @@
 
 PACKAGE = "0.1.0"
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever a change of the code changes a number; the workflow then computes those numbers anew."""
 
 FORMAT = 1

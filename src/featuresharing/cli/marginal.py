@@ -40,7 +40,8 @@ def add_commands(commands: Commands) -> None:
 def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
     from featuresharing.files import file_digest
-    from featuresharing.marginal.conditionals import Estimation, iterate_units
+    from featuresharing.marginal.conditionals import iterate_units
+    from featuresharing.marginal.estimation import Estimation
     from featuresharing.marginal.layers import choose_units, find_layer
     from featuresharing.networks.checkpoints import check_fits, load_checkpoint
     from featuresharing.networks.forward import predict

@@ -1,11 +1,16 @@
-"""Draws from the prior of a unit: theta ~ N(theta_u, scale^2 I) over its weights and its bias.
+"""Draws from the prior of a unit: theta ~ N(theta_u, scale^2 I) over its D weights, bias included.
 
 Draws are keyed by (seed, module path of the layer, unit) alone. So the order of units, the batch size, the number of
 jobs and an interruption change no number, and every checkpoint of a network sees the same deviations from its own
 parameters.
+
+A standard normal vector of D numbers is its length times its direction, and the two are independent: the squared length
+is chi-squared with D degrees of freedom, the direction is uniform. The weight of a draw depends on its length alone
+(:mod:`.weights`). So lengths are drawn for all draws, but directions, which cost D numbers each, only for the few draws
+that matter; each has a generator of its own, keyed by the number of the draw.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +20,32 @@ from featuresharing.marginal.layers import Layer, choose_units, find_layer, flat
 from featuresharing.randomness import keyed_generator
 
 
-def standard_draws(layer: Layer, path: str, unit: int, *, samples: int, seed: int) -> NDArray[np.float64]:
-    """Return the standard normal deviations float64 [samples, D] of ``unit`` in the layer at module path ``path``."""
-    return keyed_generator(seed, "prior", path, unit).standard_normal((samples, unit_size(layer)))
+def squared_lengths(size: int, path: str, unit: int, *, samples: int, seed: int) -> NDArray[np.float64]:
+    """Return |deviation|^2 of every draw, [samples], in units of scale^2, for ``unit`` with ``size`` parameters."""
+    lengths: NDArray[np.float64] = keyed_generator(seed, "prior", path, unit).chisquare(size, samples)
+    return lengths
+
+
+def deviations(
+    squared: NDArray[np.float64], size: int, path: str, unit: int, draws: Iterable[int], *, seed: int
+) -> NDArray[np.float64]:
+    """Return the standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
+    chosen = list(draws)
+    vectors = np.empty((len(chosen), size))
+    for row, draw in enumerate(chosen):
+        vector = keyed_generator(seed, "prior", path, unit, draw).standard_normal(size)
+        vectors[row] = vector * np.sqrt(squared[draw] / np.square(vector).sum())
+    return vectors
 
 
 def shift_parameters(
-    layer: Layer, unit: int, deviations: NDArray[np.float64]
+    layer: Layer, unit: int, shifts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Add ``deviations`` [S, D] to the unit's parameters; return float64 weights [S, *filter shape] and biases [S].
+    """Add ``shifts`` [S, D] to the unit's parameters; return float64 weights [S, *filter shape] and biases [S].
 
     A layer without bias has zeros for biases: there is nothing uncertain about a bias that does not exist.
     """
-    parameters = flat_parameters(layer, unit).numpy() + deviations
+    parameters = flat_parameters(layer, unit).numpy() + shifts
     shape = tuple(layer.weight.shape[1:])
     weights = parameters[:, : int(np.prod(shape))].reshape(-1, *shape)
     biases = parameters[:, -1] if layer.bias is not None else np.zeros(len(parameters))
@@ -51,4 +69,8 @@ def prior_draws(
     """
     path, module = find_layer(network, layer, aliases)
     choose_units(module, layer, [unit])
-    return shift_parameters(module, unit, scale * standard_draws(module, path, unit, samples=samples, seed=seed))
+    size = unit_size(module)
+    squared = squared_lengths(size, path, unit, samples=samples, seed=seed)
+    return shift_parameters(
+        module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed)
+    )

@@ -1,21 +1,14 @@
 """Layers whose units can be marginalized: one filter of a convolution, one row of a linear layer."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-_CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
-}
 
 
 def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None = None) -> tuple[str, Layer]:
@@ -26,9 +19,9 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     path = (aliases or {}).get(layer, layer)
     modules = dict(network.named_modules())
     module = modules.get(path)
-    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if isinstance(module, Layer):
         return path, module
-    accepted = [name for name, candidate in modules.items() if isinstance(candidate, (nn.Linear, *_CONVOLUTIONS))]
+    accepted = [name for name, candidate in modules.items() if isinstance(candidate, Layer)]
     names = {known: alias for alias, known in (aliases or {}).items()}
     listed = ", ".join(f"{name} ({names[name]})" if name in names else name for name in accepted)
     found = f"is a {type(module).__name__}" if module is not None else "does not exist"
@@ -53,29 +46,6 @@ def choose_units(layer: Layer, name: str, units: Iterable[int] | None) -> list[i
 def unit_size(layer: Layer) -> int:
     """Number of parameters D of one unit, its bias included where the layer has one."""
     return prod(layer.weight.shape[1:]) + (layer.bias is not None)
-
-
-def unit_axis(layer: Layer) -> int:
-    """Axis of the layer's output along which its units lie."""
-    return -1 if isinstance(layer, nn.Linear) else 1
-
-
-def unit_outputs(layer: Layer, inputs: Tensor, unit: int, weights: Tensor, biases: Tensor) -> Tensor:
-    """Return what ``unit`` would output under S other parameters, with the S variants in place of the layer's units.
-
-    ``weights`` [S, *filter shape] and ``biases`` [S]; the result is laid out as the layer's output, S in its unit axis.
-    """
-    if isinstance(layer, nn.Linear):
-        return F.linear(inputs, weights, biases)
-    group_inputs = layer.in_channels // layer.groups
-    start = unit // (layer.out_channels // layer.groups) * group_inputs
-    inputs = inputs.narrow(1, start, group_inputs)
-    padding: str | tuple[int, ...] = layer.padding
-    if layer.padding_mode != "zeros":
-        inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
-        padding = (0,) * len(layer.kernel_size)
-    convolve = next(function for kind, function in _CONVOLUTIONS.items() if isinstance(layer, kind))
-    return convolve(inputs, weights, biases, layer.stride, padding, layer.dilation)
 
 
 def flat_parameters(layer: Layer, unit: int) -> Tensor:

@@ -1,17 +1,17 @@
 """The paper's sample weights: the prior density of each draw, normalised to sum to one over the draws.
 
-In many dimensions these weights collapse: nearly all the mass lies on the one or two draws closest to the unit's own
-parameters. :func:`effective_samples` says how many draws count, and :func:`keep_largest` leaves out the draws that
-cannot matter, with the mass left out as a bound on the error.
+The density of a draw depends on its distance from the unit's own parameters alone. In many dimensions the weights
+collapse: nearly all the mass lies on the one or two draws that are closest. :func:`effective_samples` says how many draws
+count, and :func:`keep_largest` leaves out the draws that cannot matter, with the mass left out as a bound on the error.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def prior_weights(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return pi [S]: the density of N(0, I) at each of the ``deviations`` [S, D], normalised in logs to sum to 1."""
-    log_density = -0.5 * np.square(deviations).sum(axis=1)
+def prior_weights(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return pi [S]: the density of N(0, I) at draws with ``squared`` lengths [S], normalised in logs to sum to 1."""
+    log_density = -0.5 * squared
     density = np.exp(log_density - log_density.max())
     weights: NDArray[np.float64] = density / density.sum()
     return weights

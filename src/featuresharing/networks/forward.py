@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from featuresharing.errors import InputError
 
@@ -16,24 +17,34 @@ def predict(
     network: nn.Module, images: NDArray[np.float32] | Tensor, *, batch_size: int | None = None, device: str = "cpu"
 ) -> tuple[tuple[str, ...], tuple[NDArray[np.float32], ...]]:
     """Return the names of the tasks and the softmax predictions float32 [N, classes] of each."""
-    with evaluating(network, device), torch.inference_mode():
-        dtype = next(network.parameters()).dtype
-        outputs = [task_outputs(network(batch.to(device, dtype))) for batch in split_images(images, batch_size)]
+    values = network_values(network, device)
+    dtype = next(iter(values.values())).dtype
+    with evaluating(network), torch.inference_mode():
+        outputs = [
+            task_outputs(functional_call(network, values, (batch.to(device, dtype),)))
+            for batch in split_images(images, batch_size)
+        ]
         scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
         probabilities = tuple(torch.softmax(s, dim=-1).to("cpu", torch.float32).numpy() for s in scores.values())
     return tuple(scores), probabilities
 
 
+def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are)."""
+    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {
+        name: value.detach().to(device, dtype if value.is_floating_point() else None) for name, value in named.items()
+    }
+
+
 @contextmanager
-def evaluating(network: nn.Module, device: str) -> Iterator[None]:
-    """Put the network on ``device`` and into evaluation mode for a block; then give every module its mode back."""
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put the network into evaluation mode for a block; then give every module its mode back."""
     modes = {module: module.training for module in network.modules()}
-    home = next(network.parameters()).device
     try:
-        network.eval().to(device)
+        network.eval()
         yield
     finally:
-        network.to(home)
         for module, mode in modes.items():
             module.training = mode
 

@@ -1,0 +1,291 @@
+"""Scores of a network under many variants of a layer's units, on all images: in pieces that fit into memory.
+
+Two engines share one face: :class:`OneChannelEngine` for every network that can be traced, and :class:`PlainEngine`,
+which runs the whole network once for every variant, for the others and as a check.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from featuresharing.errors import InputError
+from featuresharing.marginal.interpreter import Base, Interpreter
+from featuresharing.marginal.layers import Layer
+from featuresharing.marginal.memory import (
+    CPU_WORKING_SET,
+    GPU_WORKING_SET,
+    SHARE,
+    Batches,
+    choose_batches,
+    footprint,
+    free_memory,
+)
+from featuresharing.marginal.plan import find_use, make_plan
+from featuresharing.marginal.tracing import trace
+from featuresharing.networks.forward import evaluating, network_values, split_images, task_outputs
+
+ENGINES = ("one-channel", "plain")
+"""Accepted names of engines."""
+
+Scores = tuple[slice, slice, tuple[Tensor, ...]]
+"""A slice of the images, a slice of the variants, and the raw scores [variants, images, classes] of every task."""
+
+
+class Engine(Protocol):
+    """What estimators work with."""
+
+    tasks: tuple[str, ...]
+    dtype: torch.dtype
+    device: str
+    batches: Batches
+
+    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
+
+    def base_scores(self) -> tuple[Tensor, ...]:
+        """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
+
+    def shrink(self) -> bool:
+        """Work on half as much at a time from now on; return False if that is not possible."""
+
+
+class OneChannelEngine:
+    """Runs variants through the one-channel interpreter; settings as in :func:`featuresharing.marginalize`.
+
+    With ``whole``, variants are outputs of the whole layer (:meth:`layer_scores`).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str,
+        images: Tensor,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        batch_size: int | None = None,
+        memory: int | None = None,
+        whole: bool = False,
+    ) -> None:
+        self.dtype, self.device, self._network, self._images = dtype, device, network, images
+        self._layer = network.get_submodule(path)
+        self._path, self._whole = path, whole
+        self._values = network_values(network, device, dtype)
+        if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
+            self._values = {name: _channels_last(value) for name, value in self._values.items()}
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        self._weight = names.get(id(self._layer.weight))
+        self._bias = None if self._layer.bias is None else names.get(id(self._layer.bias))
+        self._memory = int(SHARE * free_memory(device)) if memory is None else memory
+        self._packed: dict[str, Product] = {}
+        self.plan = self._make_plan(min(2, len(images)))
+        self.tasks = self.plan.trace.tasks
+        self._pack()
+        self._working_set = GPU_WORKING_SET if device.startswith("cuda") else CPU_WORKING_SET
+        self._batch_size = batch_size
+        self._cut()
+
+    def _cut(self) -> None:
+        parameters = self._layer.weight[0].numel() * self.dtype.itemsize
+        self.batches = choose_batches(
+            footprint(self.plan),
+            images=len(self._images),
+            parameters=0 if self._whole else parameters,
+            budget=self._memory,
+            working_set=self._working_set,
+            batch_size=self._batch_size,
+        )
+        self._interpreters: dict[int, Interpreter] = {}
+        self._kept: dict[int, Base] = {}
+
+    def shrink(self) -> bool:
+        """Work on half as much at a time from now on; return False if that is not possible."""
+        if self.batches.images == self.batches.variants == self.batches.dense == 1 and not self.batches.keep:
+            return False
+        self._working_set //= 2
+        self._memory //= 2
+        self._cut()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return True
+
+    def chunks(self) -> Iterator[tuple[slice, Interpreter, Base]]:
+        """Yield a slice of the images, the interpreter for as many, and their base values."""
+        for start in range(0, len(self._images), self.batches.images):
+            part = slice(start, min(start + self.batches.images, len(self._images)))
+            count = part.stop - part.start
+            if count not in self._interpreters:
+                self._interpreters[count] = self._interpreter(count)
+            interpreter = self._interpreters[count]
+            base = self._kept.get(start)
+            if base is None:
+                base = interpreter.base(self._images[part].to(self.device, self.dtype))
+            if self.batches.keep:
+                self._kept[start] = base
+            yield part, interpreter, base
+
+    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
+        layer = self.plan.layer
+        shifts = None if self._bias is None else biases
+        if layer and layer.bias_apart:
+            shifts = biases - self._values[str(self._bias)][torch.from_numpy(units)]
+        for images, interpreter, base in self.chunks():
+            new = interpreter.unit_outputs(base, units, weights, shifts) if layer else biases
+            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
+                yield images, part, scores
+
+    def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
+        """Yield scores without each set of units [B], all removed together; for an engine of ``whole`` layers."""
+        layer = self.plan.layer
+        for images, interpreter, base in self.chunks():
+            for start in range(0, len(removed), self.batches.dense):
+                part = slice(start, min(start + self.batches.dense, len(removed)))
+                new = torch.empty(part.stop - start, 0)
+                if interpreter.plan.layer:
+                    own = base[interpreter.plan.layer.node]
+                    new = own.expand(part.stop - start, *own.shape).clone()
+                    for outputs, units in zip(new, removed[part], strict=True):
+                        gone = torch.tensor(units, dtype=torch.int64, device=self.device)
+                        outputs.index_fill_(1, gone, 0)
+                        if layer and layer.bias_apart:
+                            outputs[:, gone] -= self._values[str(self._bias)][gone]
+                units_of_layer = np.zeros(part.stop - start, dtype=np.int64)
+                for _, scores in interpreter.scores(base, units_of_layer, new, batch=self.batches.dense):
+                    yield images, part, scores
+
+    def base_scores(self) -> tuple[Tensor, ...]:
+        """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
+        parts = [[base[node].cpu() for node in interpreter.plan.outputs] for _, interpreter, base in self.chunks()]
+        return tuple(torch.cat(task) for task in zip(*parts, strict=True))
+
+    def _make_plan(self, images: int) -> Plan:
+        values = {name: value.contiguous() for name, value in self._values.items()}
+        recorded = trace(self._network, values, self._images[:images].to(self.device, self.dtype))
+        use = find_use(recorded, self._path, self._weight, self._bias)
+        return make_plan(recorded, use, whole=self._whole)
+
+    def _pack(self) -> None:
+        """Pack large matrices, if there is memory for their copies."""
+        nodes = products_to_pack(self.plan) if can_pack(self.device, self.dtype) else []
+        size = sum(prod(shape_of(node.args[-1])) for node in nodes) * self.dtype.itemsize  # type: ignore[arg-type]
+        if size > self._memory // 4:
+            return
+        self._memory -= size
+        values = {**self._values, **self.plan.trace.values}
+        for node in nodes:
+            *bias, _, matrix = (evaluate(source, values) if  else None for source in node.args)
+            self._packed[node.name] = pack(matrix, *bias or [None])
+
+    def _interpreter(self, images: int) -> Interpreter:
+        plan = self._make_plan(images)
+        constants = {name: value for name, value in plan.trace.values.items() if name not in self._values}
+        packed = {node: self._packed[node.name] for node in plan.dense if node.name in self._packed}
+        return Interpreter(plan, {**self._values, **constants}, packed)
+
+
+class PlainEngine:
+    """Sets the unit and runs the whole network, for every variant: slow, and right for every network."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str,
+        images: Tensor,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        batch_size: int | None = None,
+        memory: int | None = None,
+    ) -> None:
+        self.dtype, self.device, self._network, self._images = dtype, device, network, images
+        size = batch_size or len(images)
+        self.batches = Batches(min(size, len(images)), 64, 1, keep=False)
+        self._values = network_values(network, device, dtype)
+        layer = network.get_submodule(path)
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        self._own = [
+            None if parameter is None else names[id(parameter)] for parameter in (layer.weight, layer.bias)
+        ]
+        for name in self._own:
+            if name is not None:
+                self._values[name] = self._values[name].clone()
+        self.tasks = tuple(self._run(images[:1]))
+
+    def shrink(self) -> bool:
+        """Work on half as many images at a time from now on; return False if that is not possible."""
+        smaller = max(1, self.batches.images // 2)
+        possible = smaller < self.batches.images
+        self.batches = replace(self.batches, images=smaller)
+        return possible
+
+    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
+        for start in range(0, len(self._images), self.batches.images):
+            part = slice(start, min(start + self.batches.images, len(self._images)))
+            for variant, unit in enumerate(units):
+                with self._set(int(unit), (weights[variant], biases[variant])):
+                    outputs = self._run(self._images[part])
+                yield part, slice(variant, variant + 1), tuple(scores[None] for scores in outputs.values())
+
+    def base_scores(self) -> tuple[Tensor, ...]:
+        """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
+        parts = [list(self._run(batch).values()) for batch in torch.split(self._images, self.batches.images)]
+        return tuple(torch.cat(task).cpu() for task in zip(*parts, strict=True))
+
+    @contextmanager
+    def _set(self, unit: int, parameters: tuple[Tensor, Tensor]) -> Iterator[None]:
+        own = [(self._values[name][unit], value) for name, value in zip(self._own, parameters, strict=True) if name]
+        saved = [place.clone() for place, _ in own]
+        try:
+            for place, value in own:
+                place.copy_(value)
+            yield
+        finally:
+            for (place, _), value in zip(own, saved, strict=True):
+                place.copy_(value)
+
+    @torch.no_grad()
+    def _run(self, images: Tensor) -> dict[str, Tensor]:
+        with evaluating(self._network):
+            return task_outputs(functional_call(self._network, self._values, (images.to(self.device, self.dtype),)))
+
+
+def make_engine(
+    network: nn.Module, path: str, images: Any, *, engine: str = "one-channel", dtype: str | None = None, **settings: Any
+) -> Engine:
+    """Return the engine by name for a layer at ``path`` and ``images`` [N, ...]; raises InputError for wrong names."""
+    if engine not in ENGINES:
+        raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
+    if dtype not in (None, "float32", "float64"):
+        raise InputError(f"dtype '{dtype}' is not known; accepted are float32 and float64.")
+    (tensor,) = split_images(images, None)
+    own = next(network.parameters()).dtype
+    chosen = getattr(torch, dtype) if dtype else own if own in (torch.float32, torch.float64) else torch.float32
+    kind = OneChannelEngine if engine == "one-channel" else PlainEngine
+    return kind(network, path, tensor, dtype=chosen, **settings)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep GPUs from rounding factors to ten bits (TF32) for a block."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    own = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, own, strict=True):
+            backend.allow_tf32 = allowed
+
+
+def _channels_last(value: Tensor) -> Tensor:
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value

@@ -1,0 +1,124 @@
+"""Lesions: predictions with units removed, one at a time or more and more of them.
+
+Removing a unit sets its parameters to zero: it then outputs zero, before its activation, whatever the image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.errors import InputError
+from featuresharing.marginal.conditionals import Conditionals, collect, mix, retried
+from featuresharing.marginal.engine import OneChannelEngine, full_precision, make_engine
+from featuresharing.marginal.estimation import Parameters, Variants
+from featuresharing.marginal.layers import Layer, choose_units, find_layer
+from featuresharing.progress import progress_bar
+from featuresharing.randomness import keyed_generator
+
+
+def lesion(
+    network: nn.Module,
+    layer: str,
+    images: NDArray[np.float32] | Tensor,
+    *,
+    softmax: bool = True,
+    units: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    memory: int | None = None,
+    engine: str = "one-channel",
+) -> Conditionals:
+    """Return predictions with each of ``units`` removed, one at a time; raw scores without ``softmax``.
+
+    Arguments and errors are those of :func:`featuresharing.marginalize`.
+    """
+    path, module = find_layer(network, layer, aliases)
+    chosen = choose_units(module, layer, units)
+    settings = {"batch_size": batch_size, "device": device, "memory": memory}
+    runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
+    rows = mix(runner, (_removed(module, unit) for unit in chosen), softmax=softmax)
+    return collect(progress_bar(rows, total=len(chosen), label=layer, show=progress), runner, "lesion")
+
+
+def _removed(layer: Layer, unit: int) -> Variants:
+    def parameters(part: slice) -> Parameters:
+        count = part.stop - part.start
+        return np.zeros((count, *layer.weight.shape[1:])), np.zeros(count)
+
+    return Variants(unit, np.ones(1), parameters, effective_samples=1.0, skipped_mass=0.0)
+
+
+def lesion_accuracy(
+    network: nn.Module,
+    layer: str,
+    images: NDArray[np.float32] | Tensor,
+    targets: NDArray[np.int64],
+    orders: Sequence[Sequence[int]] | NDArray[np.int64],
+    *,
+    counts: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    memory: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how accurate each task is with the first units of an order removed together (paper, chapter 3).
+
+    ``targets`` int64 [N, tasks] are true classes; every one of ``orders`` lists units of the layer, the first to be
+    removed first. Returns ``counts`` int64 [C], the numbers of units removed (None: all from 0 to the length of the
+    orders), and accuracies float64 [orders, C, tasks]. Other arguments are those of :func:`featuresharing.marginalize`;
+    orders at random (:func:`random_orders`) give the null hypothesis. Raises InputError for orders of different
+    lengths, or with a unit twice.
+    """
+    path, module = find_layer(network, layer, aliases)
+    chosen = [choose_units(module, layer, order) for order in orders]
+    lengths = {len(order) for order in chosen}
+    if len(lengths) != 1 or any(len(set(order)) < len(order) for order in chosen):
+        raise InputError("orders: found different lengths or a unit twice; accepted are lists of distinct units.")
+    (length,) = lengths
+    removed = np.arange(length + 1) if counts is None else np.asarray(counts, dtype=np.int64)
+    if len(removed) == 0 or removed.min() < 0 or removed.max() > length:
+        raise InputError(f"counts: found {removed.tolist()}; accepted are numbers from 0 to {length}.")
+    settings = {"batch_size": batch_size, "device": device, "memory": memory, "whole": True}
+    runner = make_engine(network, path, images, dtype=dtype, **settings)
+    assert isinstance(runner, OneChannelEngine)
+    truth = np.asarray(targets)
+    if truth.shape != (len(images), len(runner.tasks)):
+        wanted = [len(images), len(runner.tasks)]
+        raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
+    steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
+    hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
+    blocks = [steps[start : start + BLOCK] for start in range(0, len(steps), BLOCK)]
+    for block in progress_bar(blocks, total=len(blocks), label=layer, show=progress):
+        gone = [chosen[order][: removed[count]] for order, count in block]
+        found = retried(runner, lambda gone=gone: _count_hits(runner, gone, truth))
+        hits[tuple(np.array(block).T)] = found
+    return removed, hits / len(images)
+
+
+BLOCK = 64
+"""Sets of removed units that are worked on together."""
+
+
+def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone."""
+    return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
+
+
+def _count_hits(engine: OneChannelEngine, gone: list[list[int]], truth: NDArray[Any]) -> NDArray[np.int64]:
+    """Return how many images each task gets right without each of the sets of units: [sets, tasks]."""
+    hits = np.zeros((len(gone), len(engine.tasks)), dtype=np.int64)
+    with full_precision():
+        for images, part, scores in engine.removed_scores(gone):
+            for task, values in enumerate(scores):
+                right = values.argmax(dim=-1).cpu().numpy() == truth[images, task]
+                hits[part, task] += right.sum(axis=1)
+    return hits

@@ -1,0 +1,146 @@
+"""How many images and variants to work on at once: from the sizes of a plan's values and the memory that is free."""
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+
+import psutil
+import torch
+from torch import fx
+
+from featuresharing.marginal.plan import Plan, last_uses
+
+SHARE = 0.5
+"""The share of the free memory that a computation may take unless it is told otherwise."""
+
+CPU_WORKING_SET = 96 * 2**20
+"""Bytes of values in work at a time on a CPU: more gains nothing, since values then leave the caches for long."""
+
+GPU_WORKING_SET = 4 * 2**30
+"""Bytes of values in work at a time on a GPU: enough rows to fill it."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a plan's values: ``base`` kept for one image, ``slab`` and ``dense`` in work for one variant and image."""
+
+    base: int
+    slab: int
+    dense: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``rows`` of them as dense values.
+
+    ``keep`` says whether the base values of all chunks fit into memory together.
+    """
+
+    images: int
+    variants: int
+    dense: int
+    keep: bool
+
+
+def footprint(plan: Plan) -> Footprint:
+    """Return the bytes that a plan's values take."""
+    images = plan.trace.rows
+    varying: set[fx.Node] = set()
+    for node in plan.trace.graph.nodes:
+        if node.target == "images" or any(source in varying for source in node.all_input_nodes):
+            varying.add(node)
+    base = sum(_size(node) for node in plan.needed if node in varying)
+    slabs = {
+        node: _size(node) * slab.length // node.meta["shape"][slab.axis] if "shape" in node.meta else 0
+        for node, slab in plan.slabs.items()
+    }
+    kept = {source for node in plan.dense for source in node.all_input_nodes}
+    slab = sum(size for node, size in slabs.items() if node in kept) + 2 * max(slabs.values(), default=0)
+    scores = 4 * sum(_size(node) for node in plan.outputs)
+    return Footprint(ceil(base / images), ceil(slab / images), ceil((_most_in_work(plan) + scores) / images))
+
+
+def choose_batches(
+    sizes: Footprint, *, images: int, parameters: int, budget: int, working_set: int, batch_size: int | None
+) -> Batches:
+    """Cut ``images`` and variants with ``parameters`` bytes each so that all stays below ``budget`` bytes.
+
+    Sizes follow from the plan and ``working_set`` alone unless the budget is short, so that they, and with them the
+    rounding of sums, do not depend on what else a machine does.
+    """
+    work = max(1, min(working_set, budget // 3))
+    rows = max(1, work // max(1, sizes.dense))
+    chunk = min(images, batch_size or images, rows)
+    chunk = ceil(images / ceil(images / chunk))  # as equal as can be
+    dense = max(1, rows // chunk)
+    variants = max(dense, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
+    return Batches(chunk, max(1, variants), dense, sizes.base * images <= budget // 3)
+
+
+MOST_VARIANTS = 512
+"""Variants computed as slabs at a time: results appear often enough to be stored and shown."""
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that this process may still take on ``device``."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    return max(0, min(psutil.virtual_memory().available, *_control_group(), *_process_limits()))
+
+
+def _process_limits() -> Iterable[int]:
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    used = psutil.Process().memory_info()
+    taken = {resource.RLIMIT_AS: used.vms, resource.RLIMIT_DATA: getattr(used, "data", used.rss)}
+    limits = {kind: resource.getrlimit(kind)[0] for kind in taken}
+    return [limit - taken[kind] for kind, limit in limits.items() if limit != resource.RLIM_INFINITY]
+
+
+def _control_group() -> Iterable[int]:
+    """Return what is left of this process's control group and those above it, which clusters and containers set."""
+    left = []
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root = Path("/sys/fs/cgroup", controllers)
+        names = ("memory.max", "memory.current") if not controllers else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        group = root / path.lstrip("/")
+        while group.is_relative_to(root):
+            limit, used = (_read(group / name).strip() for name in names)
+            if limit.isdigit() and used.isdigit():
+                left.append(int(limit) - int(used))
+            group = group.parent
+    return left
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _size(node: fx.Node) -> int:
+    """Return the bytes of a value on all images of the trace; a tuple's are counted with its parts."""
+    return prod(node.meta["shape"]) * int(node.meta["itemsize"]) if "shape" in node.meta else 0
+
+
+def _most_in_work(plan: Plan) -> int:
+    """Return the most bytes that dense values, and slabs made whole, take at a time."""
+    uses = last_uses(plan.dense, plan.outputs)
+    live: dict[fx.Node, int] = {}
+    most = 0
+    for node in plan.dense:
+        whole = [node] if node in plan.compute else [node, *(each for each in node.all_input_nodes if each in plan.slabs)]
+        live.update({value: _size(value) for value in whole})
+        most = max(most, sum(live.values()))
+        for spent in uses[node]:
+            live.pop(spent, None)
+    return most

@@ -1,0 +1,159 @@
+"""What has to be computed for another output of a layer's units, found once from a trace.
+
+Every value of the trace is one of three kinds: *base*, which the layer cannot change; a *slab*, which changes in one
+range only (:mod:`.slabs`); or *dense*, which may change everywhere.
+"""
+
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import fx
+
+from featuresharing.errors import InputError
+from featuresharing.marginal.slabs import VIEWS, Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.marginal.tracing import PLAIN, Trace
+
+
+@dataclass(frozen=True)
+class LayerUse:
+    """Where a layer acts: ``node`` is its convolution or matrix product, whose axis 1 holds the ``units``.
+
+    ``bias_apart`` says that the layer's bias is added by a later operator.
+    """
+
+    node: fx.Node
+    units: int
+    bias_apart: bool
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer is a convolution; otherwise it is a matrix product of rows with all units' weights."""
+        return bool(self.node.target is aten.convolution.default)
+
+    @property
+    def inputs(self) -> fx.Node:
+        """What the layer takes: [N, channels, ...], or rows [M, features] of a linear layer."""
+        source = self.node.args[0 if self.is_convolution else -2]
+        assert isinstance(source, fx.Node)
+        return source
+
+
+@dataclass(eq=False)
+class Plan:
+    """``kinds`` of the values of ``trace`` for changes of the layer used at ``layer`` (None: it has no effect).
+
+    ``compute`` holds how slabs follow from slabs, and how dense values follow from slabs by a correction; all other
+    dense values take the operator itself. ``needed`` are the base values that any of this takes.
+    """
+
+    trace: Trace
+    layer: LayerUse | None
+    slabs: dict[fx.Node, Slab] = field(default_factory=dict)
+    dense: dict[fx.Node, None] = field(default_factory=dict)
+    compute: dict[fx.Node, Compute] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> tuple[fx.Node, ...]:
+        """The scores of the tasks."""
+        return tuple(next(node for node in self.trace.graph.nodes if node.op == "output").args[0])  # type: ignore[arg-type]
+
+    @property
+    def needed(self) -> set[fx.Node]:
+        """The values whose base is needed: by changed operators, to complete slabs, to be corrected, and the outputs."""
+        changed = self.slabs.keys() | self.dense.keys()
+        needed = set(self.outputs)
+        for node in changed:
+            if self.layer and node is self.layer.node:
+                needed.add(self.layer.node if node in self.dense else self.layer.inputs)
+                continue
+            needed.update(source for source in node.all_input_nodes if source not in changed)
+            if node in self.dense:
+                needed.update(source for source in node.all_input_nodes if source in self.slabs)
+                needed.update([node] if node in self.compute else [])
+            if isinstance(node.args[0], fx.Node) and node in self.slabs and node.args[0] in self.slabs:
+                needed.update([node.args[0]] if node.target is aten.convolution.default else [])
+        return needed
+
+
+def make_plan(trace: Trace, layer: LayerUse | None, *, whole: bool = False) -> Plan:
+    """Plan for changes of one unit at a time; with ``whole``, for changes of all outputs of the layer at once."""
+    plan = Plan(trace, layer)
+    for node in trace.graph.nodes:
+        if node.op == "output" or layer is None:
+            continue
+        if node is layer.node and whole:
+            plan.dense[node] = None
+        elif node is layer.node:
+            plan.slabs[node] = Slab(1, np.arange(layer.units), 1)
+        elif any(source in plan.dense for source in node.all_input_nodes):
+            plan.dense[node] = None
+        elif any(source in plan.slabs for source in node.all_input_nodes):
+            _plan_first(plan, node)
+    return plan
+
+
+def _plan_first(plan: Plan, node: fx.Node) -> None:
+    """Plan an operator all of whose changed operands are slabs."""
+    if node.target is operator.getitem:
+        source, position = node.args
+        plan.slabs[node] = plan.slabs[source]  # type: ignore[index]
+        plan.compute[node] = lambda state: state.new(source)[position]  # type: ignore[arg-type]
+    elif found := find_rule(node, plan.slabs):
+        plan.slabs[node], plan.compute[node] = found
+    else:
+        plan.dense[node] = None
+        if correction := find_correction(node, plan.slabs):
+            plan.compute[node] = correction
+
+
+def last_uses(nodes: Collection[fx.Node], kept: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """Return for each of ``nodes``, run in this order, the values that none of the following takes; not the ``kept``."""
+    last = {source: node for node in nodes for source in [*node.all_input_nodes, node]}
+    uses: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
+    for value, node in last.items():
+        if value not in kept:
+            uses[node].append(value)
+    return uses
+
+
+def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> LayerUse | None:
+    """Find where the layer at ``path`` acts, by the names of its parameters among the trace's values.
+
+    Returns None if no output depends on it. Raises InputError unless it acts once, with its own weights.
+    """
+    nodes = {node.target: node for node in trace.graph.nodes if node.op == "placeholder"}
+    if weight is None:
+        raise InputError(f"layer '{path}': its weight is computed from other parameters; accepted is a parameter.")
+    if weight not in trace.used:
+        raise InputError(f"layer '{path}' is used 0 times in one pass; accepted are layers used once.")
+    users = list(nodes[weight].users)
+    if len(users) == 1 and users[0].target in (aten.t.default, aten.transpose.int, aten.permute.default):
+        users = list(users[0].users)
+    if not users:
+        return None
+    if len(users) > 1:
+        raise InputError(f"layer '{path}' is used {len(users)} times in one pass; accepted are layers used once.")
+    node = users[0]
+    is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
+    is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
+    if not (is_convolution or (is_product and nodes[weight] in (node.args[-1], node.args[-1].args[0]))):  # type: ignore[union-attr]
+        found = node.target
+        raise InputError(f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}.")
+    position = 2 if is_convolution else 0
+    inside = bias is None or node.args[position] is nodes[bias]
+    if not inside and not _adds_to(nodes[str(bias)], node):
+        raise InputError(f"layer '{path}': its bias is not only added to its output; {PLAIN}.")
+    return LayerUse(node, shape_of(nodes[weight])[0], not inside)
+
+
+def _adds_to(bias: fx.Node, output: fx.Node) -> bool:
+    """Whether all that happens to ``bias`` is that it is added to ``output``."""
+    users = list(bias.users)
+    if len(users) != 1 or users[0].target is not aten.add.Tensor or users[0].kwargs:
+        return False
+    sides = [source for source in users[0].args if source is not bias]
+    while len(sides) == 1 and isinstance(sides[0], fx.Node) and sides[0].target in VIEWS and len(sides[0].users) == 1:
+        sides = [sides[0].args[0]]
+    return sides == [output] and len(output.users) == 1

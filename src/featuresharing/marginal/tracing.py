@@ -1,0 +1,202 @@
+"""Record a network's forward pass as a graph of elementary tensor operators.
+
+The network runs once, in evaluation mode, on the images; every operator that reaches torch's dispatcher becomes a node
+of a :class:`torch.fx.Graph`. Python code of the network leaves no trace, so that loops, branches on shapes and
+containers of any kind are fine. In-place operators are turned into plain ones (``torch.func.functionalize``), so that
+every node is a value that never changes: this is what lets the interpreter keep values and reuse them.
+
+Networks whose operators depend on the *values* of their inputs, or draw random numbers, are refused by name.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call, functionalize
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from featuresharing.errors import InputError
+from featuresharing.networks.forward import evaluating, task_outputs
+
+PLAIN = "engine='plain' runs such networks, slowly"
+"""What else a user can do."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward pass on ``rows`` images.
+
+    ``graph`` has a placeholder for each of ``values`` (parameters, buffers and constants by name) and one named
+    ``images``; every other node is an operator with the ``shape`` (and ``itemsize``) of its value in ``meta``, if the
+    value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that some operator takes,
+    even if no output depends on it.
+    """
+
+    graph: fx.Graph
+    values: dict[str, Tensor]
+    tasks: tuple[str, ...]
+    used: frozenset[str]
+    rows: int
+
+
+def trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Trace:
+    """Record the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+
+    Raises InputError for a network that cannot be recorded or does not return scores [N, classes] a task.
+    """
+    names: list[str] = []
+
+    def run(parameters: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = task_outputs(functional_call(network, parameters, (inputs,)))
+        names[:] = outputs
+        for task, scores in outputs.items():
+            if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
+                found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+                raise InputError(f"output '{task}': found {found}; accepted are raw scores [images, classes].")
+        return tuple(outputs.values())
+
+    with _quiet(network):
+        recorder = _record(network, run, dict(values), images)
+        if any(_mutates(node) for node in recorder.graph.nodes):  # composite operators of C++ that work in place
+            recorder = _record(network, recorder.replay, recorder.values, images)
+    _refuse_chance(network, recorder.graph)
+    used = frozenset(node.target for node in recorder.graph.nodes if node.op == "placeholder" and node.users)
+    recorder.graph.eliminate_dead_code()
+    return Trace(recorder.graph, recorder.values, tuple(names), used, len(images))
+
+
+@contextmanager
+def _quiet(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, and without the fused attention that hides its parameters."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with evaluating(network), torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _record(
+    network: nn.Module,
+    run: Callable[[dict[str, Tensor], Tensor], tuple[Tensor, ...]],
+    values: dict[str, Tensor],
+    images: Tensor,
+) -> "_Recorder":
+    recorder = _Recorder(values, images)
+    try:
+        with recorder:
+            outputs = functionalize(run, remove="mutations")(values, images)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from error
+    recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
+    return recorder
+
+
+class _Untraceable(Exception):
+    """Says why a network cannot be traced."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes every operator into ``graph``; tensors from elsewhere become constants in ``values``."""
+
+    def __init__(self, values: dict[str, Tensor], images: Tensor) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.values: dict[str, Tensor] = {}
+        self._nodes = WeakTensorKeyDictionary()
+        for name, value in values.items():
+            self._add_constant(name, value)
+        self._images = self.graph.placeholder("images")
+        self._label(self._images, images)
+        self._nodes[images] = self._images
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spare a second of start-up: torch imports its compiler for modes that are to be hidden from it."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and add its node."""
+        kwargs = kwargs or {}
+        if torch.Tag.data_dependent_output in func.tags:
+            raise _Untraceable(f"{func} makes it depend on the values of its inputs")
+        nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
+        result = func(*args, **kwargs)
+        node = self.graph.call_function(func, *nodes)
+        if isinstance(result, Tensor):
+            self._label(node, result)
+            self._nodes[result] = node
+        elif isinstance(result, tuple | list):
+            for position, item in enumerate(result):
+                if isinstance(item, Tensor):
+                    part = self.graph.call_function(operator.getitem, (node, position))
+                    self._label(part, item)
+                    self._nodes[item] = part
+        return result
+
+    def node_of(self, value: Any) -> Any:
+        """Return the node of a tensor, which is made for one never seen; other values are their own nodes."""
+        if not isinstance(value, Tensor):
+            return value
+        if value not in self._nodes:
+            with self.graph.inserting_before(self._images):
+                self._add_constant(f"constant_{len(self.values)}", value)
+        return self._nodes[value]
+
+    def replay(self, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
+        """Run what was recorded once more."""
+        inputs = {**values, "images": images}
+        results: dict[fx.Node, Any] = {}
+        for node in self.graph.nodes:
+            if node.op == "placeholder":
+                results[node] = inputs[node.target]
+                continue
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), results.__getitem__)
+            if node.op == "output":
+                break
+            results[node] = node.target(*args, **kwargs)
+        outputs: tuple[Tensor, ...] = args[0]
+        return outputs
+
+    def _add_constant(self, name: str, value: Tensor) -> None:
+        node = self.graph.create_node("placeholder", name, name="value")
+        self._label(node, value)
+        self._nodes[value] = node
+        self.values[name] = value
+
+    def _label(self, node: fx.Node, value: Tensor) -> None:
+        node.meta.update(shape=tuple(value.shape), itemsize=value.element_size())
+
+
+def _mutates(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+            continue
+        given = bind_arguments(node)
+        switched_off = given.get("dropout_p") == 0 or given.get("training") is False or given.get("train") is False
+        if not switched_off:
+            name = type(network).__name__
+            raise InputError(f"{name} draws random numbers at evaluation ({node.target}); accepted are none.")
+
+
+def bind_arguments(node: fx.Node) -> dict[str, Any]:
+    """Return the operator's arguments by name, defaults included."""
+    names = [argument.name for argument in node.target._schema.arguments]
+    defaults = {a.name: a.default_value for a in node.target._schema.arguments if a.has_default_value()}
+    return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
