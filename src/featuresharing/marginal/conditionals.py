@@ -11,6 +11,7 @@ and this module the sum. Units are worked on in groups, so that one batch holds 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, TypeVar
 
@@ -52,13 +53,13 @@ class UnitConditional:
 class Conditionals:
     """Conditionals of a layer: iterate over it, or unpack it, for one [units, images, classes] a task.
 
-    ``probabilities`` are float32, or float64 for networks in float64. ``tasks`` names them in the order of the network's
-    outputs, ``units`` int64 [units] their first axis.
+    ``probabilities`` are float32, or float64 for networks in float64. ``tasks`` names them in the order of the
+    network's outputs, ``units`` int64 [units] their first axis.
 
     ``effective_samples`` float64 [units]: how many draws count (infinite for ``quadrature``, which makes none).
     ``skipped_mass`` float64 [units]: by how much at most a conditional is too low because light draws were left out.
-    ``standard_error``, for ``monte-carlo`` only: of every number in ``probabilities``, in the same layout. It is None for
-    ``prior-weighted``, whose weights leave about one draw and thus no spread to estimate an error from.
+    ``standard_error``, for ``monte-carlo`` only: of every number in ``probabilities``, in the same layout. It is None
+    for ``prior-weighted``, whose weights leave about one draw and thus no spread to estimate an error from.
     ``error_estimate`` float64 [units, images], for ``quadrature`` only: of any class's number.
     """
 
@@ -147,7 +148,7 @@ def _estimate(
         if not isinstance(engine, OneChannelEngine) or not isinstance(layer, nn.Linear):
             raise InputError(f"layer '{path}' is no linear layer; accepted are those, in the one-channel engine.")
         for unit in units:
-            probabilities, error = retried(engine, lambda unit=unit: integrate(engine, layer, unit, estimation))
+            probabilities, error = retried(engine, partial(integrate, engine, layer, unit, estimation))
             yield UnitConditional(unit, probabilities, np.inf, 0.0, error_estimate=error)
         return
     spread = estimation.estimator == "monte-carlo"
@@ -164,7 +165,7 @@ def mix(
     base = tuple(torch.softmax(task, dim=-1) if softmax else task for task in retried(engine, engine.base_scores))
     size = sum(prod(task.shape) for task in base)
     for group in _group(variants, engine, size):
-        yield from retried(engine, lambda group=group: _mix_group(engine, group, base, spread, softmax))
+        yield from retried(engine, partial(_mix_group, engine, group, base, spread, softmax))
 
 
 def _group(variants: Iterable[Variants], engine: Engine, size: int) -> Iterator[list[Variants]]:
@@ -221,8 +222,8 @@ def _blocks(group: list[Variants], most: int) -> Iterator[tuple[NDArray[np.int64
 
 def _sum(by_unit: Tensor, values: Tensor) -> NDArray[np.float64]:
     """Sum variants [B, N, K] by the rows of ``by_unit`` [units, B]."""
-    summed = (by_unit @ values.flatten(1)).unflatten(1, values.shape[1:])
-    return summed.cpu().numpy().astype(np.float64)
+    summed: NDArray[Any] = (by_unit @ values.flatten(1)).reshape(-1, *values.shape[1:]).cpu().numpy()
+    return summed.astype(np.float64)
 
 
 def _result(

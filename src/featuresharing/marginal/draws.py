@@ -29,7 +29,7 @@ def squared_lengths(size: int, path: str, unit: int, *, samples: int, seed: int)
 def deviations(
     squared: NDArray[np.float64], size: int, path: str, unit: int, draws: Iterable[int], *, seed: int
 ) -> NDArray[np.float64]:
-    """Return the standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
+    """Return standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
     chosen = list(draws)
     vectors = np.empty((len(chosen), size))
     for row, draw in enumerate(chosen):
@@ -71,6 +71,4 @@ def prior_draws(
     choose_units(module, layer, [unit])
     size = unit_size(module)
     squared = squared_lengths(size, path, unit, samples=samples, seed=seed)
-    return shift_parameters(
-        module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed)
-    )
+    return shift_parameters(module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed))

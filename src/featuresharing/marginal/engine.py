@@ -17,7 +17,6 @@ from torch.func import functional_call
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.interpreter import Base, Interpreter
-from featuresharing.marginal.layers import Layer
 from featuresharing.marginal.memory import (
     CPU_WORKING_SET,
     GPU_WORKING_SET,
@@ -27,7 +26,8 @@ from featuresharing.marginal.memory import (
     footprint,
     free_memory,
 )
-from featuresharing.marginal.plan import find_use, make_plan
+from featuresharing.marginal.packing import Product, can_pack, pack_product, packed_numbers, products_to_pack
+from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.tracing import trace
 from featuresharing.networks.forward import evaluating, network_values, split_images, task_outputs
 
@@ -75,7 +75,7 @@ class OneChannelEngine:
         whole: bool = False,
     ) -> None:
         self.dtype, self.device, self._network, self._images = dtype, device, network, images
-        self._layer = network.get_submodule(path)
+        self._layer: Any = network.get_submodule(path)
         self._path, self._whole = path, whole
         self._values = network_values(network, device, dtype)
         if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
@@ -168,21 +168,19 @@ class OneChannelEngine:
 
     def _make_plan(self, images: int) -> Plan:
         values = {name: value.contiguous() for name, value in self._values.items()}
-        recorded = trace(self._network, values, self._images[:images].to(self.device, self.dtype))
+        sample = self._images[:images].to(self.device, self.dtype, copy=True)  # a network may write into its input
+        recorded = trace(self._network, values, sample)
         use = find_use(recorded, self._path, self._weight, self._bias)
         return make_plan(recorded, use, whole=self._whole)
 
     def _pack(self) -> None:
         """Pack large matrices, if there is memory for their copies."""
         nodes = products_to_pack(self.plan) if can_pack(self.device, self.dtype) else []
-        size = sum(prod(shape_of(node.args[-1])) for node in nodes) * self.dtype.itemsize  # type: ignore[arg-type]
+        size = sum(packed_numbers(node) for node in nodes) * self.dtype.itemsize
         if size > self._memory // 4:
             return
         self._memory -= size
-        values = {**self._values, **self.plan.trace.values}
-        for node in nodes:
-            *bias, _, matrix = (evaluate(source, values) if  else None for source in node.args)
-            self._packed[node.name] = pack(matrix, *bias or [None])
+        self._packed = {node.name: pack_product(node, self._values) for node in nodes}
 
     def _interpreter(self, images: int) -> Interpreter:
         plan = self._make_plan(images)
@@ -211,9 +209,7 @@ class PlainEngine:
         self._values = network_values(network, device, dtype)
         layer = network.get_submodule(path)
         names = {id(parameter): name for name, parameter in network.named_parameters()}
-        self._own = [
-            None if parameter is None else names[id(parameter)] for parameter in (layer.weight, layer.bias)
-        ]
+        self._own = [None if parameter is None else names[id(parameter)] for parameter in (layer.weight, layer.bias)]
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
@@ -255,11 +251,19 @@ class PlainEngine:
     @torch.no_grad()
     def _run(self, images: Tensor) -> dict[str, Tensor]:
         with evaluating(self._network):
-            return task_outputs(functional_call(self._network, self._values, (images.to(self.device, self.dtype),)))
+            return task_outputs(
+                functional_call(self._network, self._values, (images.to(self.device, self.dtype, copy=True),))
+            )
 
 
 def make_engine(
-    network: nn.Module, path: str, images: Any, *, engine: str = "one-channel", dtype: str | None = None, **settings: Any
+    network: nn.Module,
+    path: str,
+    images: Any,
+    *,
+    engine: str = "one-channel",
+    dtype: str | None = None,
+    **settings: Any,
 ) -> Engine:
     """Return the engine by name for a layer at ``path`` and ``images`` [N, ...]; raises InputError for wrong names."""
     if engine not in ENGINES:
@@ -276,7 +280,7 @@ def make_engine(
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Keep GPUs from rounding factors to ten bits (TF32) for a block."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     own = [backend.allow_tf32 for backend in backends]
     try:
         for backend in backends:

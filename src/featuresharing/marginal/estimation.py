@@ -3,9 +3,9 @@
 ==================  ===================================================================================================
 estimator           q_t(y | x) =
 ==================  ===================================================================================================
-``prior-weighted``  sum_s pi_s p_t(y | x, theta_s) with theta_s ~ N(theta_u, scale^2 I) and pi_s proportional to the prior
-                    density of theta_s: what the paper's code computes. As S grows it tends to the integral of p under
-                    N(theta_u, scale^2 / 2 I), since density times density has half the variance.
+``prior-weighted``  sum_s pi_s p_t(y | x, theta_s) with theta_s ~ N(theta_u, scale^2 I) and pi_s proportional to the
+                    prior density of theta_s: what the paper's code computes. As S grows it tends to the integral of p
+                    under N(theta_u, scale^2 / 2 I), since density times density has half the variance.
 ``monte-carlo``     the mean of p_t(y | x, theta_s), which tends to the integral under the prior itself, with a standard
                     error for every number.
 ``quadrature``      that integral without sampling, for linear layers (:mod:`.quadrature`).
@@ -32,7 +32,7 @@ Parameters = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Estimation:
-    """How conditionals are estimated, as in :func:`featuresharing.marginalize`; raises InputError for what is not accepted."""
+    """Settings of an estimate, as in :func:`featuresharing.marginalize`; raises InputError for what is not accepted."""
 
     estimator: str = "prior-weighted"
     samples: int = 100

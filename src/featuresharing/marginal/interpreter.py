@@ -56,7 +56,7 @@ class Interpreter:
         values: dict[fx.Node, Any] = {}
         for node in nodes:
             if node.op == "placeholder":
-                values[node] = images if node.target == "images" else self._values[node.target]  # type: ignore[index]
+                values[node] = images if node.target == "images" else self._values[node.target]
             else:
                 values[node] = _run(node, values)
             for spent in uses[node]:
@@ -76,8 +76,9 @@ class Interpreter:
         if not layer.is_convolution:
             rows = inputs @ weights.T if biases is None else torch.addmm(biases, inputs, weights.T)
             return rows.T.unsqueeze(-1)
-        _, weight, _, stride, padding, dilation, _, _, groups = layer.node.args
-        outputs, channels = layer.units // groups, weights.shape[1]  # type: ignore[operator]
+        given: Any = layer.node.args
+        _, _, _, stride, padding, dilation, _, _, groups = given
+        outputs, channels = layer.units // groups, weights.shape[1]
         parts = []
         for group, run in runs(units // outputs):
             images = inputs.narrow(1, group * channels, channels)

@@ -4,10 +4,10 @@ Removing a unit sets its parameters to zero: it then outputs zero, before its ac
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -87,8 +87,9 @@ def lesion_accuracy(
     removed = np.arange(length + 1) if counts is None else np.asarray(counts, dtype=np.int64)
     if len(removed) == 0 or removed.min() < 0 or removed.max() > length:
         raise InputError(f"counts: found {removed.tolist()}; accepted are numbers from 0 to {length}.")
-    settings = {"batch_size": batch_size, "device": device, "memory": memory, "whole": True}
-    runner = make_engine(network, path, images, dtype=dtype, **settings)
+    runner = make_engine(
+        network, path, images, dtype=dtype, batch_size=batch_size, device=device, memory=memory, whole=True
+    )
     assert isinstance(runner, OneChannelEngine)
     truth = np.asarray(targets)
     if truth.shape != (len(images), len(runner.tasks)):
@@ -99,7 +100,7 @@ def lesion_accuracy(
     blocks = [steps[start : start + BLOCK] for start in range(0, len(steps), BLOCK)]
     for block in progress_bar(blocks, total=len(blocks), label=layer, show=progress):
         gone = [chosen[order][: removed[count]] for order, count in block]
-        found = retried(runner, lambda gone=gone: _count_hits(runner, gone, truth))
+        found = retried(runner, partial(_count_hits, runner, gone, truth))
         hits[tuple(np.array(block).T)] = found
     return removed, hits / len(images)
 

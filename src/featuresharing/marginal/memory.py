@@ -1,6 +1,5 @@
 """How many images and variants to work on at once: from the sizes of a plan's values and the memory that is free."""
 
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from featuresharing.marginal.plan import Plan, last_uses
 SHARE = 0.5
 """The share of the free memory that a computation may take unless it is told otherwise."""
 
-CPU_WORKING_SET = 96 * 2**20
+CPU_WORKING_SET = 64 * 2**20
 """Bytes of values in work at a time on a CPU: more gains nothing, since values then leave the caches for long."""
 
 GPU_WORKING_SET = 4 * 2**30
@@ -25,7 +24,7 @@ GPU_WORKING_SET = 4 * 2**30
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a plan's values: ``base`` kept for one image, ``slab`` and ``dense`` in work for one variant and image."""
+    """Bytes of a plan's values: ``base`` kept for an image, ``slab`` and ``dense`` in work for a variant and image."""
 
     base: int
     slab: int
@@ -87,8 +86,9 @@ MOST_VARIANTS = 512
 def free_memory(device: str) -> int:
     """Return the bytes that this process may still take on ``device``."""
     if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
-    return max(0, min(psutil.virtual_memory().available, *_control_group(), *_process_limits()))
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return max(0, min(int(psutil.virtual_memory().available), *_control_group(), *_process_limits()))
 
 
 def _process_limits() -> Iterable[int]:
@@ -110,7 +110,9 @@ def _control_group() -> Iterable[int]:
         if controllers not in ("", "memory"):
             continue
         root = Path("/sys/fs/cgroup", controllers)
-        names = ("memory.max", "memory.current") if not controllers else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = (
+            ("memory.max", "memory.current") if not controllers else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        )
         group = root / path.lstrip("/")
         while group.is_relative_to(root):
             limit, used = (_read(group / name).strip() for name in names)
@@ -138,7 +140,9 @@ def _most_in_work(plan: Plan) -> int:
     live: dict[fx.Node, int] = {}
     most = 0
     for node in plan.dense:
-        whole = [node] if node in plan.compute else [node, *(each for each in node.all_input_nodes if each in plan.slabs)]
+        whole = (
+            [node] if node in plan.compute else [node, *(each for each in node.all_input_nodes if each in plan.slabs)]
+        )
         live.update({value: _size(value) for value in whole})
         most = max(most, sum(live.values()))
         for spent in uses[node]:

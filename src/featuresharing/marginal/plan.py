@@ -57,11 +57,11 @@ class Plan:
     @property
     def outputs(self) -> tuple[fx.Node, ...]:
         """The scores of the tasks."""
-        return tuple(next(node for node in self.trace.graph.nodes if node.op == "output").args[0])  # type: ignore[arg-type]
+        return tuple(next(node for node in self.trace.graph.nodes if node.op == "output").args[0])
 
     @property
     def needed(self) -> set[fx.Node]:
-        """The values whose base is needed: by changed operators, to complete slabs, to be corrected, and the outputs."""
+        """The values whose base is needed: by changed operators, to complete slabs, to be corrected; and outputs."""
         changed = self.slabs.keys() | self.dense.keys()
         needed = set(self.outputs)
         for node in changed:
@@ -109,7 +109,7 @@ def _plan_first(plan: Plan, node: fx.Node) -> None:
 
 
 def last_uses(nodes: Collection[fx.Node], kept: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-    """Return for each of ``nodes``, run in this order, the values that none of the following takes; not the ``kept``."""
+    """Return for each of ``nodes``, run in this order, the values that no later one takes; never those ``kept``."""
     last = {source: node for node in nodes for source in [*node.all_input_nodes, node]}
     uses: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
     for value, node in last.items():
@@ -138,9 +138,11 @@ def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> L
     node = users[0]
     is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
     is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
-    if not (is_convolution or (is_product and nodes[weight] in (node.args[-1], node.args[-1].args[0]))):  # type: ignore[union-attr]
+    if not (is_convolution or (is_product and nodes[weight] in (node.args[-1], node.args[-1].args[0]))):
         found = node.target
-        raise InputError(f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}.")
+        raise InputError(
+            f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}."
+        )
     position = 2 if is_convolution else 0
     inside = bias is None or node.args[position] is nodes[bias]
     if not inside and not _adds_to(nodes[str(bias)], node):

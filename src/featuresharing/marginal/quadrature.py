@@ -206,7 +206,7 @@ class _Pieces:
         gauss = torch.from_numpy(density * GAUSS[:, None])
         sums, difference = [], np.zeros((slots, images))
         for task in zip(*parts, strict=True):
-            predictions = torch.softmax(torch.cat(task), dim=-1).unflatten(0, (slots, nodes))
+            predictions = torch.softmax(torch.cat(task), dim=-1).reshape(slots, nodes, images, -1)
             weights = (each.to(predictions) for each in (kronrod, gauss))
             larger, smaller = (torch.einsum("spn,spnk->snk", each, predictions) for each in weights)
             apart = (larger - smaller).abs().amax(dim=-1)

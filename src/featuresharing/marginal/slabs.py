@@ -7,7 +7,7 @@ axis, outside of which a value equals its base value. An operator that meets a s
    applied to the range alone it gives the range of its result. :func:`find_rule` knows these.
 2. It is linear and mixes channels (convolution, linear layer): result = base + the operator's columns of the range,
    applied to the change. :func:`find_correction` knows these; their result is dense.
-3. Any other. Nothing is known about it and nothing has to be: it is applied to the whole value, and its result is dense.
+3. Any other. Nothing is known about it and nothing has to be: it is applied to the whole value; its result is dense.
 
 A rule looks at shapes only, once for a layer. It returns the slab of the result and a function that computes it for
 many variants at once, or None where the operator cannot keep the range apart in this place.
@@ -16,6 +16,7 @@ many variants at once, or None where the operator cannot keep the range apart in
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +32,7 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """For each unit the range ``starts[unit]`` to ``starts[unit] + length`` of ``axis``; ``starts`` is int64 [units]."""
+    """For each unit, ``starts[unit]`` to ``starts[unit] + length`` of ``axis``; ``starts`` is int64 [units]."""
 
     axis: int
     starts: NDArray[np.int64]
@@ -45,7 +46,8 @@ class Slab:
         """Return the ranges of ``units`` [B] out of ``value``, as [B, *shape of value with the range as its axis]."""
         index = (self.starts[units, None] + np.arange(self.length)).ravel()
         taken = value.index_select(self.axis, torch.from_numpy(index).to(value.device))
-        return taken.unflatten(self.axis, (len(units), self.length)).movedim(self.axis, 0)
+        ranges: Tensor = taken.unflatten(self.axis, (len(units), self.length))  # type: ignore[no-untyped-call]
+        return ranges.movedim(self.axis, 0)
 
 
 class State(Protocol):
@@ -101,8 +103,10 @@ def normalise(node: fx.Node, value: Tensor, take: Callable[[fx.Node], Tensor]) -
     """Apply the batch norm ``node`` with parameters ``take(node)``, which broadcast against ``value``."""
     weight, bias, mean, variance = (take(n) if isinstance(n, fx.Node) else None for n in node.args[1:5])
     given = bind_arguments(node)
-    assert mean is not None and variance is not None
-    scale = torch.rsqrt(variance + given.get("eps", given.get("epsilon")))
+    eps: float = given["eps"] if "eps" in given else given["epsilon"]
+    assert mean is not None
+    assert variance is not None
+    scale = torch.rsqrt(variance + eps)
     scale = scale if weight is None else scale * weight
     shift = -mean * scale if bias is None else bias - mean * scale
     return (torch.addcmul(shift, value, scale),)
@@ -153,25 +157,25 @@ def _spatial(dimensions: int) -> Rule:
     """Operators on the last axes, such as pooling: all axes before those are apart."""
 
     def rule(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
-        source = node.args[0]
-        apart = slabs[source].axis < len(shape_of(source)) - dimensions  # type: ignore[index,arg-type]
+        source: Any = node.args[0]
+        apart = slabs[source].axis < len(shape_of(source)) - dimensions
         return _same_slab(node, slabs) if apart else None
 
     return rule
 
 
 def _pad(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
-    source, pads = node.args[:2]
-    slab = slabs[source]  # type: ignore[index]
-    distance = len(shape_of(source)) - 1 - slab.axis  # type: ignore[arg-type]
-    return None if any(pads[2 * distance : 2 * distance + 2]) else _same_slab(node, slabs)  # type: ignore[index,misc]
+    given: Any = node.args
+    source, pads = given[:2]
+    distance = len(shape_of(source)) - 1 - slabs[source].axis
+    return None if any(pads[2 * distance : 2 * distance + 2]) else _same_slab(node, slabs)
 
 
 def _along(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
     """Operators along one axis, such as softmax."""
-    source = node.args[0]
-    axis = bind_arguments(node)["dim"] % len(shape_of(source))  # type: ignore[arg-type]
-    return None if axis == slabs[source].axis else _same_slab(node, slabs)  # type: ignore[index]
+    source: Any = node.args[0]
+    axis = bind_arguments(node)["dim"] % len(shape_of(source))
+    return None if axis == slabs[source].axis else _same_slab(node, slabs)
 
 
 def _reduce(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
@@ -212,13 +216,14 @@ def _expand(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
 
 
 def _permute(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute]:
-    source: Any = node.args[0]
+    given: Any = node.args
+    source = given[0]
     order = list(range(len(shape_of(source))))
     if node.target is aten.permute.default:
-        order = [axis % len(order) for axis in node.args[1]]  # type: ignore[union-attr,misc,operator]
+        order = [axis % len(order) for axis in given[1]]
     elif len(order) > 1:  # transpose, t
-        first, second = node.args[1:] or (0, 1)
-        order[first], order[second] = order[second], order[first]  # type: ignore[index]
+        first, second = given[1:] or (0, 1)
+        order[first], order[second] = order[second], order[first]
     return replace(slabs[source], axis=order.index(slabs[source].axis)), _same_slab(node, slabs)[1]
 
 
@@ -270,12 +275,12 @@ def _batch_norm(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
 
 def _grouped_convolution(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
     """A convolution in groups: the range stays within the outputs of the groups it touches."""
-    source: Any = node.args[0]
-    weight, bias, stride, padding, dilation, transposed, _, groups = node.args[1:]
+    given: Any = node.args
+    source, weight, bias, stride, padding, dilation, transposed, _, groups = given
     if groups == 1 or transposed or source not in slabs or slabs[source].axis != 1:
         return None
-    slab, shape = slabs[source], shape_of(weight)  # type: ignore[arg-type]
-    inputs, outputs = shape[1], shape[0] // groups  # type: ignore[operator]
+    slab, shape = slabs[source], shape_of(weight)
+    inputs, outputs = shape[1], shape[0] // groups
     first = slab.starts // inputs
     touched = (slab.starts + slab.length - 1) // inputs - first + 1
     if len(set(touched.tolist())) != 1:
@@ -295,8 +300,8 @@ def _grouped_convolution(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | 
         parts = []
         for unit, run in runs(state.units):
             start = int(result.starts[unit])
-            filters = state.base(weight).narrow(0, start, result.length)  # type: ignore[arg-type]
-            shift = None if bias is None else state.base(bias).narrow(0, start, result.length)  # type: ignore[arg-type]
+            filters = state.base(weight).narrow(0, start, result.length)
+            shift = None if bias is None else state.base(bias).narrow(0, start, result.length)
             images = new[run].flatten(0, 1)
             part = aten.convolution(images, filters, shift, stride, padding, dilation, False, [0], count)
             parts.append(part.unflatten(0, (-1, new.shape[1])))
@@ -306,8 +311,8 @@ def _grouped_convolution(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | 
 
 
 def _correct_convolution(node: fx.Node, slabs: Slabs) -> Compute | None:
-    source: Any = node.args[0]
-    weight, _, stride, padding, dilation, transposed, output_padding, groups = node.args[1:]
+    given: Any = node.args
+    source, weight, _, stride, padding, dilation, transposed, output_padding, groups = given
     if groups != 1 or source not in slabs or slabs[source].axis != 1:
         return None
     slab = slabs[source]
@@ -318,7 +323,7 @@ def _correct_convolution(node: fx.Node, slabs: Slabs) -> Compute | None:
         for unit, run in runs(state.units):
             start = int(slab.starts[unit])
             change = (new[run] - state.base(source).narrow(1, start, slab.length)).flatten(0, 1)
-            filters = state.base(weight).narrow(0 if transposed else 1, start, slab.length)  # type: ignore[arg-type]
+            filters = state.base(weight).narrow(0 if transposed else 1, start, slab.length)
             part = aten.convolution(
                 change, filters, None, stride, padding, dilation, transposed, output_padding, groups
             )
@@ -329,7 +334,8 @@ def _correct_convolution(node: fx.Node, slabs: Slabs) -> Compute | None:
 
 
 def _correct_linear(node: fx.Node, slabs: Slabs) -> Compute | None:
-    source, matrix = node.args[-2:]
+    given: Any = node.args
+    source, matrix = given[-2:]
     if source not in slabs or slabs[source].axis != 1:
         return None
     slab = slabs[source]
@@ -337,8 +343,8 @@ def _correct_linear(node: fx.Node, slabs: Slabs) -> Compute | None:
 
     def compute(state: State) -> Tensor:
         base = state.base(node)
-        change = state.new(source) - slab.take(state.base(source), state.units)  # type: ignore[arg-type]
-        columns = rows.take(state.base(matrix), state.units)  # type: ignore[arg-type]
+        change = state.new(source) - slab.take(state.base(source), state.units)
+        columns = rows.take(state.base(matrix), state.units)
         if slab.length == 1:
             return torch.addcmul(base, change, columns)
         return torch.baddbmm(base.expand(len(change), *base.shape), change, columns)
@@ -349,7 +355,7 @@ def _correct_linear(node: fx.Node, slabs: Slabs) -> Compute | None:
 def runs(units: NDArray[np.int64]) -> list[tuple[int, slice]]:
     """Return each unit of ``units`` [B] that follows on another, with the slice of its variants."""
     edges = [0, *(np.flatnonzero(np.diff(units)) + 1).tolist(), len(units)]
-    return [(int(units[start]), slice(start, stop)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(units[start]), slice(start, stop)) for start, stop in pairwise(edges)]
 
 
 def _operators(*names: str) -> list[Any]:
@@ -364,20 +370,21 @@ def _operators(*names: str) -> list[Any]:
 
 
 _SPATIAL = {
-    1: ("avg_pool1d", "adaptive_avg_pool1d", "reflection_pad1d", "replication_pad1d", "upsample_nearest1d")
-    + ("upsample_linear1d", "_upsample_nearest_exact1d"),
-    2: ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "reflection_pad2d")
-    + ("replication_pad2d", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d")
-    + ("_upsample_nearest_exact2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-    3: ("max_pool3d_with_indices", "avg_pool3d", "_adaptive_avg_pool3d", "adaptive_max_pool3d", "reflection_pad3d")
-    + ("replication_pad3d", "upsample_nearest3d", "upsample_trilinear3d", "_upsample_nearest_exact3d"),
+    1: "avg_pool1d adaptive_avg_pool1d reflection_pad1d replication_pad1d upsample_nearest1d upsample_linear1d"
+    " _upsample_nearest_exact1d",
+    2: "max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d reflection_pad2d replication_pad2d"
+    " upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_nearest_exact2d _upsample_bilinear2d_aa"
+    " _upsample_bicubic2d_aa",
+    3: "max_pool3d_with_indices avg_pool3d _adaptive_avg_pool3d adaptive_max_pool3d reflection_pad3d replication_pad3d"
+    " upsample_nearest3d upsample_trilinear3d _upsample_nearest_exact3d",
 }
+"""Operators that work on the last axes, by how many."""
 
 _RULES: dict[Any, Rule] = {
     **{
         operator: _spatial(dimensions)
         for dimensions, names in _SPATIAL.items()
-        for name in names
+        for name in names.split()
         for operator in _operators(name, f"{name}.vec")
     },
     **dict.fromkeys(_operators("clone", "alias", "detach", "_to_copy", "lift_fresh_copy"), _same_slab),
@@ -397,7 +404,9 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys(_operators("slice.Tensor", "select.int"), _cut),
     **dict.fromkeys(_operators("cat"), _concatenate),
     **dict.fromkeys(
-        _operators("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"),
+        _operators(
+            "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"
+        ),
         _batch_norm,
     ),
     **dict.fromkeys(_operators("convolution"), _grouped_convolution),

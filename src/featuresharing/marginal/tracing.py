@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.errors import InputError
+from featuresharing.marginal.variants import is_out_of_memory
 from featuresharing.networks.forward import evaluating, task_outputs
 
 PLAIN = "engine='plain' runs such networks, slowly"
@@ -34,8 +35,8 @@ class Trace:
 
     ``graph`` has a placeholder for each of ``values`` (parameters, buffers and constants by name) and one named
     ``images``; every other node is an operator with the ``shape`` (and ``itemsize``) of its value in ``meta``, if the
-    value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that some operator takes,
-    even if no output depends on it.
+    value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that some operator
+    takes, even if no output depends on it.
     """
 
     graph: fx.Graph
@@ -96,21 +97,19 @@ def _record(
     except InputError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from error
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
     return recorder
 
 
-class _Untraceable(Exception):
-    """Says why a network cannot be traced."""
-
-
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operator into ``graph``; tensors from elsewhere become constants in ``values``."""
 
     def __init__(self, values: dict[str, Tensor], images: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.values: dict[str, Tensor] = {}
         self._nodes = WeakTensorKeyDictionary()
@@ -131,7 +130,7 @@ class _Recorder(TorchDispatchMode):
         """Run an operator and add its node."""
         kwargs = kwargs or {}
         if torch.Tag.data_dependent_output in func.tags:
-            raise _Untraceable(f"{func} makes it depend on the values of its inputs")
+            raise TypeError(f"{func} makes it depend on the values of its inputs")
         nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
         result = func(*args, **kwargs)
         node = self.graph.call_function(func, *nodes)
@@ -197,6 +196,8 @@ def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
 
 def bind_arguments(node: fx.Node) -> dict[str, Any]:
     """Return the operator's arguments by name, defaults included."""
-    names = [argument.name for argument in node.target._schema.arguments]
-    defaults = {a.name: a.default_value for a in node.target._schema.arguments if a.has_default_value()}
+    schema: Any = node.target
+    arguments = schema._schema.arguments
+    names = [argument.name for argument in arguments]
+    defaults = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
     return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}

@@ -1,7 +1,8 @@
 """Apply an operator to many variants of its operands at once.
 
-Variants are stacked along a first axis: a value [N, ...] of the trace becomes [B, N, ...]. ``torch.func.vmap`` folds that
-axis into the operator's own batch axis where the operator has one, and gives every operator its meaning on one variant.
+Variants are stacked along a first axis: a value [N, ...] of the trace becomes [B, N, ...]. ``torch.func.vmap`` folds
+that axis into the operator's own batch axis where the operator has one, and gives every operator its meaning on one
+variant.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 @contextmanager
 def _no_performance_warning() -> Iterator[None]:
     """Let operators without a rule of their own go one after the other in silence: they are as right."""
-    warn = torch._C._functorch._set_vmap_fallback_warning_enabled
+    warn: Any = torch._C._functorch._set_vmap_fallback_warning_enabled  # type: ignore[attr-defined]
     try:
         warn(False)
         yield

@@ -21,7 +21,7 @@ def predict(
     dtype = next(iter(values.values())).dtype
     with evaluating(network), torch.inference_mode():
         outputs = [
-            task_outputs(functional_call(network, values, (batch.to(device, dtype),)))
+            task_outputs(functional_call(network, values, (batch.to(device, dtype, copy=True),)))
             for batch in split_images(images, batch_size)
         ]
         scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
@@ -30,11 +30,13 @@ def predict(
 
 
 def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are)."""
-    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return {
-        name: value.detach().to(device, dtype if value.is_floating_point() else None) for name, value in named.items()
-    }
+    """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are).
+
+    Buffers are copies, since a forward pass may write into them.
+    """
+    values = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    values.update((name, buffer.detach().clone()) for name, buffer in network.named_buffers())
+    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in values.items()}
 
 
 @contextmanager
