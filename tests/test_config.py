@@ -61,7 +61,7 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("seed", -1, "an integer from 0"),
         ("seed", "0", "an integer from 0"),
         ("seed", True, "an integer from 0"),
-        ("device", "gpu", "auto, cpu, cuda or cuda:N"),
+        ("device", "gpu", "auto, cpu, mps, cuda or cuda:N"),
         ("images", [], "a block of keys"),
         ("images.basic_classes", ["bird", "bird"], "a list of distinct basic classes"),
         ("images.basic_classes", ["bird"], "at least two, or none for all"),

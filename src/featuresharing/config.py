@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.networks.names import LAYERS
+from featuresharing.networks.names import LAYERS, LINEAR_LAYERS
 
 # JSON has one kind of number, so that 64.0 would pass for an integer; the command line tells them apart
 _Validator = extend(
@@ -89,6 +89,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         if path not in LAYERS.values():
             accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
             yield f"config key 'layers.{alias}': the network has no layer '{path}'; accepted are {accepted}."
+    yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
     if steps != sorted(set(steps)) or steps[-1] < 1:
         yield f"config key 'training.checkpoints': found {steps}; accepted are rising steps, the last at least 1."
@@ -106,6 +107,20 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         low, high = config["images"][key]
         if low > high:
             yield f"config key 'images.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
+
+
+def _estimator_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    settings = config["marginalization"]
+    if settings["estimator"] == "monte-carlo" and settings["samples"] < 2:
+        found = settings["samples"]
+        yield f"config key 'marginalization.samples': found {found}; accepted is 2 or more for monte-carlo."
+    if settings["estimator"] == "quadrature":
+        if settings["tolerance"] == 0:
+            yield "config key 'marginalization.tolerance': found 0; accepted is a number above 0 for quadrature."
+        for alias, path in config["layers"].items():
+            if path not in LINEAR_LAYERS:
+                accepted = f"with quadrature are linear layers: {', '.join(LINEAR_LAYERS)}"
+                yield f"config key 'layers.{alias}': found '{path}'; accepted {accepted}."
 
 
 def _join(path: Iterable[Any]) -> str:

@@ -14,8 +14,10 @@ image                       [N] int64                   positions of the images 
 target_{task}               [N] int64                   true classes
 prediction_{task}           [N] float32                 p at the true class, with the unit (``full``: [N, K_t])
 conditional_{task}          [F, N] float32              q at the true class, without it (``full``: [F, N, K_t])
-effective_samples           [F] float64                 1 / sum of squared sample weights
+effective_samples           [F] float64                 1 / sum of squared sample weights; infinite for quadrature
 skipped_mass                [F] float64                 how much too low a conditional can be
+standard_error_{task}       [F, N] float32              of conditional_{task}, with monte-carlo (``full``: [F, N, K_t])
+error_estimate              [F, N] float64              of all classes' conditionals, with quadrature
 ==========================  ==========================  ============================================================
 """
 
@@ -39,6 +41,9 @@ from featuresharing.version import FORMAT
 
 STORAGE = ("true-class", "full")
 
+ERRORS = ("none", "standard_error", "error_estimate")
+"""What may be known of the error of a conditional."""
+
 FLUSH_SECONDS = 2.0
 """At most this much work is lost by a kill."""
 
@@ -58,7 +63,8 @@ class LayerConditionals:
     """What a file holds of one layer at the true classes.
 
     ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, ``classes`` by task; ``effective_samples``
-    and ``skipped_mass`` float64 [F]; ``attributes`` as written by :class:`UnitStore`.
+    and ``skipped_mass`` float64 [F]; ``standard_errors`` float32 [F, N] by task, of the estimator that has them;
+    ``attributes`` as written by :class:`UnitStore`.
     """
 
     units: NDArray[np.int64]
@@ -67,6 +73,7 @@ class LayerConditionals:
     conditionals: dict[str, NDArray[np.float32]]
     effective_samples: NDArray[np.float64]
     skipped_mass: NDArray[np.float64]
+    standard_errors: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
 
 
@@ -74,8 +81,8 @@ class UnitStore:
     """Conditionals of ``units`` on their way to ``output``; use it as a context manager.
 
     ``settings`` is everything that the numbers depend on: a progress file with other settings is not continued (the
-    reason is in :attr:`restarted`). ``storage`` keeps the true class only or, with ``full``, every class. Raises
-    InputError if the folder is not writable or another process is computing the same file.
+    reason is in :attr:`restarted`). ``storage`` keeps the true class only or, with ``full``, every class; ``errors`` is
+    one of ERRORS. Raises InputError if the folder is not writable or another process is computing the same file.
     """
 
     def __init__(
@@ -86,12 +93,13 @@ class UnitStore:
         tasks: Sequence[TaskData],
         settings: Mapping[str, Any],
         storage: str = "true-class",
+        errors: str = "none",
     ) -> None:
         if storage not in STORAGE:
             raise InputError(f"storage: found '{storage}'; accepted are {' and '.join(STORAGE)}.")
         self.output, self.units, self.tasks = output, list(units), list(tasks)
         self.restarted = ""
-        self._storage = storage
+        self._storage, self._errors = storage, errors
         shapes = {task.name: [task.classes, task.targets.tolist()] for task in self.tasks}
         identity = {"settings": settings, "storage": storage, "format": FORMAT, "units": self.units, "tasks": shapes}
         self._settings = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -134,17 +142,23 @@ class UnitStore:
     def write(
         self,
         unit: int,
-        conditionals: Sequence[NDArray[np.float32]],
+        conditionals: Sequence[NDArray[Any]],
         *,
         effective_samples: float,
         skipped_mass: float,
+        standard_error: Sequence[NDArray[Any]] | None = None,
+        error_estimate: NDArray[Any] | None = None,
     ) -> None:
-        """Store one unit: ``conditionals`` float32 [N, K_t] a task."""
+        """Store one unit: ``conditionals`` and ``standard_error`` [N, K_t] a task, ``error_estimate`` [N]."""
         row = self._row[unit]
         for task, values in zip(self.tasks, conditionals, strict=True):
             self._file[f"conditional_{task.name}"][row] = self._stored(task, values)
         self._file["effective_samples"][row] = effective_samples
         self._file["skipped_mass"][row] = skipped_mass
+        for task, values in zip(self.tasks, standard_error or (), strict=False):
+            self._file[f"standard_error_{task.name}"][row] = self._stored(task, values)
+        if error_estimate is not None:
+            self._file["error_estimate"][row] = error_estimate
         self._unmarked.append(row)
         if time.monotonic() - self._last_flush > FLUSH_SECONDS:
             self.flush()
@@ -198,8 +212,14 @@ class UnitStore:
             name = f"conditional_{task.name}"
             _label(final.create_dataset(name, data=self._file[name][:], **compression), final["unit"], *scales)
             final[name].attrs["classes"] = task.classes
+            if self._errors == "standard_error":
+                name = f"standard_error_{task.name}"
+                _label(final.create_dataset(name, data=self._file[name][:], **compression), final["unit"], *scales)
+        if self._errors == "error_estimate":
+            estimate = final.create_dataset("error_estimate", data=self._file["error_estimate"][:])
+            _label(estimate, final["unit"], final["image"])
 
-    def _stored(self, task: TaskData, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _stored(self, task: TaskData, values: NDArray[Any]) -> NDArray[Any]:
         if self._storage == "full":
             return values
         return values[np.arange(len(task.targets)), task.targets]
@@ -225,7 +245,13 @@ class UnitStore:
         """Return shape and type of every dataset of the progress file."""
         units, images = len(self.units), len(self.tasks[0].targets)
         tails = {task.name: (task.classes,) if self._storage == "full" else () for task in self.tasks}
+        errors: dict[str, tuple[tuple[int, ...], Any]] = {}
+        if self._errors == "standard_error":
+            errors = {f"standard_error_{name}": ((units, images, *tail), np.float32) for name, tail in tails.items()}
+        if self._errors == "error_estimate":
+            errors = {"error_estimate": ((units, images), np.float64)}
         return {
+            **errors,
             "done": ((units,), np.bool_),
             "effective_samples": ((units,), np.float64),
             "skipped_mass": ((units,), np.float64),
@@ -262,6 +288,11 @@ def read_conditionals(path: Path) -> LayerConditionals:
                 conditionals={task: _true_class(file, f"conditional_{task}", task) for task in tasks},
                 effective_samples=file["effective_samples"][:],
                 skipped_mass=file["skipped_mass"][:],
+                standard_errors={
+                    task: _true_class(file, f"standard_error_{task}", task)
+                    for task in tasks
+                    if f"standard_error_{task}" in file
+                },
                 attributes=attributes,
             )
     except (OSError, KeyError, RuntimeError) as error:

@@ -25,13 +25,18 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
     parser.add_argument("--layer", required=True, help="alias or module path")
     parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
-    parser.add_argument("--estimator", default="prior-weighted", help="prior-weighted")
+    parser.add_argument("--estimator", default="prior-weighted", help="prior-weighted, monte-carlo or quadrature")
     parser.add_argument("--samples", type=whole(1), default=100, help="draws from the prior of each unit")
     parser.add_argument("--scale", type=number(0), default=1.0, help="standard deviation of the prior")
-    parser.add_argument("--tolerance", type=number(0, 1), default=1e-6, help="largest total weight of draws left out")
+    parser.add_argument(
+        "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of quadrature"
+    )
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the draws")
     parser.add_argument("--units", type=whole(0), nargs="+", help="units (none: all)")
     parser.add_argument("--batch-size", type=whole(1), help="images in one pass (none: all)")
+    parser.add_argument("--dtype", default="float32", help="float32 or float64")
+    parser.add_argument("--memory", type=whole(1), metavar="MB", help="working set (none: half of what is free)")
+    parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
     parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
     add_device(parser)
     add_output(parser, "HDF5 file of conditionals")
@@ -58,9 +63,17 @@ def _marginalize(options: argparse.Namespace) -> None:
     device = choose_device(options)
     pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
 
-    run = {"batch_size": options.batch_size, "device": device}
+    run = {
+        "batch_size": options.batch_size,
+        "device": device,
+        "dtype": options.dtype,
+        "engine": options.engine,
+        "memory": None if options.memory is None else options.memory * 2**20,
+    }
     settings = {
         **asdict(estimation),
+        "dtype": options.dtype,
+        "engine": options.engine,
         "layer": path,
         "network_sha256": file_digest(options.checkpoint),
         "images_sha256": file_digest(*images.paths),
@@ -75,23 +88,30 @@ def _marginalize(options: argparse.Namespace) -> None:
         "tasks": list(classes),
         "code_version": PACKAGE,
     }
-    _, predictions = predict(checkpoint.network, pixels, **run)
+    _, predictions = predict(checkpoint.network, pixels, batch_size=options.batch_size, device=device)
     tasks = [
         TaskData(name, len(names), targets, probabilities)
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
-    with UnitStore(options.output, units=units, tasks=tasks, settings=settings, storage=options.storage) as store:
+    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
+    with UnitStore(
+        options.output, units=units, tasks=tasks, settings=settings, storage=options.storage, errors=errors
+    ) as store:
         if store.restarted:
             print(f"{store.restarted}: starting afresh.", flush=True)
         missing = store.missing()
         if len(missing) < len(units):
             print(f"{len(units) - len(missing)} of {len(units)} units are there already.", flush=True)
-        for result in iterate_units(checkpoint.network, path, pixels, estimation, units=missing, **run, progress=True):
+        for result in iterate_units(
+            checkpoint.network, options.layer, pixels, estimation, units=missing, aliases=aliases, **run, progress=True
+        ):
             store.write(
                 result.unit,
                 result.probabilities,
                 effective_samples=result.effective_samples,
                 skipped_mass=result.skipped_mass,
+                standard_error=result.standard_error,
+                error_estimate=result.error_estimate,
             )
         store.finish(attributes)
 

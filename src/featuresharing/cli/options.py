@@ -78,7 +78,7 @@ def switch(text: str) -> bool:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
-    parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
     parser.add_argument("--threads", type=whole(1), default=1, help="threads of torch on the CPU")
 
 
@@ -98,6 +98,6 @@ def choose_device(options: argparse.Namespace) -> str:
         torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError):
         raise InputError(
-            f"--device: '{options.device}' is not here; accepted are auto, cpu, and cuda with a GPU."
+            f"--device: '{options.device}' is not here; accepted are auto, cpu, and cuda or mps with a GPU."
         ) from None
     return str(options.device)

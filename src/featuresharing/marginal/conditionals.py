@@ -113,7 +113,7 @@ def marginalize(
     chosen = choose_units(module, layer, units)
     settings = {"batch_size": batch_size, "device": device, "memory": memory}
     runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    rows = _estimate(runner, module, path, estimation, chosen)
+    rows = _estimate(runner, module, layer, path, estimation, chosen)
     return collect(progress_bar(rows, total=len(chosen), label=layer, show=progress), runner, estimation.estimator)
 
 
@@ -137,22 +137,29 @@ def iterate_units(
     chosen = choose_units(module, layer, units)
     settings = {"batch_size": batch_size, "device": device, "memory": memory}
     runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    rows = _estimate(runner, module, path, estimation, chosen)
+    rows = _estimate(runner, module, layer, path, estimation, chosen)
     return progress_bar(rows, total=len(chosen), label=layer, show=progress)
 
 
 def _estimate(
-    engine: Engine, layer: Layer, path: str, estimation: Estimation, units: Sequence[int]
+    engine: Engine, layer: Layer, name: str, path: str, estimation: Estimation, units: Sequence[int]
 ) -> Iterator[UnitConditional]:
-    if estimation.estimator == "quadrature":
-        if not isinstance(engine, OneChannelEngine) or not isinstance(layer, nn.Linear):
-            raise InputError(f"layer '{path}' is no linear layer; accepted are those, in the one-channel engine.")
-        for unit in units:
-            probabilities, error = retried(engine, partial(integrate, engine, layer, unit, estimation))
-            yield UnitConditional(unit, probabilities, np.inf, 0.0, error_estimate=error)
-        return
-    spread = estimation.estimator == "monte-carlo"
-    yield from mix(engine, (draw_variants(layer, path, unit, estimation) for unit in units), spread=spread)
+    if estimation.estimator != "quadrature":
+        spread = estimation.estimator == "monte-carlo"
+        return mix(engine, (draw_variants(layer, path, unit, estimation) for unit in units), spread=spread)
+    if not isinstance(engine, OneChannelEngine):
+        raise InputError("engine 'plain' cannot integrate; accepted for quadrature is one-channel.")
+    if not isinstance(layer, nn.Linear) or engine.layer_rows != 1:
+        raise InputError(f"layer '{name}': accepted for quadrature are linear layers that take one row an image.")
+    return _integrate_units(engine, layer, estimation, units)
+
+
+def _integrate_units(
+    engine: OneChannelEngine, layer: nn.Linear, estimation: Estimation, units: Sequence[int]
+) -> Iterator[UnitConditional]:
+    for unit in units:
+        probabilities, error = retried(engine, partial(integrate, engine, layer, unit, estimation))
+        yield UnitConditional(unit, probabilities, np.inf, 0.0, error_estimate=error)
 
 
 def mix(

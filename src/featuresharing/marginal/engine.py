@@ -28,6 +28,7 @@ from featuresharing.marginal.memory import (
 )
 from featuresharing.marginal.packing import Product, can_pack, pack_product, packed_numbers, products_to_pack
 from featuresharing.marginal.plan import Plan, find_use, make_plan
+from featuresharing.marginal.slabs import shape_of
 from featuresharing.marginal.tracing import trace
 from featuresharing.networks.forward import evaluating, network_values, split_images, task_outputs
 
@@ -104,6 +105,12 @@ class OneChannelEngine:
         )
         self._interpreters: dict[int, Interpreter] = {}
         self._kept: dict[int, Base] = {}
+
+    @property
+    def layer_rows(self) -> float:
+        """How many rows of numbers, or whole pictures of a convolution, the layer takes for an image."""
+        layer = self.plan.layer
+        return shape_of(layer.inputs)[0] / self.plan.trace.rows if layer else 1
 
     def shrink(self) -> bool:
         """Work on half as much at a time from now on; return False if that is not possible."""

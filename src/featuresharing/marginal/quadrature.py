@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing.errors import InputError
 from featuresharing.marginal.layers import flat_parameters
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def integrate(
 ) -> tuple[tuple[NDArray[Any], ...], NDArray[np.float64]]:
     """Return a unit's conditionals [images, classes] for each task, and their estimated error [images].
 
-    Raises InputError if the layer takes more than one row of numbers an image.
+    ``layer`` takes one row of numbers an image.
     """
     results, errors = [], []
     for images, interpreter, base in engine.chunks():
@@ -95,8 +94,6 @@ def integrate(
             errors.append(np.zeros(count))
             continue
         inputs = base[use.inputs]
-        if len(inputs) != count:
-            raise InputError("quadrature: the layer takes several rows an image; accepted are layers that take one.")
         bias = flat_parameters(layer, unit)[-1:] if layer.bias is not None else torch.zeros(1, dtype=torch.float64)
         product = inputs.cpu().double() @ flat_parameters(layer, unit)[: inputs.shape[1]]
         squares = inputs.cpu().double().square().sum(dim=1) + (layer.bias is not None)
@@ -207,7 +204,7 @@ class _Pieces:
         sums, difference = [], np.zeros((slots, images))
         for task in zip(*parts, strict=True):
             predictions = torch.softmax(torch.cat(task), dim=-1).reshape(slots, nodes, images, -1)
-            weights = (each.to(predictions) for each in (kronrod, gauss))
+            weights = (each.to(predictions.dtype).to(predictions.device) for each in (kronrod, gauss))
             larger, smaller = (torch.einsum("spn,spnk->snk", each, predictions) for each in weights)
             apart = (larger - smaller).abs().amax(dim=-1)
             difference = np.maximum(difference, apart.cpu().numpy())

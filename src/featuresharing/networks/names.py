@@ -13,6 +13,9 @@ LAYERS: dict[str, str] = {
 }
 """Aliases and their module paths, which are those of the paper's Torch7 models."""
 
+LINEAR_LAYERS = tuple(path for alias, path in LAYERS.items() if alias.startswith("fc"))
+"""Paths of those that are linear."""
+
 
 def checkpoint_names(steps: Sequence[int]) -> list[str]:
     """Return the names of checkpoints: their steps, with zeros in front so that they sort."""
