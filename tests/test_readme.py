@@ -23,15 +23,17 @@ class TwoTasks(nn.Module):
         return self.first(x), self.second(x)
 
 
-def test_the_example_runs_on_ones_own_network(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"(?:^    from featuresharing.*\n)(?:^(?:    .*)?\n)+", README, re.MULTILINE)
-    code = textwrap.dedent(code).replace("layer3.0.conv1", "hidden")
+def test_the_examples_run_on_ones_own_network(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"(?:^    from featuresharing.*\n)(?:^(?:    .*)?\n)+", README, re.MULTILINE)
+    code = "\n".join(map(textwrap.dedent, blocks)).replace("layer3.0.conv1", "hidden")
     targets = [np.array([0, 1, 2]), np.array([0, 1, 0])]
-    exec(code, {"network": TwoTasks(), "images": np.eye(3, 4, dtype=np.float32), "targets": targets})
+    names = {"network": TwoTasks(), "images": np.eye(3, 4, dtype=np.float32), "targets": targets}
+    exec(code, names)
+    assert names["accuracy"].shape == (21, 6, 2)
     assert 0 <= float(capsys.readouterr().out) <= 1
 
 
 def test_linked_files_exist() -> None:
-    for page in (ROOT / "README.md", ROOT / "docs/method.md", ROOT / "resources/README.md"):
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "resources/README.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page}: {link}"

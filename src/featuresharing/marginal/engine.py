@@ -18,11 +18,10 @@ from torch.func import functional_call
 from featuresharing.errors import InputError
 from featuresharing.marginal.interpreter import Base, Interpreter
 from featuresharing.marginal.memory import (
-    CPU_WORKING_SET,
-    GPU_WORKING_SET,
     SHARE,
     Batches,
     choose_batches,
+    choose_working_set,
     footprint,
     free_memory,
 )
@@ -89,7 +88,8 @@ class OneChannelEngine:
         self.plan = self._make_plan(min(2, len(images)))
         self.tasks = self.plan.trace.tasks
         self._pack()
-        self._working_set = GPU_WORKING_SET if device.startswith("cuda") else CPU_WORKING_SET
+        size = sum(value.numel() * value.element_size() for value in self._values.values())
+        self._working_set = choose_working_set(device, size)
         self._batch_size = batch_size
         self._cut()
 

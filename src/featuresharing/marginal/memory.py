@@ -15,8 +15,8 @@ from featuresharing.marginal.plan import Plan, last_uses
 SHARE = 0.5
 """The share of the free memory that a computation may take unless it is told otherwise."""
 
-CPU_WORKING_SET = 64 * 2**20
-"""Bytes of values in work at a time on a CPU: more gains nothing, since values then leave the caches for long."""
+CPU_WORKING_SET = (16 * 2**20, 64 * 2**20)
+"""Bytes of values in work at a time on a CPU, at least and at most: with more, values leave the caches for long."""
 
 GPU_WORKING_SET = 4 * 2**30
 """Bytes of values in work at a time on a GPU: enough rows to fill it."""
@@ -81,6 +81,17 @@ def choose_batches(
 
 MOST_VARIANTS = 512
 """Variants computed as slabs at a time: results appear often enough to be stored and shown."""
+
+
+def choose_working_set(device: str, parameters: int) -> int:
+    """Return the bytes of values to have in work at a time, for a network with ``parameters`` bytes.
+
+    On a CPU it grows with the network: reading all parameters has to pay.
+    """
+    if device.startswith("cuda"):
+        return GPU_WORKING_SET
+    least, most = CPU_WORKING_SET
+    return min(max(least, 2 * parameters), most)
 
 
 def free_memory(device: str) -> int:

@@ -65,15 +65,15 @@ class Plan:
         changed = self.slabs.keys() | self.dense.keys()
         needed = set(self.outputs)
         for node in changed:
+            sources = node.all_input_nodes
             if self.layer and node is self.layer.node:
-                needed.add(self.layer.node if node in self.dense else self.layer.inputs)
-                continue
-            needed.update(source for source in node.all_input_nodes if source not in changed)
-            if node in self.dense:
-                needed.update(source for source in node.all_input_nodes if source in self.slabs)
+                needed.add(node if node in self.dense else self.layer.inputs)
+            elif node in self.dense:
+                needed.update(source for source in sources if source not in self.dense)
                 needed.update([node] if node in self.compute else [])
-            if isinstance(node.args[0], fx.Node) and node in self.slabs and node.args[0] in self.slabs:
-                needed.update([node.args[0]] if node.target is aten.convolution.default else [])
+            else:
+                grouped = node.target is aten.convolution.default  # takes what else its groups hold
+                needed.update(source for source in sources if grouped or source not in changed)
         return needed
 
 
