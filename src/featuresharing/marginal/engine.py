@@ -142,8 +142,6 @@ class OneChannelEngine:
         """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
         layer = self.plan.layer
         shifts = None if self._bias is None else biases
-        if layer and layer.bias_apart:
-            shifts = biases - self._values[str(self._bias)][torch.from_numpy(units)]
         for images, interpreter, base in self.chunks():
             new = interpreter.unit_outputs(base, units, weights, shifts) if layer else biases
             for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
@@ -151,7 +149,6 @@ class OneChannelEngine:
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
         """Yield scores without each set of units [B], all removed together; for an engine of ``whole`` layers."""
-        layer = self.plan.layer
         for images, interpreter, base in self.chunks():
             for start in range(0, len(removed), self.batches.dense):
                 part = slice(start, min(start + self.batches.dense, len(removed)))
@@ -160,10 +157,7 @@ class OneChannelEngine:
                     own = base[interpreter.plan.layer.node]
                     new = own.expand(part.stop - start, *own.shape).clone()
                     for outputs, units in zip(new, removed[part], strict=True):
-                        gone = torch.tensor(units, dtype=torch.int64, device=self.device)
-                        outputs.index_fill_(1, gone, 0)
-                        if layer and layer.bias_apart:
-                            outputs[:, gone] -= self._values[str(self._bias)][gone]
+                        outputs.index_fill_(1, torch.tensor(units, dtype=torch.int64, device=self.device), 0)
                 units_of_layer = np.zeros(part.stop - start, dtype=np.int64)
                 for _, scores in interpreter.scores(base, units_of_layer, new, batch=self.batches.dense):
                     yield images, part, scores

@@ -68,7 +68,7 @@ class Interpreter:
         """Return what each of ``units`` [B] would output with ``weights`` [B, *filter shape] and ``biases`` [B].
 
         The result is [B, *shape of the layer's output] with an extent of 1 in place of all units. ``biases`` are None
-        for a layer without; where the bias is added by a later operator, give how far it is from its own value.
+        for a layer without.
         """
         layer = self.plan.layer
         assert layer is not None

@@ -12,20 +12,16 @@ import numpy as np
 from torch import fx
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.slabs import VIEWS, Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
 from featuresharing.marginal.tracing import PLAIN, Trace
 
 
 @dataclass(frozen=True)
 class LayerUse:
-    """Where a layer acts: ``node`` is its convolution or matrix product, whose axis 1 holds the ``units``.
-
-    ``bias_apart`` says that the layer's bias is added by a later operator.
-    """
+    """Where a layer acts: ``node`` is its convolution or matrix product, whose axis 1 holds the ``units``."""
 
     node: fx.Node
     units: int
-    bias_apart: bool
 
     @property
     def is_convolution(self) -> bool:
@@ -143,19 +139,7 @@ def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> L
         raise InputError(
             f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}."
         )
-    position = 2 if is_convolution else 0
-    inside = bias is None or node.args[position] is nodes[bias]
-    if not inside and not _adds_to(nodes[str(bias)], node):
-        raise InputError(f"layer '{path}': its bias is not only added to its output; {PLAIN}.")
-    return LayerUse(node, shape_of(nodes[weight])[0], not inside)
-
-
-def _adds_to(bias: fx.Node, output: fx.Node) -> bool:
-    """Whether all that happens to ``bias`` is that it is added to ``output``."""
-    users = list(bias.users)
-    if len(users) != 1 or users[0].target is not aten.add.Tensor or users[0].kwargs:
-        return False
-    sides = [source for source in users[0].args if source is not bias]
-    while len(sides) == 1 and isinstance(sides[0], fx.Node) and sides[0].target in VIEWS and len(sides[0].users) == 1:
-        sides = [sides[0].args[0]]
-    return sides == [output] and len(output.users) == 1
+    added = node.args[2] if is_convolution else node.args[0] if node.target is aten.addmm.default else None
+    if added is not (nodes[bias] if bias else None):
+        raise InputError(f"layer '{path}': its bias is not added to its own product; {PLAIN}.")
+    return LayerUse(node, shape_of(nodes[weight])[0])

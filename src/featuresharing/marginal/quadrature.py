@@ -100,7 +100,6 @@ def integrate(
         line = Line(
             mean=(product + bias).numpy(),
             spread=estimation.scale * squares.sqrt().numpy(),
-            before=float(bias) if use.bias_apart else 0.0,
         )
         task_values, error = _integrate_images(_Pieces(engine, interpreter, base, unit, line), estimation.tolerance)
         results.append(task_values)
@@ -111,11 +110,10 @@ def integrate(
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The Gaussian of z for every image: ``mean`` and ``spread`` [N]; the layer itself gives z - ``before``."""
+    """The Gaussian of z for every image: ``mean`` and ``spread`` [N]."""
 
     mean: NDArray[np.float64]
     spread: NDArray[np.float64]
-    before: float
 
 
 def _integrate_images(pieces: "_Pieces", tolerance: float) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
@@ -179,7 +177,7 @@ class _Pieces:
         middle[slot, 0, image], half[slot, 0, image] = (low + high) / 2, (high - low) / 2
         place = middle + half * NODES[:, None]
         density = half * np.exp(-0.5 * place**2) / np.sqrt(2 * np.pi)
-        z = self.line.mean + self.line.spread * place - self.line.before
+        z = self.line.mean + self.line.spread * place
         parts = [self._sums(z[at], density[at]) for at in self._blocks(slots)]
         values = [np.concatenate(task)[slot, image] for task in zip(*(part[0] for part in parts), strict=True)]
         difference = np.concatenate([part[1] for part in parts])[slot, image]

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call, functionalize
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -92,7 +93,7 @@ def _record(
 ) -> "_Recorder":
     recorder = _Recorder(values, images)
     try:
-        with recorder:
+        with recorder, _FlatRows():
             outputs = functionalize(run, remove="mutations")(values, images)
     except InputError:
         raise
@@ -103,6 +104,22 @@ def _record(
         raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from error
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
     return recorder
+
+
+class _FlatRows(TorchFunctionMode):
+    """Gives linear layers rows [M, features] whatever axes come before: one kind of product instead of many."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run a function, a linear layer on rows."""
+        kwargs = kwargs or {}
+        if func is not nn.functional.linear:
+            return func(*args, **kwargs)
+        given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+        inputs: Tensor = given["input"]
+        rows = func(inputs.reshape(-1, inputs.shape[-1]), given["weight"], given.get("bias"))
+        return rows.reshape(*inputs.shape[:-1], rows.shape[-1])
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -32,18 +32,15 @@ def spread(function: Any, args: Any, kwargs: Any, operands: Operands) -> Any:
     try:
         with _no_performance_warning():
             return vmap(call, in_dims=tuple(0 if each else None for each in stacked))(*values)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # no rule for many variants at once: one after the other
         if is_out_of_memory(error):
             raise
-    # no rule for many variants at once: one after the other
     count = next(len(value) for value, each in zip(values, stacked, strict=True) if each)
     results = [
         call(*(value[index] if each else value for value, each in zip(values, stacked, strict=True)))
         for index in range(count)
     ]
-    return tree_map(lambda *parts: torch.stack(parts), *results)
+    return tree_map(lambda *parts: torch.stack(parts) if isinstance(parts[0], Tensor) else parts[0], *results)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
