@@ -12,7 +12,7 @@ import numpy as np
 from torch import fx
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.marginal.slabs import SHAPE_ONLY, Compute, Slab, aten, find_correction, find_rule, shape_of
 from featuresharing.marginal.tracing import PLAIN, Trace
 
 
@@ -77,7 +77,7 @@ def make_plan(trace: Trace, layer: LayerUse | None, *, whole: bool = False) -> P
     """Plan for changes of one unit at a time; with ``whole``, for changes of all outputs of the layer at once."""
     plan = Plan(trace, layer)
     for node in trace.graph.nodes:
-        if node.op == "output" or layer is None:
+        if node.op == "output" or layer is None or node.target in SHAPE_ONLY:
             continue
         if node is layer.node and whole:
             plan.dense[node] = None
