@@ -1,7 +1,7 @@
 """How many images and variants to work on at once: from the sizes of a plan's values and the memory that is free."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -24,16 +24,20 @@ GPU_WORKING_SET = 4 * 2**30
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a plan's values: ``base`` kept for an image, ``slab`` and ``dense`` in work for a variant and image."""
+    """Bytes of a plan's values: ``base`` kept for an image, ``slab`` and ``dense`` in work for a variant and image.
+
+    ``forward`` are those in work for an image while base values are computed.
+    """
 
     base: int
     slab: int
     dense: int
+    forward: int = 0
 
 
 @dataclass(frozen=True)
 class Batches:
-    """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``rows`` of them as dense values.
+    """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``dense`` of them as dense values.
 
     ``keep`` says whether the base values of all chunks fit into memory together.
     """
@@ -59,7 +63,9 @@ def footprint(plan: Plan) -> Footprint:
     kept = {source for node in plan.dense for source in node.all_input_nodes}
     slab = sum(size for node, size in slabs.items() if node in kept) + 2 * max(slabs.values(), default=0)
     scores = 4 * sum(_size(node) for node in plan.outputs)
-    return Footprint(ceil(base / images), ceil(slab / images), ceil((_most_in_work(plan) + scores) / images))
+    dense = scores + _most_in_work(plan.dense, plan.outputs, plan)
+    forward = _most_in_work([node for node in plan.trace.graph.nodes if node in varying], plan.needed)
+    return Footprint(*(ceil(size / images) for size in (base, slab, dense, forward)))
 
 
 def choose_batches(
@@ -72,7 +78,8 @@ def choose_batches(
     """
     work = max(1, min(working_set, budget // 3))
     rows = max(1, work // max(1, sizes.dense))
-    chunk = min(images, batch_size or images, rows)
+    forward = max(1, min(4 * work, budget // 3) // max(1, sizes.forward))
+    chunk = min(images, batch_size or images, rows, forward)
     chunk = ceil(images / ceil(images / chunk))  # as equal as can be
     dense = max(1, rows // chunk)
     variants = max(dense, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
@@ -145,16 +152,15 @@ def _size(node: fx.Node) -> int:
     return prod(node.meta["shape"]) * int(node.meta["itemsize"]) if "shape" in node.meta else 0
 
 
-def _most_in_work(plan: Plan) -> int:
-    """Return the most bytes that dense values, and slabs made whole, take at a time."""
-    uses = last_uses(plan.dense, plan.outputs)
+def _most_in_work(nodes: Collection[fx.Node], kept: Collection[fx.Node], plan: Plan | None = None) -> int:
+    """Return the most bytes that the values of ``nodes`` take at a time, and slabs of ``plan`` that are made whole."""
+    uses = last_uses(nodes, kept)
     live: dict[fx.Node, int] = {}
     most = 0
-    for node in plan.dense:
-        whole = (
-            [node] if node in plan.compute else [node, *(each for each in node.all_input_nodes if each in plan.slabs)]
-        )
-        live.update({value: _size(value) for value in whole})
+    for node in nodes:
+        live[node] = _size(node)
+        if plan and node not in plan.compute:
+            live.update((source, _size(source)) for source in node.all_input_nodes if source in plan.slabs)
         most = max(most, sum(live.values()))
         for spent in uses[node]:
             live.pop(spent, None)
