@@ -8,9 +8,10 @@ over all D parameters is exactly
 
 p_t is a smooth function of z with steps and kinks near zero, and spread is often large: in u, everything may happen in
 a narrow place. So the line is cut at z = 0 and at distances from it that grow by a constant factor, and every piece is
-halved until it is right: a Gauss-Kronrod rule of 7 and 15 points gives the integral, and the difference of its two
-results an estimate of the error, which for the larger rule is far on the safe side. Pieces are halved for every image
-by itself; pieces of all images go through the network together.
+halved until it is right. A Gauss-Kronrod rule of 7 and 15 points gives the integral of a piece. The difference of its
+two results estimates the error where p is smooth; at a kink they may agree by chance, so that a piece also has to agree
+with the two halves it is replaced by. Pieces are halved for every image by itself; pieces of all images go through the
+network together.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ REACH = 8.5
 
 CUTS = (1.0, 8.0, 64.0, 512.0)
 """Distances from z = 0 at which the line is cut to begin with."""
+
+CAUTION = 100.0
+"""By how much an error is taken to be larger than estimated where nothing but one rule speaks for a piece."""
 
 MOST_HALVINGS = 40
 """Pieces this deep are taken as they are: they are narrower than what floating point can tell apart."""
@@ -122,10 +126,16 @@ def _integrate_images(pieces: "_Pieces", tolerance: float) -> tuple[list[NDArray
     count = len(line.mean)
     image, low, high = _first_pieces(line)
     sums: list[NDArray[np.float64]] = []
+    halved: list[NDArray[np.float64]] = []
     error = np.zeros(count)
     for halving in range(MOST_HALVINGS + 1):
         values, difference, negligible = pieces.integrate(image, low, high)
         sums = sums or [np.zeros((count, task.shape[1])) for task in values]
+        if halved:
+            apart = [np.abs(sum(np.split(task, 2)) - whole) for task, whole in zip(values, halved, strict=True)]
+            difference = np.maximum(difference, np.tile(np.max([each.max(axis=1) for each in apart], axis=0), 2))
+        else:
+            difference = CAUTION * difference
         left = tolerance - error
         all_fit = np.bincount(image, difference, count) <= left
         fair = left / (2 * np.maximum(1, np.bincount(image, minlength=count)))
@@ -134,6 +144,7 @@ def _integrate_images(pieces: "_Pieces", tolerance: float) -> tuple[list[NDArray
             np.add.at(total, image[right], task[right])
         error += np.bincount(image[right], difference[right], count)
         image, low, high = image[~right], low[~right], high[~right]
+        halved = [task[~right] for task in values]
         if not len(image):
             break
         middle = (low + high) / 2
