@@ -348,7 +348,7 @@ def test_layers_that_are_no_plain_layers_are_refused() -> None:
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
     for layer, words in (
         (Standardised(3, 4, 3), "takes its weight"),
-        (Doubled(12, 4), "its bias is not added to its own product"),
+        (Doubled(12, 4), "its bias is not only added to its own product"),
         (normed, "computed from other parameters"),
     ):
         network, images = build(lambda layer=layer: nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(3)))

@@ -207,7 +207,7 @@ def _mix_group(
                 for task, values in enumerate(scores):
                     predictions = torch.softmax(values, dim=-1) if softmax else values
                     if spread:
-                        predictions = predictions - base[task][images].to(predictions.device)
+                        predictions = _exact(predictions - base[task][images].to(predictions.device))
                         squares[task][rows] += _sum(by_unit, predictions.square())
                     sums[task][rows] += _sum(by_unit, predictions)
     return [_result(member, group, base, sums, squares, engine.dtype) for member in range(len(group))]
@@ -227,9 +227,14 @@ def _blocks(group: list[Variants], most: int) -> Iterator[tuple[NDArray[np.int64
     yield members, together, np.concatenate([unit.shares for unit in group])
 
 
+def _exact(values: Tensor) -> Tensor:
+    """Return values in float64, where a device has it: squares that nearly cancel need it."""
+    return values if values.device.type == "mps" else values.double()
+
+
 def _sum(by_unit: Tensor, values: Tensor) -> NDArray[np.float64]:
     """Sum variants [B, N, K] by the rows of ``by_unit`` [units, B]."""
-    summed: NDArray[Any] = (by_unit @ values.flatten(1)).reshape(-1, *values.shape[1:]).cpu().numpy()
+    summed: NDArray[Any] = (by_unit.to(values.dtype) @ values.flatten(1)).reshape(-1, *values.shape[1:]).cpu().numpy()
     return summed.astype(np.float64)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.interpreter import Base, Interpreter
@@ -28,8 +27,8 @@ from featuresharing.marginal.memory import (
 from featuresharing.marginal.packing import Product, can_pack, pack_product, packed_numbers, products_to_pack
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import trace
-from featuresharing.networks.forward import evaluating, network_values, split_images, task_outputs
+from featuresharing.marginal.tracing import filters_of, trace
+from featuresharing.networks.forward import evaluating, network_values, run_network, split_images, task_outputs
 
 ENGINES = ("one-channel", "plain")
 """Accepted names of engines."""
@@ -78,15 +77,21 @@ class OneChannelEngine:
         self._layer: Any = network.get_submodule(path)
         self._path, self._whole = path, whole
         self._values = network_values(network, device, dtype)
-        if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
-            self._values = {name: _channels_last(value) for name, value in self._values.items()}
         names = {id(parameter): name for name, parameter in network.named_parameters()}
         self._weight = names.get(id(self._layer.weight))
         self._bias = None if self._layer.bias is None else names.get(id(self._layer.bias))
         self._memory = int(SHARE * free_memory(device)) if memory is None else memory
+        self._laid_out: dict[str, Tensor] = {}
         self._packed: dict[str, Product] = {}
         self.plan = self._make_plan(min(2, len(images)))
         self.tasks = self.plan.trace.tasks
+        if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
+            filters = {name: self._values[name] for name in filters_of(self.plan.trace) if name in self._values}
+            self._laid_out = {
+                name: value.contiguous(memory_format=torch.channels_last)
+                for name, value in filters.items()
+                if value.ndim == 4
+            }
         self._pack()
         size = sum(value.numel() * value.element_size() for value in self._values.values())
         self._working_set = choose_working_set(device, size)
@@ -168,9 +173,8 @@ class OneChannelEngine:
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
     def _make_plan(self, images: int) -> Plan:
-        values = {name: value.contiguous() for name, value in self._values.items()}
         sample = self._images[:images].to(self.device, self.dtype, copy=True)  # a network may write into its input
-        recorded = trace(self._network, values, sample)
+        recorded = trace(self._network, self._values, sample)
         use = find_use(recorded, self._path, self._weight, self._bias)
         return make_plan(recorded, use, whole=self._whole)
 
@@ -185,9 +189,8 @@ class OneChannelEngine:
 
     def _interpreter(self, images: int) -> Interpreter:
         plan = self._make_plan(images)
-        constants = {name: value for name, value in plan.trace.values.items() if name not in self._values}
         packed = {node: self._packed[node.name] for node in plan.dense if node.name in self._packed}
-        return Interpreter(plan, {**self._values, **constants}, packed)
+        return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
 
 
 class PlainEngine:
@@ -251,10 +254,9 @@ class PlainEngine:
 
     @torch.no_grad()
     def _run(self, images: Tensor) -> dict[str, Tensor]:
+        inputs = images.to(self.device, self.dtype, copy=True)
         with evaluating(self._network):
-            return task_outputs(
-                functional_call(self._network, self._values, (images.to(self.device, self.dtype, copy=True),))
-            )
+            return task_outputs(run_network(self._network, self._values, inputs))
 
 
 def make_engine(
@@ -290,7 +292,3 @@ def full_precision() -> Iterator[None]:
     finally:
         for backend, allowed in zip(backends, own, strict=True):
             backend.allow_tf32 = allowed
-
-
-def _channels_last(value: Tensor) -> Tensor:
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value

@@ -24,7 +24,7 @@ from torch import Tensor, fx
 from featuresharing.marginal.packing import Product
 from featuresharing.marginal.plan import Plan, last_uses
 from featuresharing.marginal.slabs import VIEWS, Slab, aten, is_fixed_norm, normalise, runs, shape_of
-from featuresharing.marginal.variants import spread
+from featuresharing.marginal.variants import as_traced, spread
 
 Base = Mapping[fx.Node, Any]
 """Base values by node."""
@@ -164,8 +164,10 @@ def _run(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     """Run one operator on base values."""
     if is_fixed_norm(node):
         return _normalise(node, values[node.args[0]], values.__getitem__)  # type: ignore[index]
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-    return _function(node)(*args, **kwargs)
+    function = _function(node)
+    operands = {source: as_traced(function, values[source]) for source in node.all_input_nodes}
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), operands.__getitem__)
+    return function(*args, **kwargs)
 
 
 def _run_stacked(node: fx.Node, operands: Mapping[fx.Node, tuple[Any, bool]]) -> Any:

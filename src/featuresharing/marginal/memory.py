@@ -76,14 +76,14 @@ def choose_batches(
     Sizes follow from the plan and ``working_set`` alone unless the budget is short, so that they, and with them the
     rounding of sums, do not depend on what else a machine does.
     """
-    work = max(1, min(working_set, budget // 3))
+    work = max(1, min(working_set, budget // 4))
     rows = max(1, work // max(1, sizes.dense))
-    forward = max(1, min(4 * work, budget // 3) // max(1, sizes.forward))
-    chunk = min(images, batch_size or images, rows, forward)
+    forward = max(1, min(4 * work, budget // 4) // max(1, sizes.forward))
+    chunk = min(images, batch_size or images, rows, forward, max(1, work // max(1, sizes.slab)))
     chunk = ceil(images / ceil(images / chunk))  # as equal as can be
-    dense = max(1, rows // chunk)
-    variants = max(dense, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
-    return Batches(chunk, max(1, variants), dense, sizes.base * images <= budget // 3)
+    variants = max(1, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
+    dense = max(1, min(rows // chunk, variants))
+    return Batches(chunk, variants, dense, sizes.base * images <= budget // 4)
 
 
 MOST_VARIANTS = 512

@@ -13,7 +13,7 @@ from torch import fx
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.slabs import SHAPE_ONLY, Compute, Slab, aten, find_correction, find_rule, shape_of
-from featuresharing.marginal.tracing import PLAIN, Trace
+from featuresharing.marginal.tracing import PLAIN, Trace, bind_arguments
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> L
     if weight not in trace.used:
         raise InputError(f"layer '{path}' is used 0 times in one pass; accepted are layers used once.")
     users = list(nodes[weight].users)
-    if len(users) == 1 and users[0].target in (aten.t.default, aten.transpose.int, aten.permute.default):
-        users = list(users[0].users)
+    matrix = users[0] if len(users) == 1 and _transposes(users[0]) else None
+    users = list(matrix.users) if matrix else users
     if not users:
         return None
     if len(users) > 1:
@@ -134,12 +134,21 @@ def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> L
     node = users[0]
     is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
     is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
-    if not (is_convolution or (is_product and nodes[weight] in (node.args[-1], node.args[-1].args[0]))):
+    if not (is_convolution or (is_product and matrix and node.args[-1] is matrix)):
         found = node.target
         raise InputError(
             f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}."
         )
     added = node.args[2] if is_convolution else node.args[0] if node.target is aten.addmm.default else None
-    if added is not (nodes[bias] if bias else None):
-        raise InputError(f"layer '{path}': its bias is not added to its own product; {PLAIN}.")
+    own = nodes[bias] if bias else None
+    if added is not own or (own and len(own.users) > 1):
+        raise InputError(f"layer '{path}': its bias is not only added to its own product; {PLAIN}.")
     return LayerUse(node, shape_of(nodes[weight])[0])
+
+
+def _transposes(node: fx.Node) -> bool:
+    """Whether a node gives the transpose of a matrix."""
+    given = bind_arguments(node) if node.target in (aten.t.default, aten.transpose.int, aten.permute.default) else {}
+    if node.target is aten.permute.default:
+        return [axis % 2 for axis in given["dims"]] == [1, 0]
+    return bool(given) and given.get("dim0", 0) % 2 != given.get("dim1", 1) % 2

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from featuresharing.marginal.tracing import bind_arguments
-from featuresharing.marginal.variants import spread
+from featuresharing.marginal.variants import operators, spread
 
 aten = torch.ops.aten
 
@@ -358,17 +358,6 @@ def runs(units: NDArray[np.int64]) -> list[tuple[int, slice]]:
     return [(int(units[start]), slice(start, stop)) for start, stop in pairwise(edges)]
 
 
-def _operators(*names: str) -> list[Any]:
-    """Return operators by ``name.overload``; versions of torch that lack one go without."""
-    found = []
-    for name in names:
-        packet, _, overload = name.partition(".")
-        operator = getattr(getattr(aten, packet, None), overload or "default", None)
-        if operator is not None:
-            found.append(operator)
-    return found
-
-
 _SPATIAL = {
     1: "avg_pool1d adaptive_avg_pool1d reflection_pad1d replication_pad1d upsample_nearest1d upsample_linear1d"
     " _upsample_nearest_exact1d",
@@ -385,37 +374,35 @@ _RULES: dict[Any, Rule] = {
         operator: _spatial(dimensions)
         for dimensions, names in _SPATIAL.items()
         for name in names.split()
-        for operator in _operators(name, f"{name}.vec")
+        for operator in operators(name, f"{name}.vec")
     },
-    **dict.fromkeys(_operators("clone", "alias", "detach", "_to_copy", "lift_fresh_copy"), _same_slab),
-    **dict.fromkeys(_operators("hardswish", "log_sigmoid_forward"), _same_slab),
-    **dict.fromkeys(_operators("_prelu_kernel", "copy"), _pointwise),  # element by element, but not tagged as such
-    **dict.fromkeys(_operators("constant_pad_nd"), _pad),
-    **dict.fromkeys(_operators("_softmax", "_log_softmax", "cumsum"), _along),
+    **dict.fromkeys(operators("clone", "alias", "detach", "_to_copy", "lift_fresh_copy"), _same_slab),
+    **dict.fromkeys(operators("hardswish", "log_sigmoid_forward"), _same_slab),
+    **dict.fromkeys(operators("_prelu_kernel", "copy"), _pointwise),  # element by element, but not tagged as such
+    **dict.fromkeys(operators("constant_pad_nd"), _pad),
+    **dict.fromkeys(operators("_softmax", "_log_softmax", "cumsum"), _along),
     **dict.fromkeys(
-        _operators("mean.dim", "sum.dim_IntList", "amax", "amin", "logsumexp", "var.correction", "std.correction"),
+        operators("mean.dim", "sum.dim_IntList", "amax", "amin", "logsumexp", "var.correction", "std.correction"),
         _reduce,
     ),
     **dict.fromkeys(
-        _operators("view", "_unsafe_view", "reshape", "squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), _reshape
+        operators("view", "_unsafe_view", "reshape", "squeeze", "squeeze.dim", "squeeze.dims", "unsqueeze"), _reshape
     ),
-    **dict.fromkeys(_operators("expand"), _expand),
-    **dict.fromkeys(_operators("permute", "transpose.int", "t"), _permute),
-    **dict.fromkeys(_operators("slice.Tensor", "select.int"), _cut),
-    **dict.fromkeys(_operators("cat"), _concatenate),
+    **dict.fromkeys(operators("expand"), _expand),
+    **dict.fromkeys(operators("permute", "transpose.int", "t"), _permute),
+    **dict.fromkeys(operators("slice.Tensor", "select.int"), _cut),
+    **dict.fromkeys(operators("cat"), _concatenate),
     **dict.fromkeys(
-        _operators(
-            "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"
-        ),
+        operators("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "miopen_batch_norm"),
         _batch_norm,
     ),
-    **dict.fromkeys(_operators("convolution"), _grouped_convolution),
+    **dict.fromkeys(operators("convolution"), _grouped_convolution),
 }
 
-VIEWS = frozenset(_operators("view", "_unsafe_view"))
+VIEWS = frozenset(operators("view", "_unsafe_view"))
 """Operators that a copy may stand in for: the layout in memory need not be that of the trace."""
 
 SHAPE_ONLY = frozenset(
-    _operators("empty_like", "zeros_like", "ones_like", "full_like", "new_empty", "new_zeros", "new_ones", "new_full")
+    operators("empty_like", "zeros_like", "ones_like", "full_like", "new_empty", "new_zeros", "new_ones", "new_full")
 )
 """Operators that look at the shape of a value, not at what it holds."""

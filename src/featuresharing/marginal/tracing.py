@@ -8,6 +8,7 @@ every node is a value that never changes: this is what lets the interpreter keep
 Networks whose operators depend on the *values* of their inputs, or draw random numbers, are refused by name.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.func import functional_call, functionalize
+from torch.func import functionalize
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -24,7 +25,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.variants import is_out_of_memory
-from featuresharing.networks.forward import evaluating, task_outputs
+from featuresharing.networks.forward import evaluating, run_network, task_outputs
 
 PLAIN = "engine='plain' runs such networks, slowly"
 """What else a user can do."""
@@ -55,7 +56,7 @@ def trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> T
     names: list[str] = []
 
     def run(parameters: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = task_outputs(functional_call(network, parameters, (inputs,)))
+        outputs = task_outputs(run_network(network, parameters, inputs))
         names[:] = outputs
         for task, scores in outputs.items():
             if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
@@ -68,6 +69,9 @@ def trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> T
         if any(_mutates(node) for node in recorder.graph.nodes):  # composite operators of C++ that work in place
             recorder = _record(network, recorder.replay, recorder.values, images)
     _refuse_chance(network, recorder.graph)
+    for node in reversed(recorder.graph.nodes):
+        if _mutates(node) and not node.users:  # what was written into the images or a buffer, and is read no more
+            recorder.graph.erase_node(node)
     used = frozenset(node.target for node in recorder.graph.nodes if node.op == "placeholder" and node.users)
     recorder.graph.eliminate_dead_code()
     return Trace(recorder.graph, recorder.values, tuple(names), used, len(images))
@@ -93,7 +97,7 @@ def _record(
 ) -> "_Recorder":
     recorder = _Recorder(values, images)
     try:
-        with recorder, _FlatRows():
+        with recorder, _Canonical():
             outputs = functionalize(run, remove="mutations")(values, images)
     except InputError:
         raise
@@ -106,14 +110,30 @@ def _record(
     return recorder
 
 
-class _FlatRows(TorchFunctionMode):
-    """Gives linear layers rows [M, features] whatever axes come before: one kind of product instead of many."""
+_NOT_FUNCTIONAL = {
+    **dict.fromkeys((nn.functional.selu, torch.selu_), nn.functional.selu),
+    **dict.fromkeys((nn.functional.celu, torch.celu_), nn.functional.celu),
+}
+"""Functions that may work in place in a way that ``functionalize`` does not know, and what they do."""
+
+
+class _Canonical(TorchFunctionMode):
+    """Writes some functions in another way.
+
+    Linear layers get rows [M, features] whatever axes come before: one kind of product instead of many.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run a function, a linear layer on rows."""
+        """Run a function or what it stands for."""
         kwargs = kwargs or {}
+        if func in _NOT_FUNCTIONAL:
+            given = inspect.signature(_NOT_FUNCTIONAL[func]).bind(*args, **kwargs).arguments
+            in_place = given.pop("inplace", func is not _NOT_FUNCTIONAL[func])
+            value = given["input"]
+            result = _NOT_FUNCTIONAL[func](**given)
+            return value.copy_(result) if in_place else result
         if func is not nn.functional.linear:
             return func(*args, **kwargs)
         given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
@@ -148,6 +168,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if torch.Tag.data_dependent_output in func.tags:
             raise TypeError(f"{func} makes it depend on the values of its inputs")
+        if func is torch.ops.aten.as_strided.default and not args[0].is_contiguous():
+            raise TypeError(f"{func} depends on how values lie in memory")
         nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
         result = func(*args, **kwargs)
         node = self.graph.call_function(func, *nodes)
@@ -209,6 +231,18 @@ def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
         if not switched_off:
             name = type(network).__name__
             raise InputError(f"{name} draws random numbers at evaluation ({node.target}); accepted are none.")
+
+
+def filters_of(recorded: Trace) -> list[str]:
+    """Return the names of the values that nothing but convolutions take, as their filters."""
+    convolution = torch.ops.aten.convolution.default
+    return [
+        str(node.target)
+        for node in recorded.graph.nodes
+        if node.op == "placeholder"
+        and node.users
+        and all(user.target is convolution and user.args[1] is node for user in node.users)
+    ]
 
 
 def bind_arguments(node: fx.Node) -> dict[str, Any]:

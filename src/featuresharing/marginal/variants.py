@@ -14,6 +14,28 @@ from torch import Tensor, fx
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
+
+def operators(*names: str) -> list[Any]:
+    """Return operators by ``name.overload``; versions of torch that lack one go without."""
+    found = []
+    for name in names:
+        packet, _, overload = name.partition(".")
+        operator = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
+        if operator is not None:
+            found.append(operator)
+    return found
+
+
+LAYOUT_FREE = frozenset(
+    operators(
+        *("convolution", "addmm", "mm", "bmm", "baddbmm", "cat", "clone", "_to_copy", "native_batch_norm", "hardswish"),
+        *("reshape", "permute", "transpose.int", "t", "expand", "slice.Tensor", "select.int", "squeeze.dim"),
+        *("squeeze.dims", "unsqueeze", "mean.dim", "sum.dim_IntList", "amax", "amin", "max_pool2d_with_indices"),
+        *("avg_pool2d", "_adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d"),
+    )
+)
+"""Operators, beside those element by element, that are right and fast for channels-last and other layouts."""
+
 Operands = Mapping[fx.Node, tuple[Any, bool]]
 """The value of each operand, and whether it is stacked (one per variant) or the same for all variants."""
 
@@ -21,7 +43,7 @@ Operands = Mapping[fx.Node, tuple[Any, bool]]
 def spread(function: Any, args: Any, kwargs: Any, operands: Operands) -> Any:
     """Return ``function(*args, **kwargs)`` for every variant, stacked; nodes in ``args`` stand for ``operands``."""
     nodes = list(operands)
-    values = [operands[node][0] for node in nodes]
+    values = [as_traced(function, operands[node][0]) for node in nodes]
     stacked = [operands[node][1] for node in nodes]
 
     def call(*tensors: Tensor) -> Any:
@@ -41,6 +63,12 @@ def spread(function: Any, args: Any, kwargs: Any, operands: Operands) -> Any:
         for index in range(count)
     ]
     return tree_map(lambda *parts: torch.stack(parts) if isinstance(parts[0], Tensor) else parts[0], *results)
+
+
+def as_traced(function: Any, value: Any) -> Any:
+    """Return an operand as an operator expects it: contiguous, unless it takes any layout in memory."""
+    free = function in LAYOUT_FREE or torch.Tag.pointwise in getattr(function, "tags", ())
+    return value if free or not isinstance(value, Tensor) else value.contiguous()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

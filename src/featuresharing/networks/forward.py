@@ -21,7 +21,7 @@ def predict(
     dtype = next(iter(values.values())).dtype
     with evaluating(network), torch.inference_mode():
         outputs = [
-            task_outputs(functional_call(network, values, (batch.to(device, dtype, copy=True),)))
+            task_outputs(run_network(network, values, batch.to(device, dtype, copy=True)))
             for batch in split_images(images, batch_size)
         ]
         scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
@@ -30,13 +30,20 @@ def predict(
 
 
 def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are).
+    """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are)."""
+    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {
+        name: value.detach().to(device, dtype if value.is_floating_point() else None) for name, value in named.items()
+    }
 
-    Buffers are copies, since a forward pass may write into them.
+
+def run_network(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Any:
+    """Return what the network gives with parameters and buffers ``values``, which stay as they are.
+
+    A forward pass may write into buffers: it gets copies, so that every pass starts from the same.
     """
-    values = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    values.update((name, buffer.detach().clone()) for name, buffer in network.named_buffers())
-    return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in values.items()}
+    buffers = {name: values[name].clone() for name, _ in network.named_buffers()}
+    return functional_call(network, {**values, **buffers}, (images,))
 
 
 @contextmanager
@@ -65,6 +72,6 @@ def split_images(images: NDArray[np.float32] | Tensor, batch_size: int | None) -
     tensor = torch.as_tensor(images)
     if len(tensor) == 0:
         raise InputError("images: found none; accepted is at least one.")
-    if not torch.isfinite(tensor).all():
+    if not all(torch.isfinite(part).all() for part in torch.split(tensor, 16)):  # in parts: it takes memory
         raise InputError("images: found values that are NaN or infinite; accepted are finite numbers.")
     return torch.split(tensor, batch_size or len(tensor))
