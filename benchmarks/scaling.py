@@ -18,7 +18,7 @@ from featuresharing import marginalize
 from featuresharing.networks.names import LAYERS
 
 SIZES = {
-    "units": (8, 16, 24, 32, 48),
+    "units": (4, 8, 16, 24, 32),
     "images": (16, 32, 64, 128, 256),
     "draws kept": (8, 16, 32, 64, 128),
 }
@@ -85,7 +85,8 @@ def plot(rows: list[dict[str, Any]], output: Path) -> None:
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds, one thread")
-    panels[0].legend(title="points: measured\nlines: proportional", fontsize=8, title_fontsize=8)
+    names, labels = panels[0].get_legend_handles_labels()
+    figure.legend(names, labels, title="points: measured\nlines: proportional", loc="outside right center", fontsize=8)
     figure.savefig(output, dpi=110)
 
 

@@ -110,7 +110,7 @@ def _record(
     return recorder
 
 
-_NOT_FUNCTIONAL = {
+_NOT_FUNCTIONAL: dict[Any, Any] = {
     **dict.fromkeys((nn.functional.selu, torch.selu_), nn.functional.selu),
     **dict.fromkeys((nn.functional.celu, torch.celu_), nn.functional.celu),
 }
