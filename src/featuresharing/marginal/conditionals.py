@@ -197,19 +197,18 @@ def _mix_group(
     for members, parameters, shares in _blocks(group, engine.batches.variants):
         weights, biases = (torch.from_numpy(p).to(engine.dtype).to(engine.device) for p in parameters)
         units = np.array([group[member].unit for member in members])
-        with full_precision():
-            for images, part, scores in engine.scores(units, weights, biases):
-                first, last = members[part.start], members[part.stop - 1]
-                table = np.zeros((last - first + 1, part.stop - part.start))
-                table[members[part] - first, np.arange(table.shape[1])] = shares[part]
-                by_unit = torch.from_numpy(table).to(engine.dtype).to(engine.device)
-                rows = (slice(first, last + 1), images)
-                for task, values in enumerate(scores):
-                    predictions = torch.softmax(values, dim=-1) if softmax else values
-                    if spread:
-                        predictions = _exact(predictions - base[task][images].to(predictions.device))
-                        squares[task][rows] += _sum(by_unit, predictions.square())
-                    sums[task][rows] += _sum(by_unit, predictions)
+        for images, part, scores in engine.scores(units, weights, biases):
+            first, last = members[part.start], members[part.stop - 1]
+            table = np.zeros((last - first + 1, part.stop - part.start))
+            table[members[part] - first, np.arange(table.shape[1])] = shares[part]
+            by_unit = torch.from_numpy(table).to(engine.dtype).to(engine.device)
+            rows = (slice(first, last + 1), images)
+            for task, values in enumerate(scores):
+                predictions = torch.softmax(values, dim=-1) if softmax else values
+                if spread:
+                    predictions = _exact(predictions - base[task][images].to(predictions.device))
+                    squares[task][rows] += _sum(by_unit, predictions.square())
+                sums[task][rows] += _sum(by_unit, predictions)
     return [_result(member, group, base, sums, squares, engine.dtype) for member in range(len(group))]
 
 
@@ -265,10 +264,11 @@ def _result(
 
 
 def retried(engine: Engine, work: Callable[[], Result]) -> Result:
-    """Return what ``work`` returns; each time that memory runs out, work on half as much at a time."""
+    """Return what ``work`` returns, in full precision; when memory runs out, work on half as much at a time."""
     while True:
         try:
-            return work()
+            with full_precision():
+                return work()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not engine.shrink():
                 raise

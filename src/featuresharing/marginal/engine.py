@@ -24,7 +24,14 @@ from featuresharing.marginal.memory import (
     footprint,
     free_memory,
 )
-from featuresharing.marginal.packing import Product, can_pack, pack_product, packed_numbers, products_to_pack
+from featuresharing.marginal.packing import (
+    Product,
+    can_pack,
+    factors_of,
+    pack_product,
+    packed_numbers,
+    products_to_pack,
+)
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.slabs import shape_of
 from featuresharing.marginal.tracing import filters_of, trace
@@ -58,7 +65,7 @@ class Engine(Protocol):
 class OneChannelEngine:
     """Runs variants through the one-channel interpreter; settings as in :func:`featuresharing.marginalize`.
 
-    With ``whole``, variants are outputs of the whole layer (:meth:`layer_scores`).
+    With ``whole``, several units may be removed together (:meth:`removed_scores`).
     """
 
     def __init__(
@@ -82,7 +89,7 @@ class OneChannelEngine:
         self._bias = None if self._layer.bias is None else names.get(id(self._layer.bias))
         self._memory = int(SHARE * free_memory(device)) if memory is None else memory
         self._laid_out: dict[str, Tensor] = {}
-        self._packed: dict[str, Product] = {}
+        self._packed: dict[tuple[str, ...], Product] = {}
         self.plan = self._make_plan(min(2, len(images)))
         self.tasks = self.plan.trace.tasks
         if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
@@ -145,10 +152,9 @@ class OneChannelEngine:
 
     def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
         """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
-        layer = self.plan.layer
         shifts = None if self._bias is None else biases
         for images, interpreter, base in self.chunks():
-            new = interpreter.unit_outputs(base, units, weights, shifts) if layer else biases
+            new = interpreter.unit_outputs(base, units, weights, shifts) if interpreter.plan.layer else biases
             for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
                 yield images, part, scores
 
@@ -185,11 +191,12 @@ class OneChannelEngine:
         if size > self._memory // 4:
             return
         self._memory -= size
-        self._packed = {node.name: pack_product(node, self._values) for node in nodes}
+        self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
 
     def _interpreter(self, images: int) -> Interpreter:
         plan = self._make_plan(images)
-        packed = {node: self._packed[node.name] for node in plan.dense if node.name in self._packed}
+        products = products_to_pack(plan) if self._packed else []
+        packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
         return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.conditionals import Conditionals, collect, mix, retried
-from featuresharing.marginal.engine import OneChannelEngine, full_precision, make_engine
+from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Parameters, Variants
 from featuresharing.marginal.layers import Layer, choose_units, find_layer
 from featuresharing.progress import progress_bar
@@ -117,9 +117,8 @@ def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArr
 def _count_hits(engine: OneChannelEngine, gone: list[list[int]], truth: NDArray[Any]) -> NDArray[np.int64]:
     """Return how many images each task gets right without each of the sets of units: [sets, tasks]."""
     hits = np.zeros((len(gone), len(engine.tasks)), dtype=np.int64)
-    with full_precision():
-        for images, part, scores in engine.removed_scores(gone):
-            for task, values in enumerate(scores):
-                right = values.argmax(dim=-1).cpu().numpy() == truth[images, task]
-                hits[part, task] += right.sum(axis=1)
+    for images, part, scores in engine.removed_scores(gone):
+        for task, values in enumerate(scores):
+            right = values.argmax(dim=-1).cpu().numpy() == truth[images, task]
+            hits[part, task] += right.sum(axis=1)
     return hits

@@ -40,6 +40,15 @@ def packed_numbers(node: fx.Node) -> int:
     return prod(shape_of(matrix))
 
 
+def factors_of(node: fx.Node) -> tuple[str, ...]:
+    """Return the names of the parameters in a product, which tell it from others: the matrix, and the bias if any."""
+    given: Any = node.args
+    *bias, _, matrix = given
+    source = _source(matrix)
+    assert source is not None
+    return str(source.target), *(str(each.target) for each in bias)
+
+
 def pack_product(node: fx.Node, values: Mapping[str, Tensor]) -> Product:
     """Pack one of :func:`products_to_pack`; ``values`` are parameters by name."""
     given: Any = node.args
