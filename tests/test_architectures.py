@@ -175,7 +175,7 @@ class SpatialAttention(nn.Module):
         self.inner, self.head = nn.Conv2d(2, 1, 3, padding=1), nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.tanh(self.conv(x)) * torch.sigmoid(self.mask(x))
+        x = torch.tanh(self.conv(x)) * torch.sigmoid(self.mask(x).expand(-1, 4, -1, -1))
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
         return self.head((x * self.inner(pooled)).mean((2, 3)))
 
@@ -351,6 +351,20 @@ class Remembering(nn.Module):
         return scores
 
 
+class Tokens(nn.Module):
+    """Takes tokens apart, with a product that is scaled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.hidden, self.head = nn.Linear(4, 6), nn.Linear(18, 5), nn.Linear(7, 3)
+        self.shift, self.matrix = nn.Parameter(torch.zeros(7)), nn.Parameter(torch.zeros(5, 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.embed(x))
+        x = torch.sigmoid(self.hidden(torch.cat([x[:, -1], x.mean(1), x[:, :2].amax(1)], 1)))
+        return self.head(torch.addmm(self.shift, x, self.matrix, beta=0.5, alpha=2))
+
+
 class WideProducts(nn.Module):
     """Matrices that are large enough to be packed: with and without bias, as they are and transposed, on tokens."""
 
@@ -459,6 +473,7 @@ NETWORKS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "writing into its input": (InputWriting, IMAGE),
     "adding to its input": (InputAdding, IMAGE),
     "counting": (Counting, (4,)),
+    "tokens": (Tokens, (3, 4)),
     "wide products": (WideProducts, (3, 4)),
     "weight norm elsewhere": (weight_normed, IMAGE),
     "one unit each": (
@@ -590,8 +605,12 @@ OPERATORS: dict[str, Make] = {
         nn.PixelUnshuffle(3), nn.Conv2d(72, 24, 1, groups=24), nn.Conv2d(24, 12, 1, groups=6)
     ),
     "ranges across groups": lambda: nn.Sequential(
-        *(nn.PixelUnshuffle(2), nn.ConstantPad3d((0, 0, 0, 0, 1, 3), 0.5), nn.Conv2d(36, 18, 1, groups=6)),
-        nn.BatchNorm2d(18),
+        nn.PixelUnshuffle(2),
+        Apply(lambda x: torch.cat([x.new_ones(len(x), 1, 6, 6), x, x.new_ones(len(x), 3, 6, 6)], 1)),
+        *(nn.Conv2d(36, 18, 1, groups=6), nn.BatchNorm2d(18)),
+    ),
+    "grouped convolution over rows": lambda: nn.Sequential(
+        Apply(lambda x: x.transpose(1, 2)), nn.Conv2d(12, 6, 3, padding=1, groups=3)
     ),
     "ranges normalised": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.BatchNorm2d(32), nn.PReLU(32)),
     "rows normalised": lambda: nn.Sequential(

@@ -34,6 +34,7 @@ def test_the_examples_run_on_ones_own_network(capsys: pytest.CaptureFixture[str]
 
 
 def test_linked_files_exist() -> None:
-    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "benchmarks/README.md", ROOT / "resources/README.md"):
+    folders = (ROOT, ROOT / "benchmarks", ROOT / "docs", ROOT / "resources")
+    for page in [page for folder in folders for page in folder.glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page}: {link}"
