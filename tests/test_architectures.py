@@ -448,6 +448,10 @@ def pairwise_differences(x: Tensor) -> Tensor:
     return (x[:, :, None] - x[:, None, :])[..., None]
 
 
+def cut_channels(parts: int) -> Apply:
+    return Apply(lambda x: x.reshape(len(x), 8 * parts, 12 // math.isqrt(parts), 12 // math.isqrt(parts)))
+
+
 def in_last_axis(module: nn.Module) -> nn.Sequential:
     return nn.Sequential(Apply(lambda x: x.movedim(1, -1)), module, Apply(lambda x: x.movedim(-1, 1)))
 
@@ -602,17 +606,17 @@ OPERATORS: dict[str, Make] = {
         nn.Conv2d(8, 12, 1, groups=4), nn.ChannelShuffle(4), nn.Conv2d(12, 8, 1, groups=2), depthwise(8, 1)
     ),
     "ranges of several groups": lambda: nn.Sequential(
-        nn.PixelUnshuffle(3), nn.Conv2d(72, 24, 1, groups=24), nn.Conv2d(24, 12, 1, groups=6)
+        cut_channels(9), nn.Conv2d(72, 24, 1, groups=24), nn.Conv2d(24, 12, 1, groups=6)
     ),
     "ranges across groups": lambda: nn.Sequential(
-        nn.PixelUnshuffle(2),
+        cut_channels(4),
         Apply(lambda x: torch.cat([x.new_ones(len(x), 1, 6, 6), x, x.new_ones(len(x), 3, 6, 6)], 1)),
         *(nn.Conv2d(36, 18, 1, groups=6), nn.BatchNorm2d(18)),
     ),
     "grouped convolution over rows": lambda: nn.Sequential(
         Apply(lambda x: x.transpose(1, 2)), nn.Conv2d(12, 6, 3, padding=1, groups=3)
     ),
-    "ranges normalised": lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.BatchNorm2d(32), nn.PReLU(32)),
+    "ranges normalised": lambda: nn.Sequential(cut_channels(4), nn.BatchNorm2d(32), nn.PReLU(32)),
     "rows normalised": lambda: nn.Sequential(
         Apply(lambda x: x.transpose(1, 2)), nn.BatchNorm2d(12), nn.PReLU(12), nn.GLU(2)
     ),

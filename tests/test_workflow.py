@@ -192,7 +192,7 @@ def test_one_figure_needs_only_its_layer_and_experiment(tmp_path: Path) -> None:
             "config key 'training.drop_out' is not known; the nearest is 'training.dropout'.",
         ),
         ({"layers": {"conv9": "0.0.99"}}, "config key 'layers.conv9': the network has no layer '0.0.99'"),
-        ({"device": "tpu"}, "config key 'device': found 'tpu'; accepted is auto, cpu, cuda or cuda:N."),
+        ({"device": "tpu"}, "config key 'device': found 'tpu'; accepted is auto, cpu, mps, cuda or cuda:N."),
     ],
 )
 def test_a_wrong_config_is_refused_before_anything_runs(
