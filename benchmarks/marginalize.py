@@ -157,7 +157,7 @@ def dense_speed(network: nn.Module, path: str, images: Tensor, options: argparse
     """Return the GFLOP/s of what a layer's variants take behind the first operator that mixes channels."""
     engine = OneChannelEngine(network, path, images, device=options.device)
     layer: Any = network.get_submodule(path)
-    _, interpreter, base = next(iter(engine.chunks()))
+    _, interpreter, base = next(iter(engine.chunks(slice(0, len(images)))))
     count = min(engine.batches.variants, 4 * engine.batches.dense)
     units = np.sort(np.arange(count) % len(layer.weight))
     weights = torch.randn(count, *layer.weight.shape[1:], device=options.device)

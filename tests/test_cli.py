@@ -29,8 +29,18 @@ from featuresharing.networks.predictions import read_predictions
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 COMMANDS = (
-    *("render-images", "list-images", "train", "predict", "select-images", "marginalize", "tabulate-accuracy"),
+    *(
+        "render-images",
+        "list-images",
+        "train",
+        "predict",
+        "select-images",
+        "marginalize",
+        "merge-blocks",
+        "tabulate-accuracy",
+    ),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
+    *("status", "verify"),
 )
 SIZES: dict[str, Any] = {
     "image_size": 16,
@@ -192,8 +202,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "advance", stop_at_three)
         patch.setattr("featuresharing.cli.networks.SAVE_SECONDS", 0)
-        with pytest.raises(KeyboardInterrupt):
-            run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed")
+        assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 130
     assert not list((tmp_path / "resumed").glob("*.pt"))
     assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 0
     assert "resumed at step 3" in capsys.readouterr().out
@@ -250,7 +259,10 @@ def check_refused(capsys: pytest.CaptureFixture[str], status: int, *words: str) 
         ({"layer": "0.0.1"}, ["layer '0.0.1' is a ReLU", "accepted"]),
         ({"aliases": "conv2"}, ["--aliases: found 'conv2'", "NAME=PATH"]),
         ({"aliases": ["a=0.0.0", "=0.0.3"]}, ["--aliases: found '=0.0.3'", "NAME=PATH"]),
-        ({"units": [0, 4]}, ["unit 4 of layer 'conv2'", "accepted are 0 to 3"]),
+        ({"units": ["0-2", "4"]}, ["unit 4 of layer 'conv2'", "accepted are 0 to 3"]),
+        ({"units": "3-1"}, ["--units: found '3-1'", "accepted is an integer from 0, or a range such as 0-127"]),
+        ({"units": "x"}, ["--units: found 'x'", "accepted"]),
+        ({"wait": -1}, ["--wait: found '-1'", "accepted"]),
         ({"estimator": "psychic"}, ["estimator 'psychic'", "prior-weighted"]),
         ({"estimator": "quadrature"}, ["layer 'conv2'", "quadrature", "linear layers"]),
         ({"estimator": "monte-carlo", "samples": 1}, ["samples: found 1", "at least 2"]),
@@ -330,7 +342,7 @@ def test_a_checkpoint_of_another_architecture_is_named(
     check_refused(capsys, status, "resnet.pt holds a network of architecture 'resnet'; accepted")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS[:-2])
 def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,6 +360,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "predict": {**lists, "checkpoint": options["checkpoint"]},
         "select-images": {**lists, "predictions": kept},
         "marginalize": options,
+        "merge-blocks": {"blocks": folder / "marginal/conv2_5.h5"},
         "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
         "tabulate-contributions": conditionals,
         "tabulate-sharing": {**conditionals, "resamples": 5},

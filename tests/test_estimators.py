@@ -16,7 +16,7 @@ from scipy.special import erf
 from scipy.stats import beta, chi2, kstest
 from torch import Tensor, nn
 
-from featuresharing import Conditionals, Estimation, InputError, iterate_units, marginalize, prior_draws
+from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
 from featuresharing.marginal.engine import OneChannelEngine
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 
@@ -600,10 +600,12 @@ def parameters_used(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[Arr
     used: dict[int, list[tuple[Array, float]]] = {}
     real = OneChannelEngine.scores
 
-    def scores(self: OneChannelEngine, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Any]:
+    def scores(
+        self: OneChannelEngine, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor
+    ) -> Iterator[Any]:
         for unit, weight, bias in zip(units.tolist(), weights, biases, strict=True):
             used.setdefault(unit, []).append((weight.numpy().copy(), bias.item()))
-        return real(self, units, weights, biases)
+        return real(self, images, units, weights, biases)
 
     monkeypatch.setattr(OneChannelEngine, "scores", scores)
     return used
@@ -778,11 +780,43 @@ def test_network_and_images_are_left_as_they_were(options: dict[str, Any], dtype
 
 
 @pytest.mark.parametrize("options", ESTIMATORS)
-def test_units_one_by_one_are_those_of_all_together(options: dict[str, Any]) -> None:
+def test_pieces_put_together_are_the_whole(options: dict[str, Any]) -> None:
     network, images = perceptron(), different_images()
     together = marginalize(network, "0", images, **options)
-    for row, one in enumerate(iterate_units(network, "0", images, Estimation(**options))):
-        assert one.unit == row
-        assert np.array_equal(one.probabilities[0], together.probabilities[0][row])
-        assert (one.standard_error is None) == (together.standard_error is None)
-        assert (one.error_estimate is None) == (together.error_estimate is None)
+    run = Marginalization(network, "0", images, Estimation(**options))
+    assert run.tasks == together.tasks
+    covered = np.zeros((len(run.units), len(images)), dtype=int)
+    for piece in run.pieces():
+        place = (piece.rows, piece.images)
+        covered[place] += 1
+        assert np.array_equal(piece.probabilities[0], together.probabilities[0][place])
+        assert np.array_equal(piece.effective_samples, together.effective_samples[piece.rows])
+        assert np.array_equal(piece.skipped_mass, together.skipped_mass[piece.rows])
+        assert (piece.standard_error is None) == (together.standard_error is None)
+        assert (piece.error_estimate is None) == (together.error_estimate is None)
+        if piece.standard_error and together.standard_error:
+            assert np.array_equal(piece.standard_error[0], together.standard_error[0][place])
+        if piece.error_estimate is not None and together.error_estimate is not None:
+            assert np.array_equal(piece.error_estimate, together.error_estimate[place])
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("options", ESTIMATORS)
+@pytest.mark.parametrize("step", [1, 2, None])
+def test_bits_of_a_piece_do_not_depend_on_what_is_done(
+    options: dict[str, Any], step: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featuresharing.marginal.engine.CPU_OPERATIONS", 500)  # several groups
+    network, images = perceptron().float(), different_images().float()
+    run = Marginalization(network, "0", images, Estimation(**options))
+    whole = list(run.pieces(step=step))
+    assert len({piece.rows.start for piece in whole}) > 1
+    for last in range(len(whole)):
+        there = {(piece.rows.start, piece.images.start) for piece in whole[: last + 1 : 2]}
+        rest = Marginalization(network, "0", images, Estimation(**options)).pieces(
+            step=step, done=lambda rows, images, there=there: (rows.start, images.start) in there
+        )
+        wanted = [piece for piece in whole if (piece.rows.start, piece.images.start) not in there]
+        for found, piece in zip(rest, wanted, strict=True):
+            assert (found.rows, found.images) == (piece.rows, piece.images)
+            assert np.array_equal(found.probabilities[0], piece.probabilities[0])

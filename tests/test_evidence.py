@@ -190,7 +190,7 @@ def test_every_name_of_the_package_resolves() -> None:
     assert set(featuresharing.__all__) <= set(dir(featuresharing))
     for name in featuresharing.__all__:
         assert getattr(featuresharing, name) is not None
-    for name in ("marginalize", "prior_draws", "load_network", "predict", "iterate_units", "read_conditionals"):
+    for name in ("marginalize", "prior_draws", "load_network", "predict", "Marginalization", "read_conditionals"):
         assert callable(getattr(featuresharing, name))
     import_module("featuresharing.sharing")
     assert featuresharing.sharing is sharing

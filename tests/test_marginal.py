@@ -15,7 +15,7 @@ from naive import marginalize_naively, predict_naively, sample_shares
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing import Estimation, InputError, iterate_units, marginalize, predict, prior_draws
+from featuresharing import Estimation, InputError, Marginalization, marginalize, predict, prior_draws
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.names import LAYERS
@@ -278,8 +278,8 @@ def test_conditionals_say_what_they_hold() -> None:
     assert [task.shape for task in none] == [(0, 2, 2), (0, 2, 3)]
     single, images = build("perceptron")
     assert marginalize(single, "0", images, samples=SAMPLES).tasks == ("0",)
-    one_by_one = [unit.unit for unit in iterate_units(network, "hidden", images, Estimation(samples=SAMPLES))]
-    assert one_by_one == [0, 1, 2, 3, 4, 5]
+    run = Marginalization(network, "hidden", images, Estimation(samples=SAMPLES))
+    assert run.units == [0, 1, 2, 3, 4, 5]
 
 
 def test_predictions_are_those_of_the_network() -> None:
@@ -387,9 +387,9 @@ def test_network_and_random_state_are_left_as_they_were(options: dict[str, Any])
 def test_an_abandoned_loop_gives_the_network_its_mode_back() -> None:
     network, images = build("perceptron")
     network.train()
-    units = iterate_units(network, "0", images, Estimation(samples=2))
-    next(units)
-    units.close()
+    pieces = Marginalization(network, "0", images, Estimation(samples=2)).pieces()
+    next(pieces)
+    pieces.close()
     assert network.training
 
 

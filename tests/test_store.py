@@ -1,9 +1,16 @@
-"""The unit store: what is written comes back, and a kill at any instant loses at most what was not yet flushed."""
+"""The unit store: what is written comes back, and whatever happens, only what is unsure is computed again."""
 
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,47 +18,101 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import xarray
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from featuresharing import InputError, read_conditionals
-from featuresharing.store import STORAGE, LayerConditionals, TaskData, UnitStore
+from featuresharing import InputError, merge_conditionals, read_conditionals
+from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore, lock
+from featuresharing.store.progress import DamagedError, ProgressFile, read_progress
+from featuresharing.store.verification import problems_of_final, problems_of_progress
 
-UNITS, IMAGES, CLASSES = [0, 1, 2, 3, 5, 8], 4, {"word": 3, "basic": 2}
+UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
+CELLS = [slice(0, 2), slice(2, 4), slice(4, 5)]
 SETTINGS = {"samples": 100, "scale": 1.0, "layer": "0.0.10"}
-ATTRIBUTES = {"tasks": list(CLASSES), "experiment": "object_text", "step": 7}
+ATTRIBUTES = {"tasks": list(CLASSES), "experiment": "object_text", "alias": "conv5", "checkpoint": "7", "step": 7}
+ERRORS = ("none", "standard_error", "error_estimate")
 
 
-def tasks(**targets: list[int]) -> list[TaskData]:
+def tasks(images: int = IMAGES, **targets: list[int]) -> list[TaskData]:
     rng = np.random.default_rng(0)
     return [
         TaskData(
             name,
             count,
-            np.array(targets.get(name, [1, 0, count - 1, 1])),
-            rng.dirichlet(np.ones(count), IMAGES).astype(np.float32),
+            np.array(targets.get(name, rng.integers(count, size=images).tolist())),
+            rng.dirichlet(np.ones(count), images).astype(np.float32),
         )
         for name, count in CLASSES.items()
     ]
 
 
-def conditionals(unit: int) -> list[NDArray[np.float32]]:
+def numbers(unit: int, images: int = IMAGES) -> dict[str, Any]:
+    """Return what is written of a unit: conditionals and standard errors by task, and the rest."""
     rng = np.random.default_rng(100 + unit)
-    return [rng.dirichlet(np.ones(count), IMAGES).astype(np.float32) for count in CLASSES.values()]
+    return {
+        "conditionals": [rng.dirichlet(np.ones(count), images).astype(np.float32) for count in CLASSES.values()],
+        "standard_error": [rng.random((images, count), np.float32) for count in CLASSES.values()],
+        "error_estimate": rng.random(images),
+        "effective_samples": 1 + unit / 10,
+        "skipped_mass": unit / 1e6,
+    }
 
 
-def open_store(output: Path, **changes: Any) -> UnitStore:
-    return UnitStore(output, **{"units": UNITS, "tasks": tasks(), "settings": SETTINGS, **changes})
+def open_store(output: Path, *, storage: str = "true-class", errors: str = "none", **changes: Any) -> UnitStore:
+    layout = Layout(changes.pop("tasks", tasks()), storage, errors)
+    given = {"units": UNITS, "layer_units": 9, "settings": SETTINGS, "attributes": ATTRIBUTES, "say": lambda _: None}
+    return UnitStore(output, layout, **given | changes)
 
 
-def write(store: UnitStore, units: list[int]) -> None:
-    for unit in units:
-        store.write(unit, conditionals(unit), effective_samples=1 + unit / 10, skipped_mass=unit / 1e6)
+def write(store: UnitStore, rows: slice, images: slice, *, errors: str = "none") -> None:
+    count = store.layout.images
+    found = [numbers(unit, count) for unit in store.units[rows]]
+    given: dict[str, Any] = {
+        "effective_samples": np.array([each["effective_samples"] for each in found]),
+        "skipped_mass": np.array([each["skipped_mass"] for each in found]),
+    }
+    if errors == "standard_error":
+        given[errors] = [np.stack([each[errors][task][images] for each in found]) for task in range(2)]
+    if errors == "error_estimate":
+        given[errors] = np.stack([each[errors][images] for each in found])
+    conditionals = [np.stack([each["conditionals"][task][images] for each in found]) for task in range(2)]
+    store.write(rows, images, conditionals, **given)
 
 
-def compute(output: Path, **changes: Any) -> None:
-    with open_store(output, **changes) as store:
-        write(store, store.missing())
-        store.finish(ATTRIBUTES)
+def compute(output: Path, *, errors: str = "none", **changes: Any) -> list[tuple[slice, slice]]:
+    """Write what is missing in pieces of two units and two images, and finish; return the pieces."""
+    with open_store(output, errors=errors, **changes) as store:
+        store.begin(step=STEP, conditions={"memory": 1})
+        pieces = [(rows, images) for rows in row_pairs(store) for images in CELLS if not store.is_done(rows, images)]
+        for rows, images in pieces:
+            write(store, rows, images, errors=errors)
+        store.finish()
+    return pieces
+
+
+def row_pairs(store: UnitStore) -> Iterator[slice]:
+    for start in range(0, len(store.units), 2):
+        yield slice(start, min(start + 2, len(store.units)))
+
+
+def start(output: Path, pieces: list[tuple[int, int]], **changes: Any) -> Path:
+    """Write some pieces (pair of units, cell) and stop; return the progress file."""
+    with suppress(KeyboardInterrupt), open_store(output, **changes) as store:
+        store.begin(step=STEP, conditions={"memory": 1})
+        for pair, cell in pieces:
+            write(store, slice(2 * pair, 2 * pair + 2), CELLS[cell])
+        raise KeyboardInterrupt
+    (progress,) = output.parent.glob(f".{output.name}.*.progress")
+    return progress
+
+
+def said(output: Path, **changes: Any) -> tuple[list[str], list[tuple[slice, slice]]]:
+    """Compute the rest; return what the store said, and the pieces that were computed."""
+    sentences: list[str] = []
+    pieces = compute(output, say=sentences.append, **changes)
+    return sentences, pieces
 
 
 def check(found: LayerConditionals) -> None:
@@ -63,140 +124,404 @@ def check(found: LayerConditionals) -> None:
     for index, task in enumerate(tasks()):
         assert found.conditionals[task.name].dtype == np.float32
         assert np.array_equal(found.predictions[task.name], task.predictions[range(IMAGES), task.targets])
-        wanted = [conditionals(unit)[index][range(IMAGES), task.targets] for unit in UNITS]
+        wanted = [numbers(unit)["conditionals"][index][range(IMAGES), task.targets] for unit in UNITS]
         assert np.array_equal(found.conditionals[task.name], wanted)
 
 
+# --- what is written comes back
+
+
+@pytest.mark.parametrize("errors", ERRORS)
 @pytest.mark.parametrize("storage", STORAGE)
-def test_what_is_written_comes_back(tmp_path: Path, storage: str) -> None:
+def test_what_is_written_comes_back(tmp_path: Path, storage: str, errors: str) -> None:
     output = tmp_path / "new" / "conv5_7.h5"
-    compute(output, storage=storage)
+    assert len(compute(output, storage=storage, errors=errors)) == 9
     found = read_conditionals(output)
     check(found)
     for name, value in ATTRIBUTES.items():
         assert np.array_equal(found.attributes[name], value)
     assert found.attributes["storage"] == storage
+    assert json.loads(found.attributes["settings"]) == SETTINGS
     assert [path.name for path in output.parent.iterdir()] == [output.name]
+    with h5py.File(output) as file:
+        for index, task in enumerate(tasks()):
+            for name in ("conditionals", *(["standard_error"] if errors == "standard_error" else [])):
+                wanted = np.stack([numbers(unit)[name][index] for unit in UNITS])
+                kept = wanted if storage == "full" else wanted[:, range(IMAGES), task.targets]
+                assert np.array_equal(file[f"{name.removesuffix('s')}_{task.name}"], kept)
+        if errors == "error_estimate":
+            assert np.array_equal(file[errors], [numbers(unit)[errors] for unit in UNITS])
+    assert problems_of_final(output, whole=False) == []
 
 
 @pytest.mark.parametrize("storage", STORAGE)
-def test_axes_are_named_by_dimension_scales(tmp_path: Path, storage: str) -> None:
+def test_axes_are_named_as_xarray_names_them(tmp_path: Path, storage: str) -> None:
     compute(tmp_path / "conv5.h5", storage=storage)
-    with h5py.File(tmp_path / "conv5.h5") as file:
-        axes = {
-            name: [[Path(scale.name).name for scale in dimension.values()] for dimension in dataset.dims]
-            for name, dataset in file.items()
-            if not dataset.is_scale
+    with xarray.open_dataset(tmp_path / "conv5.h5", engine="h5netcdf") as opened:
+        tail = {name: (f"class_{name}",) if storage == "full" else () for name in CLASSES}
+        assert {name: variable.dims for name, variable in opened.data_vars.items()} == {
+            "effective_samples": ("unit",),
+            "skipped_mass": ("unit",),
+            **{f"target_{name}": ("image",) for name in CLASSES},
+            **{f"prediction_{name}": ("image", *tail[name]) for name in CLASSES},
+            **{f"conditional_{name}": ("unit", "image", *tail[name]) for name in CLASSES},
         }
-        assert file["unit"][:].tolist() == UNITS
-        assert file["image"][:].tolist() == [0, 1, 2, 3]
-        tail = {name: [[f"class_{name}"]] if storage == "full" else [] for name in CLASSES}
-        assert axes == {
-            "effective_samples": [["unit"]],
-            "skipped_mass": [["unit"]],
-            **{f"target_{name}": [["image"]] for name in CLASSES},
-            **{f"prediction_{name}": [["image"], *tail[name]] for name in CLASSES},
-            **{f"conditional_{name}": [["unit"], ["image"], *tail[name]] for name in CLASSES},
-        }
-        if storage == "full":
-            assert np.array_equal(file["conditional_word"][:], [conditionals(unit)[0] for unit in UNITS])
-            assert file["class_word"][:].tolist() == [0, 1, 2]
+        assert opened["conditional_word"].sel(unit=5).shape == (IMAGES, *([3] if storage == "full" else []))
+        assert opened["unit"].values.tolist() == UNITS
+        assert list(opened.attrs["tasks"]) == list(CLASSES)
+
+
+def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the bookkeeping: 4 bytes a cell, and the units themselves."""
+    monkeypatch.setattr("featuresharing.store.final.BLOCK_BYTES", 2**16)
+    peaks = []
+    for units in (500, 20_000):
+        layout = Layout(tasks(40))
+        given: dict[str, Any] = {"settings": SETTINGS, "attributes": ATTRIBUTES, "layer_units": units}
+        tracemalloc.start()
+        with UnitStore(tmp_path / f"{units}.h5", layout, units=range(units), **given) as store:
+            store.begin(step=40, conditions={})
+            for first in range(0, units, 500):
+                even = np.full((500, 40, 2), 0.5)
+                write_even = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
+                store.write(slice(first, first + 500), slice(0, 40), [np.full((500, 40, 3), 1 / 3), even], **write_even)
+            store.finish()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    data = 20_000 * 40 * 2 * 4
+    assert peaks[1] - peaks[0] < 20_000 * 150 < data
+
+
+# --- interruptions
 
 
 @pytest.mark.parametrize("storage", STORAGE)
 def test_an_interrupted_store_goes_on_where_it_stopped(tmp_path: Path, storage: str) -> None:
     output = tmp_path / "conv5.h5"
-    with suppress(KeyboardInterrupt), open_store(output, storage=storage) as store:
-        assert store.missing() == UNITS
-        write(store, [5, 0])
-        raise KeyboardInterrupt
+    start(output, [(0, 0), (0, 1), (0, 2), (2, 1)], storage=storage)
     assert not output.exists()
     with open_store(output, storage=storage) as store:
-        assert store.restarted == ""
-        assert store.missing() == [1, 2, 3, 8]
-        write(store, [8])
-        store.flush()
-        assert store.missing() == [1, 2, 3]
-    compute(output, storage=storage)
+        assert store.recorded() == {"memory": 1}
+        store.begin(step=5, conditions={"memory": 9})
+        assert (store.step, store.units_done()) == (STEP, 2)
+    sentences, pieces = said(output, storage=storage)
+    assert sentences == []
+    assert len(pieces) == 5
     check(read_conditionals(output))
+
+
+def test_an_output_that_is_complete_is_left_alone(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    with open_store(output) as store:
+        assert store.is_complete()
+    with open_store(output, units=[0, 1]) as store:
+        assert not store.is_complete()
+    with open_store(output, settings=SETTINGS | {"samples": 99}) as store:
+        assert not store.is_complete()
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words"),
     [
-        {"settings": SETTINGS | {"samples": 99}},
-        {"settings": SETTINGS | {"network_sha256": "ab"}},
-        {"storage": "full"},
-        {"units": [0, 1, 2]},
-        {"units": [8, 5, 3, 2, 1, 0]},
-        {"tasks": tasks(word=[0, 0, 0, 0])},
-        {"tasks": tasks()[:1]},
+        ({"settings": SETTINGS | {"samples": 99}}, "samples 100 instead of 99"),
+        ({"settings": SETTINGS | {"network_sha256": "ab" * 32}}, "network_sha256 None instead of abababab..."),
+        ({"storage": "full"}, "other images, units or storage"),
+        ({"units": [0, 1, 2]}, "other images, units or storage"),
+        ({"units": [8, 5, 3, 2, 1, 0]}, "other images, units or storage"),
+        ({"tasks": tasks(word=[0, 0, 0, 0, 0])}, "other images, units or storage"),
+        ({"tasks": tasks()[:1]}, "other images, units or storage"),
     ],
 )
-def test_progress_of_anything_else_is_not_continued(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with open_store(tmp_path / "conv5.h5") as store:
-        write(store, UNITS[:4])
-    with open_store(tmp_path / "conv5.h5", **changes) as store:
-        assert ".conv5.h5.progress" in store.restarted
-        assert store.missing() == changes.get("units", UNITS)
-
-
-def with_hole(content: bytes) -> bytes:
-    return content[:1024] + bytes(1024) + content[2048:]
-
-
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:3000], with_hole])
-def test_a_damaged_progress_file_is_not_continued(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    output, progress = tmp_path / "conv5.h5", tmp_path / ".conv5.h5.progress"
-    with open_store(output) as store:
-        write(store, UNITS[:4])
-    progress.write_bytes(damage(progress.read_bytes()))
-    with open_store(output) as store:
-        assert "damaged" in store.restarted
-        assert str(progress) in store.restarted
-        write(store, store.missing())
-        store.finish(ATTRIBUTES)
-    check(read_conditionals(output))
-
-
-def test_a_second_handle_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
+def test_progress_of_anything_else_is_kept_and_not_continued(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
     output = tmp_path / "conv5.h5"
-    with open_store(output) as store:
-        write(store, UNITS)
-        with pytest.raises(InputError, match=r"conv5\.h5 is being computed by another process; accepted is one"):
-            open_store(output).__enter__()
-        assert not output.exists()
-        store.finish(ATTRIBUTES)
-    compute(output)
+    other = start(output, [(0, 0), (0, 1), (0, 2)])
+    content = other.read_bytes()
+    sentences: list[str] = []
+    with open_store(output, say=sentences.append, **changes) as store:
+        store.begin(step=STEP, conditions={})
+        assert store.units_done() == 0
+    assert sentences == [f"{other} has 2 of 6 units of other settings ({words}): it is kept."]
+    assert other.read_bytes() == content
+    assert len(compute(output)) == 6
     check(read_conditionals(output))
+
+
+def test_progress_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    progress = start(output, [(0, 0)])
+    with h5py.File(progress, "r+") as file:
+        file.attrs["format_version"] = 99
+        del file.attrs["step"]
+    content = progress.read_bytes()
+    with pytest.raises(InputError, match=r"progress is of format 99, of a newer Feature.*; accepted are .* 1 to 2"):
+        open_store(output).__enter__()
+    assert progress.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [progress.name]
 
 
 def test_nothing_has_the_final_name_before_all_units_are_there(tmp_path: Path) -> None:
     output = tmp_path / "conv5.h5"
     with open_store(output) as store:
-        write(store, [3])
-        with pytest.raises(ValueError, match="5 units are missing"):
-            store.finish(ATTRIBUTES)
+        store.begin(step=STEP, conditions={})
+        write(store, slice(0, 2), CELLS[0])
+        with pytest.raises(ValueError, match="6 units are missing"):
+            store.finish()
     assert not output.exists()
     output.write_text("of an earlier run")
-    with open_store(output) as store:
-        write(store, store.missing())
-        assert output.read_text() == "of an earlier run"
-        store.finish(ATTRIBUTES)
+    compute(output)
     check(read_conditionals(output))
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.1, 1.1, np.inf])
-def test_what_is_no_probability_is_refused(tmp_path: Path, value: float) -> None:
+def test_what_is_no_probability_is_refused_at_once(tmp_path: Path, value: float) -> None:
     output = tmp_path / "conv5.h5"
+    start(output, [(0, 0)])
     with open_store(output) as store:
-        write(store, UNITS[:-1])
-        spoiled = conditionals(8)
-        spoiled[0][:] = value
-        store.write(8, spoiled, effective_samples=1, skipped_mass=0)
-        with pytest.raises(InputError, match=r"conv5.h5: task 'word' .*outside \[0, 1\]"):
-            store.finish(ATTRIBUTES)
+        store.begin(step=STEP, conditions={})
+        spoiled = [np.full((2, 2, 3), 0.2), np.full((2, 2, 2), 0.5)]
+        spoiled[0][1] = value
+        with pytest.raises(InputError, match=r"conv5.h5: task 'word' .*outside \[0, 1\] without unit 3"):
+            store.write(slice(2, 4), CELLS[0], spoiled, effective_samples=np.ones(2), skipped_mass=np.zeros(2))
+        assert not store.is_done(slice(2, 4), CELLS[0])
+        assert store.is_done(slice(0, 2), CELLS[0])
+
+
+# --- damage
+
+
+def cells_of(path: Path) -> NDArray[np.bool_]:
+    return read_progress(path)[1]
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_bits_anywhere_cost_what_they_hit_and_no_more(
+    tmp_path: Path, storage: str, data: st.DataObject
+) -> None:
+    output = tmp_path / "conv5.h5"
+    pieces = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    progress = start(output, pieces, storage=storage)
+    content = bytearray(progress.read_bytes())
+    with ProgressFileView(progress) as view:
+        places = data.draw(st.lists(st.one_of(*(st.integers(*ends) for ends in view)), min_size=1, max_size=3))
+    for place in places:
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    progress.write_bytes(content)
+    sentences, computed = said(output, storage=storage)
+    check(read_conditionals(output))
+    assert problems_of_final(output, whole=False) == []
+    assert len(computed) <= 9 - len(pieces) + 3 * len(places)
+    assert all(str(progress) in sentence and "damaged" in sentence for sentence in sentences)
+    assert len(sentences) <= 1
+    output.unlink()
+
+
+class ProgressFileView:
+    """The places of a progress file's parts, so that bits of small ones are hit as often as those of large ones."""
+
+    def __init__(self, path: Path) -> None:
+        with h5py.File(path) as file:
+            places = [(file[name].id.get_offset(), file[name].id.get_storage_size()) for name in file]
+        self.ends = [(start, start + size - 1) for start, size in places]
+        self.ends.append((0, min(start for start, _ in places) - 1))
+
+    def __enter__(self) -> list[tuple[int, int]]:
+        return self.ends
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def test_a_flipped_bit_of_a_number_costs_its_unit_alone(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    progress = start(output, [(0, 0), (0, 1), (0, 2), (1, 0)])
+    with h5py.File(progress) as file:
+        place = file["conditional_word"].id.get_offset() + 4 * (1 * IMAGES + 2)  # second unit, third image
+    content = bytearray(progress.read_bytes())
+    content[place] ^= 1
+    progress.write_bytes(content)
+    assert problems_of_progress(progress) == [
+        f"{progress}: 1 of 6 units are damaged; the next run computes them again."
+    ]
+    sentences, computed = said(output)
+    assert sentences == [f"{progress} was damaged in 1 units, which are computed again."]
+    assert [(rows.start, images.start) for rows, images in computed] == [(0, 2), (2, 2), (2, 4), (4, 0), (4, 2), (4, 4)]
+    check(read_conditionals(output))
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+def test_a_truncated_file_keeps_what_is_left(tmp_path: Path, storage: str) -> None:
+    progress = start(tmp_path / "conv5.h5", [(0, 0), (0, 1), (0, 2), (1, 0)], storage=storage)
+    whole = progress.read_bytes()
+    counts = []
+    for size in [*range(0, len(whole), 97), len(whole) - 1]:
+        progress.write_bytes(whole[:size])
+        assert len(problems_of_progress(progress)) == 1
+        sentences, computed = said(tmp_path / "conv5.h5", storage=storage)
+        assert len(sentences) == 1
+        assert re.search(r"was damaged \(.*\): \d of 6 units were sound and are kept, the others", sentences[0])
+        check(read_conditionals(tmp_path / "conv5.h5"))
+        counts.append(len(computed))
+        (tmp_path / "conv5.h5").unlink()
+    assert counts[0] == 9
+    assert min(counts[-1:]) < 9
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_a_file_whose_head_is_gone_keeps_its_numbers(tmp_path: Path) -> None:
+    progress = start(tmp_path / "conv5.h5", [(0, 0), (0, 1), (0, 2), (1, 0)])
+    with ProgressFileView(progress) as ends:
+        head = min(first for first, _ in ends[:-1])
+    progress.write_bytes(bytes(head) + progress.read_bytes()[head:])
+    sentences, computed = said(tmp_path / "conv5.h5")
+    assert "2 of 6 units were sound and are kept" in sentences[0]
+    assert len(computed) == 5
+    check(read_conditionals(tmp_path / "conv5.h5"))
+
+
+def test_numbers_of_other_settings_do_not_pass_for_sound(tmp_path: Path) -> None:
+    other = start(tmp_path / "other.h5", [(0, 0), (0, 1)], settings=SETTINGS | {"samples": 99})
+    progress = start(tmp_path / "conv5.h5", [(0, 0)])
+    shutil.copy(other, progress)
+    sentences, computed = said(tmp_path / "conv5.h5")
+    assert "other settings than its name says" in sentences[0]
+    assert "0 of 6 units were sound" in sentences[0]
+    assert len(computed) == 9
+    check(read_conditionals(tmp_path / "conv5.h5"))
+
+
+def test_a_progress_file_that_is_damaged_is_no_progress_file(tmp_path: Path) -> None:
+    (tmp_path / "x.progress").write_bytes(b"nothing")
+    with pytest.raises(DamagedError):
+        ProgressFile(tmp_path / "x.progress")
+
+
+# --- kills
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_store
+from featuresharing.store import final, progress, units
+
+def die(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after(function):
+    def run(*arguments, **options):
+        function(*arguments, **options)
+        die()
+    return run
+
+def die_in_call(number, function):
+    calls = []
+    def run(*arguments, **options):
+        calls.append(0)
+        return die() if len(calls) == number else function(*arguments, **options)
+    return run
+
+PLACE
+test_store.compute(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "computed"),
+    [
+        ("os.posix_fallocate = die", 9),  # while the progress file is made
+        ("units.create_progress = die_after(units.create_progress)", 9),
+        ("progress.ProgressFile._sum = die_in_call(3, progress.ProgressFile._sum)", 8),  # numbers without checksum
+        ("units.UnitStore.finish = die", 0),
+        ("final.changed_datasets = die", 0),  # the final file is written, but not checked
+        ("os.replace = die_in_call(2, os.replace)", 0),
+        ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
+    ],
+)
+def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:
+    output = tmp_path / "conv5.h5"
+    command = [sys.executable, "-c", KILLED.replace("PLACE", place), str(output), str(Path(__file__).parent)]
+    killed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if output.exists():
+        check(read_conditionals(output))
+        with open_store(output) as store:
+            assert store.is_complete()
+            store.clear()
+    else:
+        sentences, pieces = said(output)
+        assert sentences == []
+        assert len(pieces) == computed
+    check(read_conditionals(output))
+    compute(tmp_path / "whole.h5")
+    assert output.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"conv5.h5", "whole.h5"}
+
+
+# --- disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a small disk with options."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(f"a disk cannot be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_at_the_start_is_said(small_disk: Callable[[str], Path]) -> None:
+    folder = small_disk("size=16k")
+    sentence = r"conv5\.h5 cannot be written: no space is left on the disk; accepted"
+    with open_store(folder / "conv5.h5", tasks=tasks(400)) as store, pytest.raises(InputError, match=sentence):
+        store.begin(step=400, conditions={})
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+def test_a_disk_that_is_full_at_the_end_loses_nothing(small_disk: Callable[[str], Path], storage: str) -> None:
+    folder = small_disk("size=40k" if storage == "true-class" else "size=60k")
+    output = folder / "conv5.h5"
+    large = tasks(150)
+    with open_store(output, tasks=large, storage=storage) as store:
+        store.begin(step=150, conditions={})
+        write(store, slice(0, 6), slice(0, 150))
+        filling = folder / "filling"
+        with suppress(OSError), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+        with pytest.raises(InputError, match=r"no space is left on the disk; .* the same command goes on there"):
+            store.finish()
     assert not output.exists()
+    filling.unlink()
+    subprocess.run(["mount", "-o", "remount,size=1m", str(folder)], check=True)
+    with open_store(output, tasks=large, storage=storage) as store:
+        store.begin(step=150, conditions={})
+        assert store.units_done() == 6
+        store.finish()
+    assert len(read_conditionals(output).units) == 6
+
+
+def test_a_folder_that_is_read_only_is_named(small_disk: Callable[[str], Path]) -> None:
+    folder = small_disk("size=1m,ro")
+    with pytest.raises(InputError, match=r"disk cannot be written to .*; accepted is a writable folder"):
+        open_store(folder / "conv5.h5").__enter__()
 
 
 def test_unknown_storage_and_unusable_folder_are_named(tmp_path: Path) -> None:
@@ -207,14 +532,136 @@ def test_unknown_storage_and_unusable_folder_are_named(tmp_path: Path) -> None:
         open_store(tmp_path / "file" / "below" / "conv5.h5").__enter__()
 
 
+# --- one at a time
+
+
+def test_a_second_process_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    who = rf"conv5\.h5 is being computed by process {os.getpid()} on \S+ since .*; accepted is one at a time"
+    with open_store(output) as store:
+        store.begin(step=STEP, conditions={})
+        with pytest.raises(InputError, match=who):
+            open_store(output).__enter__()
+        with pytest.raises(InputError, match=who):
+            open_store(output, settings={"samples": 3}).__enter__()
+    compute(output)
+    check(read_conditionals(output))
+
+
+def test_a_second_process_waits_and_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "conv5.h5"
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    first = open_store(output)
+    first.__enter__()
+    sentences: list[str] = []
+
+    def say(sentence: str) -> None:
+        sentences.append(sentence)
+        first.__exit__()
+
+    with open_store(output, wait=60, say=say) as store:
+        assert not store.is_complete()
+    assert len(sentences) == 1
+    assert re.search(r"is being computed by process \d+ on \S+, job 17 since \S+ \S+: waiting\.", sentences[0])
+
+
+def test_a_lock_that_was_removed_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening the file and locking it, its holder may finish and remove it."""
+    output = tmp_path / "conv5.h5"
+    real, calls = fcntl.flock, []
+
+    def flock(file: int, kind: int) -> None:
+        if not calls:
+            (tmp_path / ".conv5.h5.lock").unlink()
+        calls.append(file)
+        real(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    with open_store(output, wait=5):
+        assert len(calls) == 2
+        with pytest.raises(InputError, match="is being computed by"):
+            open_store(output).__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_signs_of_life_are_what_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("featuresharing.store.units.SYNC_SECONDS", 0)
+    output = tmp_path / "conv5.h5"
+    with open_store(output) as store:
+        with pytest.raises(InputError, match=rf"is being computed by process {os.getpid()} on"):
+            open_store(output).__enter__()
+        store.begin(step=STEP, conditions={})
+        long_ago = os.stat(tmp_path / ".conv5.h5.lock").st_mtime - 1000
+        os.utime(tmp_path / ".conv5.h5.lock", (long_ago, long_ago))
+        write(store, slice(0, 2), CELLS[0])
+        with pytest.raises(InputError, match="is being computed by"):  # it gave a sign of life
+            open_store(output).__enter__()
+        os.utime(tmp_path / ".conv5.h5.lock", (long_ago, long_ago))
+        with open_store(output) as second:
+            assert not second.is_complete()
+
+
+# --- blocks
+
+
+def test_blocks_are_put_together_to_the_whole(tmp_path: Path) -> None:
+    for storage, errors in (("true-class", "standard_error"), ("full", "none"), ("true-class", "error_estimate")):
+        options: dict[str, Any] = {"storage": storage, "errors": errors, "layer_units": 6}
+        compute(tmp_path / "whole.h5", units=range(6), **options)
+        blocks = [tmp_path / "b.h5", tmp_path / "a.h5"]
+        compute(blocks[0], units=[4, 5], **options)
+        compute(blocks[1], units=[0, 1, 2, 3], **options)
+        merge_conditionals(blocks, tmp_path / "merged.h5")
+        assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+        assert problems_of_final(tmp_path / "merged.h5") == []
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+
+def test_blocks_that_do_not_make_a_layer_are_refused(tmp_path: Path) -> None:
+    compute(tmp_path / "a.h5", units=[0, 1], layer_units=4)
+    compute(tmp_path / "b.h5", units=[2, 3], layer_units=4)
+    compute(tmp_path / "other.h5", units=[2, 3], layer_units=4, settings={"samples": 1})
+    a, b, other, output = (tmp_path / f"{name}.h5" for name in ("a", "b", "other", "output"))
+    with pytest.raises(InputError, match=r"output.h5: blocks hold 2 of 4 units in 2 rows; accepted is each once"):
+        merge_conditionals([a], output)
+    with pytest.raises(InputError, match=r"output.h5: blocks hold 4 of 4 units in 6 rows"):
+        merge_conditionals([a, b, b], output)
+    with pytest.raises(InputError, match=r"other.h5 is of other settings than .*a.h5"):
+        merge_conditionals([a, other], output)
+    with pytest.raises(InputError, match=r"output.h5 cannot be merged .*accepted are complete files"):
+        merge_conditionals([a, tmp_path / "nowhere.h5"], output)
+    with h5py.File(b, "r+") as file:
+        file["conditional_word"][0, 0] = 0.123
+    with pytest.raises(InputError, match=r"b.h5: conditional_word is damaged"):
+        merge_conditionals([a, b], output)
+    assert not output.exists()
+
+
+# --- reading and verification
+
+
+def with_hole(content: bytes) -> bytes:
+    return content[:1024] + bytes(1024) + content[2048:]
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     whole = tmp_path / "whole.h5"
     compute(whole)
     content = whole.read_bytes()
     for damaged in (b"", content[:50], content[:1000], content[:-8], with_hole(content)):
         (tmp_path / "damaged.h5").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"damaged\.h5 is no complete file of conditionals"):
+        with pytest.raises(InputError, match=r"damaged\.h5 is (no complete file of cond|of format unknown)") as error:
             read_conditionals(tmp_path / "damaged.h5")
+        assert problems_of_final(tmp_path / "damaged.h5") == [str(error.value)]
     with pytest.raises(InputError, match=r"nowhere\.h5 is no complete file of conditionals"):
         read_conditionals(tmp_path / "nowhere.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
@@ -225,30 +672,30 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         file.attrs["format_version"] = 99
     with pytest.raises(InputError, match=r"whole.h5 is of format 99; accepted are formats 1 to \d"):
         read_conditionals(whole)
+    assert "of format 99" in problems_of_final(whole)[0]
 
 
-def test_a_process_killed_while_it_writes_is_continued_bit_for_bit(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "sys.path.insert(0, sys.argv[2]); import featuresharing.store, test_store\n"
-        "featuresharing.store.FLUSH_SECONDS = 0\n"
-        "with test_store.open_store(Path(sys.argv[1])) as store:\n"
-        "    for unit in store.missing():\n"
-        "        test_store.write(store, [unit])\n"
-        "        print(unit, flush=True)\n"
-        "        time.sleep(0.01)\n"
-    )
-    output = tmp_path / "killed.h5"
-    command = [sys.executable, "-c", code, str(output), str(Path(__file__).parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if line == b"2\n":
-                process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    with open_store(output) as store:
-        assert store.restarted == ""
-        assert set(store.missing()) < set(UNITS) - {0, 1}
-    compute(output)
-    compute(tmp_path / "whole.h5")
-    assert output.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+@pytest.mark.parametrize(
+    ("storage", "change", "problem"),
+    [
+        ("true-class", lambda file: file["conditional_word"].write_direct(np.full((6, 5), 2, "f4")), "outside [0, 1]"),
+        ("true-class", lambda file: file["conditional_word"].write_direct(np.full((6, 5), np.nan, "f4")), "not finite"),
+        ("full", lambda file: file["conditional_basic"].write_direct(np.full((6, 5, 2), 0.4, "f4")), "sum to 1"),
+        ("full", lambda file: file["prediction_basic"].write_direct(np.full((5, 2), 0.4, "f4")), "sum to 1"),
+        ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative numbers"),
+        ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
+        ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
+        ("true-class", lambda file: file.attrs.update(settings="{}"), "fingerprint is not that of its settings"),
+        ("true-class", lambda file: file.attrs.update(layer_units=6), ""),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    tmp_path: Path, storage: str, change: Callable[[h5py.File], None], problem: str
+) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output, storage=storage)
+    assert problems_of_final(output) == [f"{output}: 6 of 9 units are in it."]
+    with h5py.File(output, "r+") as file:
+        change(file)
+    found = problems_of_final(output, whole=bool(problem) is False)
+    assert any(problem in each for each in found) if problem else found == []

@@ -1,4 +1,4 @@
-"""The one exception that means: the user's input is wrong, and this sentence says how."""
+"""The exceptions that mean: what the user gave, or the machine, does not do, and this sentence says how."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback; callers of the library may catch it as a ``ValueError``.
     """
+
+
+class DiskFullError(InputError):
+    """No space is left for an output, or a quota is used up."""

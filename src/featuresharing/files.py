@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import csv
+import errno
 import glob
 import hashlib
 import os
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from featuresharing.errors import InputError
+from featuresharing.errors import DiskFullError, InputError
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def replacing(output: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
 
     What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
-    Raises InputError if the folder cannot be made or written to.
+    Raises InputError if the folder cannot be made or written to, DiskFullError if the disk is full.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -31,11 +32,31 @@ def replacing(output: Path) -> Iterator[Path]:
         ) from None
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         os.replace(temporary, output)
+        _sync(output.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        if _says_full(error):
+            raise DiskFullError(
+                f"{output} cannot be written: no space is left on the disk; accepted is a disk with room."
+            ) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _says_full(error: Exception) -> bool:
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -2,22 +2,29 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def progress_bar(items: Iterable[Item], *, total: int, label: str, show: bool) -> Iterator[Item]:
-    """Yield ``items``; with ``show`` and a terminal, keep a line with items done, rate and time left on stderr."""
+def progress_bar(
+    items: Iterable[Item], *, total: int, label: str, show: bool, size: Callable[[Item], float] = lambda _: 1.0
+) -> Iterator[Item]:
+    """Yield ``items``; with ``show`` and a terminal, keep a line with how much is done, rate and time left on stderr.
+
+    ``size`` is what an item counts towards ``total``.
+    """
     visible = show and sys.stderr.isatty()
     start = time.monotonic()
-    for done, item in enumerate(items, start=1):
+    done = 0.0
+    for item in items:
         yield item
+        done += size(item)
         if visible:
             elapsed = time.monotonic() - start
             rate = done / max(elapsed, 1e-9)
             left = (total - done) / rate
-            sys.stderr.write(f"\r{label}: {done} of {total}, {rate:.1f} a second, {left:.0f} s left ")
+            sys.stderr.write(f"\r{label}: {int(done + 1e-6)} of {total}, {rate:.1f} a second, {left:.0f} s left ")
     if visible:
         sys.stderr.write("\n")

@@ -5,11 +5,13 @@ those without torch start in a fraction of a second.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from featuresharing.cli import data, figures, marginal, networks, tables
+from featuresharing.cli import data, figures, marginal, networks, results, tables
+from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
 from featuresharing.version import PACKAGE
 
@@ -22,13 +24,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 0, or 2 after one sentence on stderr about bad input."""
+    """Run one command; return its exit status.
+
+    It is 0, 2 after one sentence on stderr about bad input, or 128 and the number of the signal that stopped it.
+    """
     parser = _Parser(
         prog="featuresharing", description="Which units does each task of a network rely on, and which are shared?"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (data, networks, marginal, tables, figures):
+    for group in (data, networks, marginal, tables, figures, results):
         group.add_commands(commands)
     try:
         options = parser.parse_args(arguments)
@@ -36,4 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"featuresharing: {error}", file=sys.stderr)
         return 2
+    except StoppedError as stopped:
+        print(f"featuresharing: stopped, {stopped.reason}.", file=sys.stderr)
+        return 128 + stopped.number
+    except KeyboardInterrupt:
+        print("featuresharing: stopped, SIGINT.", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0

@@ -1,4 +1,4 @@
-"""The command ``marginalize``: conditionals of one layer into an HDF5 file, resumed where it stopped."""
+"""Commands ``marginalize``, which computes conditionals of a layer's units and resumes, and ``merge-blocks``."""
 
 import argparse
 from dataclasses import asdict
@@ -13,8 +13,11 @@ from featuresharing.cli.options import (
     choose_device,
     number,
     read_list,
+    say,
     whole,
+    whole_range,
 )
+from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
 
 
@@ -32,25 +35,35 @@ def add_commands(commands: Commands) -> None:
         "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of quadrature"
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the draws")
-    parser.add_argument("--units", type=whole(0), nargs="+", help="units (none: all)")
+    parser.add_argument(
+        "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
+    )
     parser.add_argument("--batch-size", type=whole(1), help="images in one pass (none: all)")
     parser.add_argument("--dtype", default="float32", help="float32 or float64")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="working set (none: half of what is free)")
     parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
     parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
+    parser.add_argument(
+        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
+    )
     add_device(parser)
+    add_output(parser, "HDF5 file of conditionals")
+
+    parser = add_command(commands, "merge-blocks", _merge, "put files of some units each together to the layer's file")
+    parser.add_argument("--blocks", type=Path, nargs="+", required=True, help="files of conditionals")
     add_output(parser, "HDF5 file of conditionals")
 
 
 def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.data.images import load_images, normalise
     from featuresharing.files import file_digest
-    from featuresharing.marginal.conditionals import iterate_units
+    from featuresharing.marginal.conditionals import Marginalization
     from featuresharing.marginal.estimation import Estimation
-    from featuresharing.marginal.layers import choose_units, find_layer
+    from featuresharing.marginal.layers import choose_units, find_layer, unit_count
+    from featuresharing.marginal.memory import SHARE, free_memory
     from featuresharing.networks.checkpoints import check_fits, load_checkpoint
     from featuresharing.networks.forward import predict
-    from featuresharing.store import TaskData, UnitStore
+    from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
     aliases = _parse_aliases(options.aliases)
@@ -58,18 +71,12 @@ def _marginalize(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(options.checkpoint)
     check_fits(options.checkpoint, checkpoint, list(classes.values()))
     path, module = find_layer(checkpoint.network, options.layer, aliases)
-    units = choose_units(module, options.layer, options.units)
+    asked = None if options.units is None else [unit for units in options.units for unit in units]
+    units = choose_units(module, options.layer, asked)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     device = choose_device(options)
     pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
 
-    run = {
-        "batch_size": options.batch_size,
-        "device": device,
-        "dtype": options.dtype,
-        "engine": options.engine,
-        "memory": None if options.memory is None else options.memory * 2**20,
-    }
     settings = {
         **asdict(estimation),
         "dtype": options.dtype,
@@ -87,6 +94,8 @@ def _marginalize(options: argparse.Namespace) -> None:
         "step": checkpoint.step,
         "tasks": list(classes),
         "code_version": PACKAGE,
+        "device": device.partition(":")[0],
+        "threads": options.threads,
     }
     _, predictions = predict(checkpoint.network, pixels, batch_size=options.batch_size, device=device)
     tasks = [
@@ -94,26 +103,63 @@ def _marginalize(options: argparse.Namespace) -> None:
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
     errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
-    with UnitStore(
-        options.output, units=units, tasks=tasks, settings=settings, storage=options.storage, errors=errors
-    ) as store:
-        if store.restarted:
-            print(f"{store.restarted}: starting afresh.", flush=True)
-        missing = store.missing()
-        if len(missing) < len(units):
-            print(f"{len(units) - len(missing)} of {len(units)} units are there already.", flush=True)
-        for result in iterate_units(
-            checkpoint.network, options.layer, pixels, estimation, units=missing, aliases=aliases, **run, progress=True
-        ):
-            store.write(
-                result.unit,
-                result.probabilities,
-                effective_samples=result.effective_samples,
-                skipped_mass=result.skipped_mass,
-                standard_error=result.standard_error,
-                error_estimate=result.error_estimate,
-            )
-        store.finish(attributes)
+    layout = Layout(tasks, options.storage, errors)
+    store = UnitStore(
+        options.output,
+        layout,
+        units=units,
+        layer_units=unit_count(module),
+        settings=settings,
+        attributes=attributes,
+        wait=60 * options.wait,
+        say=say,
+    )
+    with stoppable() as stopper, store:
+        if store.is_complete():
+            say(f"{options.output} is there already, with all {len(units)} units.")
+            store.clear()
+            return
+        # with the memory of an interrupted run, batches and with them all bits are those of that run
+        memory = int(SHARE * free_memory(device)) if options.memory is None else options.memory * 2**20
+        memory = min(memory, store.recorded().get("memory", memory))
+        run = Marginalization(
+            checkpoint.network,
+            options.layer,
+            pixels,
+            estimation,
+            units=units,
+            aliases=aliases,
+            batch_size=options.batch_size,
+            device=device,
+            dtype=options.dtype,
+            memory=memory,
+            engine=options.engine,
+        )
+        store.begin(step=run.step, conditions={"memory": memory})
+        if done := store.units_done():
+            say(f"{done} of {len(units)} units are there already.")
+        try:
+            for piece in run.pieces(step=store.step, done=store.is_done, progress=True):
+                with stopper.deferred():
+                    store.write(
+                        piece.rows,
+                        piece.images,
+                        piece.probabilities,
+                        effective_samples=piece.effective_samples,
+                        skipped_mass=piece.skipped_mass,
+                        standard_error=piece.standard_error,
+                        error_estimate=piece.error_estimate,
+                    )
+            store.finish()
+        except StoppedError as stopped:
+            kept = f"{store.units_done()} of {len(units)} units are done and kept; the same command goes on there"
+            raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from featuresharing.store import merge_conditionals
+
+    merge_conditionals(options.blocks, options.output)
 
 
 def _parse_aliases(pairs: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from featuresharing.cli.options import (
     read_list,
     whole,
 )
+from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,15 +103,22 @@ def _train(options: argparse.Namespace) -> None:
     state = TrainingState(progress / "state.pt", {**run, "numerics": NUMERICS, "data": _digest(pixels, images.targets)})
     state.resume(trainer)
     saved = time.monotonic()
-    while True:
-        if trainer.step in final:
-            save_checkpoint(progress / f"{final[trainer.step]}.pt", trainer.checkpoint())
-        if trainer.step in final or time.monotonic() - saved > SAVE_SECONDS:
-            state.save(trainer)
-            saved = time.monotonic()
-        if trainer.step == settings.steps:
-            break
-        trainer.advance()
+    try:
+        with stoppable() as stopper:
+            while True:
+                with stopper.deferred():
+                    if trainer.step in final:
+                        save_checkpoint(progress / f"{final[trainer.step]}.pt", trainer.checkpoint())
+                    if trainer.step in final or time.monotonic() - saved > SAVE_SECONDS:
+                        state.save(trainer)
+                        saved = time.monotonic()
+                    if trainer.step == settings.steps:
+                        break
+                    trainer.advance()
+    except StoppedError as stopped:
+        state.save(trainer)
+        kept = f"step {trainer.step} of {settings.steps} is kept; the same command goes on there"
+        raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
     rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in trainer.log)
     write_table(options.output_folder / "training.csv", ("step", "task", "loss", "accuracy"), rows)
     for name in final.values():

@@ -39,6 +39,19 @@ def whole(least: int) -> Callable[[str], int]:
     return parse
 
 
+def whole_range(text: str) -> range:
+    """Return the integers that a text such as 3 or 0-127 stands for; a type of option."""
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() if dash else True)) or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is an integer from 0, or a range such as 0-127")
+    return range(int(first), int(last or first) + 1)
+
+
+def say(sentence: str) -> None:
+    """Tell the user something now, whatever becomes of the process."""
+    print(sentence, flush=True)
+
+
 def number(least: float, below: float = math.inf) -> Callable[[str], float]:
     """Return a type of option: a number from ``least`` to below ``below``."""
 

@@ -6,12 +6,14 @@ For every unit u the conditional is the mean of its variants' predictions, each 
 
 From formula to code: :mod:`.draws` makes the theta_s, :mod:`.weights` and :mod:`.estimation` their shares,
 :mod:`.engine` the scores behind the p_t (through :mod:`.tracing`, :mod:`.plan`, :mod:`.slabs` and :mod:`.interpreter`),
-and this module the sum. Units are worked on in groups, so that one batch holds draws of several units.
+and this module the sum, in pieces: a group of units on a cell of images. Groups and cells have fixed edges, so that the
+bits of a piece do not depend on which other pieces are computed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import Any, TypeVar
 
@@ -23,7 +25,8 @@ from torch import Tensor, nn
 from featuresharing.errors import InputError
 from featuresharing.marginal.engine import Engine, OneChannelEngine, full_precision, make_engine
 from featuresharing.marginal.estimation import Estimation, Variants, draw_variants
-from featuresharing.marginal.layers import Layer, choose_units, find_layer
+from featuresharing.marginal.layers import choose_units, find_layer
+from featuresharing.marginal.memory import cut
 from featuresharing.marginal.quadrature import integrate
 from featuresharing.marginal.variants import is_out_of_memory
 from featuresharing.progress import progress_bar
@@ -31,20 +34,24 @@ from featuresharing.progress import progress_bar
 Array = NDArray[np.float32] | NDArray[np.float64]
 """float32, or float64 for networks in float64."""
 
+Done = Callable[[slice, slice], bool]
+"""Whether some rows (positions among the units) are there already on a slice of the images."""
+
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
-class UnitConditional:
-    """The conditionals of one unit: ``probabilities`` [images, classes] for each task, and their quality.
+class Piece:
+    """The conditionals of the units at ``rows`` (positions among all that were asked for) on the ``images`` of a slice.
 
-    See :class:`Conditionals` for what the numbers say.
+    ``probabilities`` [units, images, classes] by task, and so on as in :class:`Conditionals`, which has all pieces.
     """
 
-    unit: int
+    rows: slice
+    images: slice
     probabilities: tuple[Array, ...]
-    effective_samples: float
-    skipped_mass: float
+    effective_samples: NDArray[np.float64]
+    skipped_mass: NDArray[np.float64]
     standard_error: tuple[Array, ...] | None = None
     error_estimate: NDArray[np.float64] | None = None
 
@@ -108,122 +115,182 @@ def marginalize(
 
     Raises InputError for an unknown layer, unit or name, or a network that cannot be traced.
     """
-    estimation = Estimation(estimator, samples, scale, tolerance, seed)
-    path, module = find_layer(network, layer, aliases)
-    chosen = choose_units(module, layer, units)
-    settings = {"batch_size": batch_size, "device": device, "memory": memory}
-    runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    rows = _estimate(runner, module, layer, path, estimation, chosen)
-    return collect(progress_bar(rows, total=len(chosen), label=layer, show=progress), runner, estimation.estimator)
+    run = Marginalization(
+        network,
+        layer,
+        images,
+        Estimation(estimator, samples, scale, tolerance, seed),
+        units=units,
+        aliases=aliases,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        engine=engine,
+    )
+    return collect(run.pieces(progress=progress), run.engine, run.units, run.estimation.estimator)
 
 
-def iterate_units(
-    network: nn.Module,
-    layer: str,
-    images: NDArray[np.float32] | Tensor,
-    estimation: Estimation,
-    *,
-    units: Iterable[int] | None = None,
-    batch_size: int | None = None,
-    device: str = "cpu",
-    progress: bool = False,
-    aliases: Mapping[str, str] | None = None,
-    dtype: str | None = None,
-    memory: int | None = None,
-    engine: str = "one-channel",
-) -> Iterator[UnitConditional]:
-    """Yield the conditionals of one unit after the other; arguments and errors as in :func:`marginalize`."""
-    path, module = find_layer(network, layer, aliases)
-    chosen = choose_units(module, layer, units)
-    settings = {"batch_size": batch_size, "device": device, "memory": memory}
-    runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    rows = _estimate(runner, module, layer, path, estimation, chosen)
-    return progress_bar(rows, total=len(chosen), label=layer, show=progress)
+class Marginalization:
+    """A marginalization that gives its results in pieces, for those who store them.
+
+    Arguments are those of :func:`marginalize`. ``tasks`` are the names of the network's outputs, ``units`` those to be
+    marginalized out, ``step`` how many images a piece has unless it is told otherwise.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: str,
+        images: NDArray[np.float32] | Tensor,
+        estimation: Estimation,
+        *,
+        units: Sequence[int] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.estimation, self._name = estimation, layer
+        self._path, self._layer = find_layer(network, layer, aliases)
+        self.units = choose_units(self._layer, layer, units)
+        self.engine = make_engine(network, self._path, images, **settings)
+        self.tasks, self.step = self.engine.tasks, self.engine.batches.images
+        if estimation.estimator != "quadrature":
+            return
+        if not isinstance(self.engine, OneChannelEngine):
+            raise InputError("engine 'plain' cannot integrate; accepted for quadrature is one-channel.")
+        if not isinstance(self._layer, nn.Linear) or self.engine.layer_rows != 1:
+            raise InputError(f"layer '{layer}': accepted for quadrature are linear layers that take one row an image.")
+
+    def pieces(self, *, step: int | None = None, done: Done | None = None, progress: bool = False) -> Iterator[Piece]:
+        """Yield pieces of at most ``step`` images, but for those that are ``done``."""
+        if self.estimation.estimator == "quadrature":
+            pieces = self._integrals(step or self.step, done)
+        else:
+            spread = self.estimation.estimator == "monte-carlo"
+            variants = (draw_variants(self._layer, self._path, unit, self.estimation) for unit in self.units)
+            pieces = mix(self.engine, variants, step=step, done=done, spread=spread)
+        return show_units(pieces, self.engine, len(self.units), self._name, show=progress)
+
+    def _integrals(self, step: int, done: Done | None) -> Iterator[Piece]:
+        engine, layer = self.engine, self._layer
+        assert isinstance(engine, OneChannelEngine)
+        assert isinstance(layer, nn.Linear)
+        for row, unit in enumerate(self.units):
+            rows = slice(row, row + 1)
+            for images in cut(engine.images, step):
+                if done and done(rows, images):
+                    continue
+                work = partial(integrate, engine, layer, unit, self.estimation, images)
+                probabilities, error = retried(engine, work)
+                together = tuple(task[None] for task in probabilities)
+                yield Piece(rows, images, together, np.full(1, np.inf), np.zeros(1), error_estimate=error[None])
 
 
-def _estimate(
-    engine: Engine, layer: Layer, name: str, path: str, estimation: Estimation, units: Sequence[int]
-) -> Iterator[UnitConditional]:
-    if estimation.estimator != "quadrature":
-        spread = estimation.estimator == "monte-carlo"
-        return mix(engine, (draw_variants(layer, path, unit, estimation) for unit in units), spread=spread)
-    if not isinstance(engine, OneChannelEngine):
-        raise InputError("engine 'plain' cannot integrate; accepted for quadrature is one-channel.")
-    if not isinstance(layer, nn.Linear) or engine.layer_rows != 1:
-        raise InputError(f"layer '{name}': accepted for quadrature are linear layers that take one row an image.")
-    return _integrate_units(engine, layer, estimation, units)
+def show_units(pieces: Iterable[Piece], engine: Engine, units: int, label: str, *, show: bool) -> Iterator[Piece]:
+    """Yield ``pieces``; with ``show``, show how many units they amount to."""
+
+    def share(piece: Piece) -> float:
+        units, images = piece.rows.stop - piece.rows.start, piece.images.stop - piece.images.start
+        return float(units * images / engine.images)
+
+    return progress_bar(pieces, total=units, label=label, show=show, size=share)
 
 
-def _integrate_units(
-    engine: OneChannelEngine, layer: nn.Linear, estimation: Estimation, units: Sequence[int]
-) -> Iterator[UnitConditional]:
-    for unit in units:
-        probabilities, error = retried(engine, partial(integrate, engine, layer, unit, estimation))
-        yield UnitConditional(unit, probabilities, np.inf, 0.0, error_estimate=error)
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Consecutive units whose variants are worked on together; ``rows`` are their positions."""
+
+    rows: slice
+    units: list[Variants]
 
 
 def mix(
-    engine: Engine, variants: Iterable[Variants], *, spread: bool = False, softmax: bool = True
-) -> Iterator[UnitConditional]:
+    engine: Engine,
+    variants: Iterable[Variants],
+    *,
+    step: int | None = None,
+    done: Done | None = None,
+    spread: bool = False,
+    softmax: bool = True,
+) -> Iterator[Piece]:
     """Yield the sums over each unit's variants of their predictions (or, without ``softmax``, raw scores) by share.
 
     With ``spread``, shares are equal and the standard error of their mean is estimated.
     """
-    base = tuple(torch.softmax(task, dim=-1) if softmax else task for task in retried(engine, engine.base_scores))
-    size = sum(prod(task.shape) for task in base)
-    for group in _group(variants, engine, size):
-        yield from retried(engine, partial(_mix_group, engine, group, base, spread, softmax))
+    cells = cut(engine.images, step or engine.batches.images)
+    numbers = cells[0].stop * sum(prod(shape) for shape in engine.shapes)
+    groups = _group(variants, engine.batches.group, max(1, 2**23 // numbers))
+    series = engine.batches.series
+    while together := list(islice(groups, series)):
+        for images in cells:
+            for group in together:
+                if not (done and done(group.rows, images)):
+                    yield retried(engine, partial(_mix_group, engine, group, images, spread, softmax))
 
 
-def _group(variants: Iterable[Variants], engine: Engine, size: int) -> Iterator[list[Variants]]:
-    """Put consecutive units together until they fill a batch; ``size`` numbers result for each unit."""
-    most = max(1, 2**23 // size)
+def _group(variants: Iterable[Variants], most_variants: int, most_units: int) -> Iterator[_Group]:
+    """Put consecutive units together until they have enough variants."""
     group: list[Variants] = []
+    row = 0
     for unit in variants:
         count = sum(len(other.shares) for other in group) + len(unit.shares)
-        if group and (count > engine.batches.variants or len(group) == most):
-            yield group
+        if group and (count > most_variants or len(group) == most_units):
+            yield _Group(slice(row - len(group), row), group)
             group = []
         group.append(unit)
+        row += 1
     if group:
-        yield group
+        yield _Group(slice(row - len(group), row), group)
 
 
-def _mix_group(
-    engine: Engine, group: list[Variants], base: tuple[Tensor, ...], spread: bool, softmax: bool
-) -> list[UnitConditional]:
-    sums = [np.zeros((len(group), *task.shape)) for task in base]
+def _mix_group(engine: Engine, group: _Group, images: slice, spread: bool, softmax: bool) -> Piece:
+    count, units = images.stop - images.start, group.units
+    sums = [np.zeros((len(units), count, *shape)) for shape in engine.shapes]
     squares = [np.zeros_like(total) for total in sums] if spread else []
-    for members, parameters, shares in _blocks(group, engine.batches.variants):
+    base = [torch.softmax(task, dim=-1) for task in engine.base_scores(images)] if spread else []
+    for members, parameters, shares in _blocks(units, engine.batches.variants):
         weights, biases = (torch.from_numpy(p).to(engine.dtype).to(engine.device) for p in parameters)
-        units = np.array([group[member].unit for member in members])
-        for images, part, scores in engine.scores(units, weights, biases):
+        numbers = np.array([units[member].unit for member in members])
+        for chunk, part, scores in engine.scores(images, numbers, weights, biases):
             first, last = members[part.start], members[part.stop - 1]
             table = np.zeros((last - first + 1, part.stop - part.start))
             table[members[part] - first, np.arange(table.shape[1])] = shares[part]
             by_unit = torch.from_numpy(table).to(engine.dtype).to(engine.device)
-            rows = (slice(first, last + 1), images)
+            place = slice(chunk.start - images.start, chunk.stop - images.start)
+            rows = (slice(first, last + 1), place)
             for task, values in enumerate(scores):
                 predictions = torch.softmax(values, dim=-1) if softmax else values
                 if spread:
-                    predictions = _exact(predictions - base[task][images].to(predictions.device))
+                    predictions = _exact(predictions - base[task][place].to(predictions.device))
                     squares[task][rows] += _sum(by_unit, predictions.square())
                 sums[task][rows] += _sum(by_unit, predictions)
-    return [_result(member, group, base, sums, squares, engine.dtype) for member in range(len(group))]
+    errors = None
+    if spread:
+        draws = len(units[0].shares)
+        spreads = [square - mean**2 for square, mean in zip(squares, sums, strict=True)]
+        errors = tuple(_as_results(np.sqrt(np.maximum(spread, 0) / (draws - 1)), engine) for spread in spreads)
+        sums = [mean + task.numpy() for mean, task in zip(sums, base, strict=True)]
+    return Piece(
+        group.rows,
+        images,
+        tuple(_as_results(total, engine) for total in sums),
+        np.array([unit.effective_samples for unit in units]),
+        np.array([unit.skipped_mass for unit in units]),
+        errors,
+    )
 
 
-def _blocks(group: list[Variants], most: int) -> Iterator[tuple[NDArray[np.int64], Any, NDArray[np.float64]]]:
-    """Yield at most ``most`` variants of a group at a time: which member each belongs to, its parameters, its share."""
-    if len(group) == 1:
-        (only,) = group
-        for start in range(0, len(only.shares), most):
-            part = slice(start, min(start + most, len(only.shares)))
-            yield np.zeros(part.stop - start, dtype=np.int64), only.parameters(part), only.shares[part]
+def _blocks(units: list[Variants], most: int) -> Iterator[tuple[NDArray[np.int64], Any, NDArray[np.float64]]]:
+    """Yield at most ``most`` variants of units at a time: which unit each belongs to, its parameters, its share."""
+    if len(units) == 1:
+        (only,) = units
+        for part in cut(len(only.shares), most):
+            yield np.zeros(part.stop - part.start, dtype=np.int64), only.parameters(part), only.shares[part]
         return
-    members = np.repeat(np.arange(len(group)), [len(unit.shares) for unit in group])
-    parameters = [unit.parameters(slice(0, len(unit.shares))) for unit in group]
+    members = np.repeat(np.arange(len(units)), [len(unit.shares) for unit in units])
+    parameters = [unit.parameters(slice(0, len(unit.shares))) for unit in units]
     together = [np.concatenate(each) for each in zip(*parameters, strict=True)]
-    yield members, together, np.concatenate([unit.shares for unit in group])
+    yield members, together, np.concatenate([unit.shares for unit in units])
 
 
 def _exact(values: Tensor) -> Tensor:
@@ -237,30 +304,8 @@ def _sum(by_unit: Tensor, values: Tensor) -> NDArray[np.float64]:
     return summed.astype(np.float64)
 
 
-def _result(
-    member: int,
-    group: list[Variants],
-    base: tuple[Tensor, ...],
-    sums: list[NDArray[np.float64]],
-    squares: list[NDArray[np.float64]],
-    dtype: torch.dtype,
-) -> UnitConditional:
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    variants = group[member]
-    means = [total[member] for total in sums]
-    errors = None
-    if squares:
-        count = len(variants.shares)
-        spreads = [square[member] - mean**2 for square, mean in zip(squares, means, strict=True)]
-        errors = tuple(np.sqrt(np.maximum(spread, 0) / (count - 1)).astype(kind) for spread in spreads)
-        means = [mean + task.numpy() for mean, task in zip(means, base, strict=True)]
-    return UnitConditional(
-        variants.unit,
-        tuple(mean.astype(kind) for mean in means),
-        variants.effective_samples,
-        variants.skipped_mass,
-        errors,
-    )
+def _as_results(values: NDArray[np.float64], engine: Engine) -> Array:
+    return values if engine.dtype == torch.float64 else values.astype(np.float32)
 
 
 def retried(engine: Engine, work: Callable[[], Result]) -> Result:
@@ -274,23 +319,27 @@ def retried(engine: Engine, work: Callable[[], Result]) -> Result:
                 raise
 
 
-def collect(rows: Iterable[UnitConditional], engine: Engine, estimator: str) -> Conditionals:
-    """Stack what ``mix`` yields."""
-    found = list(rows)
+def collect(pieces: Iterable[Piece], engine: Engine, units: Sequence[int], estimator: str) -> Conditionals:
+    """Put pieces together."""
     kind = np.float64 if engine.dtype == torch.float64 else np.float32
-    shapes = [tuple(task.shape) for task in engine.base_scores()] if not found else []
-
-    def stack(parts: list[tuple[Array, ...]]) -> tuple[Array, ...]:
-        if not parts:
-            return tuple(np.empty((0, *shape), kind) for shape in shapes)
-        return tuple(np.stack(task) for task in zip(*parts, strict=True))
-
+    probabilities, errors = ([np.empty((len(units), engine.images, *s), kind) for s in engine.shapes] for _ in range(2))
+    effective_samples, skipped_mass = np.empty(len(units)), np.empty(len(units))
+    estimate = np.empty((len(units), engine.images))
+    for piece in pieces:
+        place = (piece.rows, piece.images)
+        effective_samples[piece.rows], skipped_mass[piece.rows] = piece.effective_samples, piece.skipped_mass
+        for task, values in enumerate(piece.probabilities):
+            probabilities[task][place] = values
+        for task, values in enumerate(piece.standard_error or ()):
+            errors[task][place] = values
+        if piece.error_estimate is not None:
+            estimate[place] = piece.error_estimate
     return Conditionals(
-        stack([row.probabilities for row in found]),
+        tuple(probabilities),
         engine.tasks,
-        np.array([row.unit for row in found], dtype=np.int64),
-        np.array([row.effective_samples for row in found], dtype=np.float64),
-        np.array([row.skipped_mass for row in found], dtype=np.float64),
-        stack([row.standard_error for row in found if row.standard_error]) if estimator == "monte-carlo" else None,
-        np.array([row.error_estimate for row in found]) if estimator == "quadrature" else None,
+        np.array(units, dtype=np.int64),
+        effective_samples,
+        skipped_mass,
+        tuple(errors) if estimator == "monte-carlo" else None,
+        estimate if estimator == "quadrature" else None,
     )

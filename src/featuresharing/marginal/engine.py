@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
+from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.interpreter import Base, Interpreter
 from featuresharing.marginal.memory import (
+    CPU_OPERATIONS,
+    GPU_OPERATIONS,
     SHARE,
     Batches,
     choose_batches,
     choose_working_set,
+    cut,
     footprint,
     free_memory,
 )
@@ -48,14 +52,16 @@ class Engine(Protocol):
     """What estimators work with."""
 
     tasks: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
     dtype: torch.dtype
     device: str
     batches: Batches
+    images: int
 
-    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
+    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
 
-    def base_scores(self) -> tuple[Tensor, ...]:
+    def base_scores(self, images: slice) -> tuple[Tensor, ...]:
         """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
 
     def shrink(self) -> bool:
@@ -80,7 +86,8 @@ class OneChannelEngine:
         memory: int | None = None,
         whole: bool = False,
     ) -> None:
-        self.dtype, self.device, self._network, self._images = dtype, device, network, images
+        self.dtype, self.device, self.images = dtype, device, len(images)
+        self._network, self._images = network, images
         self._layer: Any = network.get_submodule(path)
         self._path, self._whole = path, whole
         self._values = network_values(network, device, dtype)
@@ -92,6 +99,7 @@ class OneChannelEngine:
         self._packed: dict[tuple[str, ...], Product] = {}
         self.plan = self._make_plan(min(2, len(images)))
         self.tasks = self.plan.trace.tasks
+        self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
         if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
             filters = {name: self._values[name] for name in filters_of(self.plan.trace) if name in self._values}
             self._laid_out = {
@@ -109,14 +117,16 @@ class OneChannelEngine:
         parameters = self._layer.weight[0].numel() * self.dtype.itemsize
         self.batches = choose_batches(
             footprint(self.plan),
-            images=len(self._images),
+            cost_of(self.plan),
+            images=self.images,
             parameters=0 if self._whole else parameters,
             budget=self._memory,
             working_set=self._working_set,
+            operations=GPU_OPERATIONS if self.device.startswith("cuda") else CPU_OPERATIONS,
             batch_size=self._batch_size,
         )
         self._interpreters: dict[int, Interpreter] = {}
-        self._kept: dict[int, Base] = {}
+        self._kept: dict[tuple[int, int], Base] = {}
 
     @property
     def layer_rows(self) -> float:
@@ -135,47 +145,49 @@ class OneChannelEngine:
             torch.cuda.empty_cache()
         return True
 
-    def chunks(self) -> Iterator[tuple[slice, Interpreter, Base]]:
-        """Yield a slice of the images, the interpreter for as many, and their base values."""
-        for start in range(0, len(self._images), self.batches.images):
-            part = slice(start, min(start + self.batches.images, len(self._images)))
+    def chunks(self, images: slice) -> Iterator[tuple[slice, Interpreter, Base]]:
+        """Yield slices of ``images``, the interpreter for as many, and their base values."""
+        for chunk in cut(images.stop - images.start, self.batches.images):
+            part = slice(images.start + chunk.start, images.start + chunk.stop)
             count = part.stop - part.start
             if count not in self._interpreters:
                 self._interpreters[count] = self._interpreter(count)
             interpreter = self._interpreters[count]
-            base = self._kept.get(start)
+            base = self._kept.get((part.start, part.stop))
             if base is None:
+                if not self.batches.keep:
+                    self._kept.clear()
                 base = interpreter.base(self._images[part].to(self.device, self.dtype))
-            if self.batches.keep:
-                self._kept[start] = base
+                self._kept[part.start, part.stop] = base
             yield part, interpreter, base
 
-    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
+    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
         shifts = None if self._bias is None else biases
-        for images, interpreter, base in self.chunks():
+        for chunk, interpreter, base in self.chunks(images):
             new = interpreter.unit_outputs(base, units, weights, shifts) if interpreter.plan.layer else biases
             for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
-                yield images, part, scores
+                yield chunk, part, scores
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
         """Yield scores without each set of units [B], all removed together; for an engine of ``whole`` layers."""
-        for images, interpreter, base in self.chunks():
-            for start in range(0, len(removed), self.batches.dense):
-                part = slice(start, min(start + self.batches.dense, len(removed)))
-                new = torch.empty(part.stop - start, 0)
+        for images, interpreter, base in self.chunks(slice(0, self.images)):
+            for part in cut(len(removed), self.batches.dense):
+                count = part.stop - part.start
+                new = torch.empty(count, 0)
                 if interpreter.plan.layer:
                     own = base[interpreter.plan.layer.node]
-                    new = own.expand(part.stop - start, *own.shape).clone()
+                    new = own.expand(count, *own.shape).clone()
                     for outputs, units in zip(new, removed[part], strict=True):
                         outputs.index_fill_(1, torch.tensor(units, dtype=torch.int64, device=self.device), 0)
-                units_of_layer = np.zeros(part.stop - start, dtype=np.int64)
+                units_of_layer = np.zeros(count, dtype=np.int64)
                 for _, scores in interpreter.scores(base, units_of_layer, new, batch=self.batches.dense):
                     yield images, part, scores
 
-    def base_scores(self) -> tuple[Tensor, ...]:
+    def base_scores(self, images: slice) -> tuple[Tensor, ...]:
         """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
-        parts = [[base[node].cpu() for node in interpreter.plan.outputs] for _, interpreter, base in self.chunks()]
+        chunks = self.chunks(images)
+        parts = [[base[node].cpu() for node in interpreter.plan.outputs] for _, interpreter, base in chunks]
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
     def _make_plan(self, images: int) -> Plan:
@@ -214,9 +226,9 @@ class PlainEngine:
         batch_size: int | None = None,
         memory: int | None = None,
     ) -> None:
-        self.dtype, self.device, self._network, self._images = dtype, device, network, images
-        size = batch_size or len(images)
-        self.batches = Batches(min(size, len(images)), 64, 1, keep=False)
+        self.dtype, self.device, self.images = dtype, device, len(images)
+        self._network, self._images = network, images
+        self.batches = Batches(min(batch_size or len(images), len(images)), 64, 1, keep=True, group=1)
         self._values = network_values(network, device, dtype)
         layer = network.get_submodule(path)
         names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -224,7 +236,8 @@ class PlainEngine:
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
-        self.tasks = tuple(self._run(images[:1]))
+        outputs = self._run(images[:1])
+        self.tasks, self.shapes = tuple(outputs), tuple(tuple(task.shape[1:]) for task in outputs.values())
 
     def shrink(self) -> bool:
         """Work on half as many images at a time from now on; return False if that is not possible."""
@@ -233,18 +246,18 @@ class PlainEngine:
         self.batches = replace(self.batches, images=smaller)
         return possible
 
-    def scores(self, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B], one at a time."""
-        for start in range(0, len(self._images), self.batches.images):
-            part = slice(start, min(start + self.batches.images, len(self._images)))
+    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
+        for chunk in cut(images.stop - images.start, self.batches.images):
+            part = slice(images.start + chunk.start, images.start + chunk.stop)
             for variant, unit in enumerate(units):
                 with self._set(int(unit), (weights[variant], biases[variant])):
                     outputs = self._run(self._images[part])
                 yield part, slice(variant, variant + 1), tuple(scores[None] for scores in outputs.values())
 
-    def base_scores(self) -> tuple[Tensor, ...]:
+    def base_scores(self, images: slice) -> tuple[Tensor, ...]:
         """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
-        parts = [list(self._run(batch).values()) for batch in torch.split(self._images, self.batches.images)]
+        parts = [list(self._run(batch).values()) for batch in torch.split(self._images[images], self.batches.images)]
         return tuple(torch.cat(task).cpu() for task in zip(*parts, strict=True))
 
     @contextmanager

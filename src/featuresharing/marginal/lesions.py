@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.conditionals import Conditionals, collect, mix, retried
+from featuresharing.marginal.conditionals import Conditionals, collect, mix, retried, show_units
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Parameters, Variants
 from featuresharing.marginal.layers import Layer, choose_units, find_layer
+from featuresharing.marginal.memory import cut
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
 
@@ -43,8 +44,8 @@ def lesion(
     chosen = choose_units(module, layer, units)
     settings = {"batch_size": batch_size, "device": device, "memory": memory}
     runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    rows = mix(runner, (_removed(module, unit) for unit in chosen), softmax=softmax)
-    return collect(progress_bar(rows, total=len(chosen), label=layer, show=progress), runner, "lesion")
+    pieces = mix(runner, (_removed(module, unit) for unit in chosen), softmax=softmax)
+    return collect(show_units(pieces, runner, len(chosen), layer, show=progress), runner, chosen, "lesion")
 
 
 def _removed(layer: Layer, unit: int) -> Variants:
@@ -97,7 +98,7 @@ def lesion_accuracy(
         raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
-    blocks = [steps[start : start + BLOCK] for start in range(0, len(steps), BLOCK)]
+    blocks = [steps[part] for part in cut(len(steps), BLOCK)]
     for block in progress_bar(blocks, total=len(blocks), label=layer, show=progress):
         gone = [chosen[order][: removed[count]] for order, count in block]
         found = retried(runner, partial(_count_hits, runner, gone, truth))

@@ -1,4 +1,4 @@
-"""How many images and variants to work on at once: from the sizes of a plan's values and the memory that is free."""
+"""How many images and variants to work on at once: from a plan's operations, its values and the memory that is free."""
 
 import sys
 from collections.abc import Collection, Iterable
@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch import fx
 
+from featuresharing.marginal.cost import Cost
 from featuresharing.marginal.plan import Plan, last_uses
 
 SHARE = 0.5
@@ -20,6 +21,12 @@ CPU_WORKING_SET = (16 * 2**20, 64 * 2**20)
 
 GPU_WORKING_SET = 4 * 2**30
 """Bytes of values in work at a time on a GPU: enough rows to fill it."""
+
+CPU_OPERATIONS, GPU_OPERATIONS = 2**37, 2**42
+"""Multiply-adds between two results: about a second, so that results can be stored often."""
+
+FORWARD_SHARE = 0.02
+"""Largest share of the work that may go into computing base values anew."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,16 @@ class Footprint:
 class Batches:
     """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``dense`` of them as dense values.
 
-    ``keep`` says whether the base values of all chunks fit into memory together.
+    ``group`` variants, or those of one unit, make a result. ``keep`` says whether the base values of all chunks fit
+    into memory together; if not, ``series`` groups take one chunk after the other together.
     """
 
     images: int
     variants: int
     dense: int
     keep: bool
+    group: int
+    series: int = 1
 
 
 def footprint(plan: Plan) -> Footprint:
@@ -69,12 +79,21 @@ def footprint(plan: Plan) -> Footprint:
 
 
 def choose_batches(
-    sizes: Footprint, *, images: int, parameters: int, budget: int, working_set: int, batch_size: int | None
+    sizes: Footprint,
+    cost: Cost,
+    *,
+    images: int,
+    parameters: int,
+    budget: int,
+    working_set: int,
+    operations: int,
+    batch_size: int | None,
 ) -> Batches:
     """Cut ``images`` and variants with ``parameters`` bytes each so that all stays below ``budget`` bytes.
 
-    Sizes follow from the plan and ``working_set`` alone unless the budget is short, so that they, and with them the
-    rounding of sums, do not depend on what else a machine does.
+    A result takes ``operations`` multiply-adds, or what one unit takes. Sizes follow from the plan, ``working_set`` and
+    ``operations`` alone unless the budget is short, so that they, and with them the rounding of sums, do not depend on
+    what else a machine does.
     """
     work = max(1, min(working_set, budget // 4))
     rows = max(1, work // max(1, sizes.dense))
@@ -83,11 +102,22 @@ def choose_batches(
     chunk = ceil(images / ceil(images / chunk))  # as equal as can be
     variants = max(1, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
     dense = max(1, min(rows // chunk, variants))
-    return Batches(chunk, variants, dense, sizes.base * images <= budget // 4)
+    keep = sizes.base * images <= budget // 4
+    group = max(1, min(variants, operations // max(1, cost.variant * chunk)))
+    series = 1 if keep else ceil(cost.forward / (FORWARD_SHARE * max(1, cost.variant * group)))
+    return Batches(chunk, variants, dense, keep, group, min(series, MOST_SERIES))
+
+
+def cut(count: int, size: int) -> list[slice]:
+    """Cut ``count`` things into slices of at most ``size``."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 MOST_VARIANTS = 512
-"""Variants computed as slabs at a time: results appear often enough to be stored and shown."""
+"""Variants computed as slabs at a time."""
+
+MOST_SERIES = 64
+"""Groups whose variants' shares are in memory together."""
 
 
 def choose_working_set(device: str, parameters: int) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from featuresharing.marginal.layers import flat_parameters
+from featuresharing.marginal.memory import cut
 
 if TYPE_CHECKING:
     from featuresharing.marginal.engine import OneChannelEngine
@@ -83,15 +84,15 @@ NODES, KRONROD, GAUSS = _mirrored(_NODES, -1), _mirrored(_KRONROD, 1), _mirrored
 
 
 def integrate(
-    engine: "OneChannelEngine", layer: nn.Linear, unit: int, estimation: "Estimation"
+    engine: "OneChannelEngine", layer: nn.Linear, unit: int, estimation: "Estimation", images: slice
 ) -> tuple[tuple[NDArray[Any], ...], NDArray[np.float64]]:
-    """Return a unit's conditionals [images, classes] for each task, and their estimated error [images].
+    """Return a unit's conditionals on ``images`` [images, classes] for each task, and their estimated error [images].
 
     ``layer`` takes one row of numbers an image.
     """
     results, errors = [], []
-    for images, interpreter, base in engine.chunks():
-        count = images.stop - images.start
+    for chunk, interpreter, base in engine.chunks(images):
+        count = chunk.stop - chunk.start
         use = interpreter.plan.layer
         if use is None:
             results.append([torch.softmax(base[task], dim=-1).cpu().numpy() for task in interpreter.plan.outputs])
@@ -189,15 +190,12 @@ class _Pieces:
         place = middle + half * NODES[:, None]
         density = half * np.exp(-0.5 * place**2) / np.sqrt(2 * np.pi)
         z = self.line.mean + self.line.spread * place
-        parts = [self._sums(z[at], density[at]) for at in self._blocks(slots)]
+        most = max(1, self.engine.batches.variants // len(NODES))
+        parts = [self._sums(z[at], density[at]) for at in cut(slots, most)]
         values = [np.concatenate(task)[slot, image] for task in zip(*(part[0] for part in parts), strict=True)]
         difference = np.concatenate([part[1] for part in parts])[slot, image]
         rounding = 8 * torch.finfo(self.engine.dtype).eps * (density * KRONROD[:, None]).sum(axis=1)
         return values, difference, rounding[slot, image]
-
-    def _blocks(self, slots: int) -> list[slice]:
-        most = max(1, self.engine.batches.variants // len(NODES))
-        return [slice(start, min(start + most, slots)) for start in range(0, slots, most)]
 
     def _sums(
         self, z: NDArray[np.float64], density: NDArray[np.float64]

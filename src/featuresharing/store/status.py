@@ -1,0 +1,141 @@
+"""How far the layers of a folder got, read from their files alone, while jobs write to them on any machine."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.store.progress import DamagedError, read_progress
+
+SILENT_SECONDS = 120.0
+"""A job that wrote nothing for so long is taken not to run."""
+
+
+@dataclass(frozen=True)
+class LayerStatus:
+    """How far a layer got: ``done`` of ``units`` units, parts of units included.
+
+    ``jobs`` are running on it, with ``rate`` units a second together. ``silent`` is how many seconds ago the last of
+    those that stopped wrote something; None if none did or the layer is complete.
+    """
+
+    experiment: str
+    checkpoint: str
+    layer: str
+    done: float
+    units: int
+    jobs: int
+    rate: float
+    silent: float | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the layer is complete at this rate; None if nothing is running."""
+        if self.done >= self.units:
+            return 0.0
+        return (self.units - self.done) / self.rate if self.rate > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one file says: of which layer and settings it is, which share of each unit is done, and its clock."""
+
+    layer: tuple[str, str, str]
+    fingerprint: str
+    layer_units: int
+    units: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    rate: float
+    written: float
+
+
+def layer_statuses(folder: Path, now: float | None = None) -> list[LayerStatus]:
+    """Return the status of every layer that has files in ``folder`` or below, sorted by name.
+
+    Of a layer with progress of several settings, the settings that were written last count. ``now`` is a Unix time.
+    """
+    parts: dict[tuple[str, str, str], list[_Part]] = {}
+    for part in _parts(folder):
+        parts.setdefault(part.layer, []).append(part)
+    moment = time.time() if now is None else now
+    return [_status(layer, found, moment) for layer, found in sorted(parts.items(), key=lambda item: _natural(item[0]))]
+
+
+def _status(layer: tuple[str, str, str], parts: list[_Part], now: float) -> LayerStatus:
+    newest = max(parts, key=lambda part: part.written)
+    shares = np.zeros(newest.layer_units)
+    jobs, rate, silences = 0, 0.0, []
+    for part in parts:
+        if part.fingerprint != newest.fingerprint:
+            continue
+        shares[part.units] = np.maximum(shares[part.units], part.shares)
+        if (part.shares < 1).any() or part.rate:
+            running = now - part.written < SILENT_SECONDS
+            jobs += running
+            rate += part.rate * running
+            silences += [] if running else [now - part.written]
+    done = float(shares.sum())
+    complete = done >= newest.layer_units
+    silent = min(silences) if silences and not jobs and not complete else None
+    return LayerStatus(*_names(layer), done, newest.layer_units, 0 if complete else jobs, rate, silent)
+
+
+def _names(layer: tuple[str, str, str]) -> tuple[str, str, str]:
+    experiment, layer_name, checkpoint = layer
+    return experiment, checkpoint, layer_name
+
+
+def _parts(folder: Path) -> Iterator[_Part]:
+    for path in folder.rglob("*.h5"):
+        if part := _complete_part(path):
+            yield part
+    for path in folder.rglob(".*.progress"):
+        try:
+            yield _progress_part(path)
+        except (DamagedError, FileNotFoundError):  # damaged, or complete since it was listed
+            continue
+
+
+def _complete_part(path: Path) -> _Part | None:
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            attributes = file.attrs
+            if "alias" not in attributes:
+                return None
+            units = file["unit"][:]
+            count = int(attributes.get("layer_units", len(units)))
+            fingerprint = str(attributes.get("fingerprint", ""))
+            return _Part(_layer(attributes), fingerprint, count, units, np.ones(len(units)), 0.0, path.stat().st_mtime)
+    except (OSError, KeyError, RuntimeError):
+        return None
+
+
+def _progress_part(path: Path) -> _Part:
+    head, cells, clock = read_progress(path)
+    seconds = clock["last_written"] - clock["run_started"]
+    since = np.count_nonzero(cells) - clock["cells_at_start"]
+    rate = since / cells.shape[1] / seconds if seconds > 0 else 0.0
+    return _Part(
+        _layer(head.attributes),
+        head.fingerprint,
+        head.layer_units,
+        head.units,
+        cells.mean(axis=1),
+        rate,
+        clock["last_written"],
+    )
+
+
+def _layer(attributes: Any) -> tuple[str, str, str]:
+    return str(attributes["experiment"]), str(attributes["alias"]), str(attributes["checkpoint"])
+
+
+def _natural(names: tuple[str, ...]) -> list[Any]:
+    """Return a key that sorts 2 before 10."""
+    return [(text, int(digits or 0)) for name in names for text, digits in re.findall(r"(\D*)(\d*)", name)]

@@ -1,0 +1,268 @@
+"""The unit store: conditionals of some units of a layer on their way to a final file, resumed wherever they stopped."""
+
+import errno
+import glob
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.errors import DiskFullError, InputError
+from featuresharing.store.final import contents_of, read_fingerprint, write_final
+from featuresharing.store.layout import Layout
+from featuresharing.store.lock import OutputLock
+from featuresharing.store.progress import (
+    DamagedError,
+    Head,
+    ProgressFile,
+    create_progress,
+    read_format,
+    read_head,
+    read_progress,
+    refuse_newer,
+)
+from featuresharing.version import FORMAT
+
+SYNC_SECONDS = 2.0
+"""At most this much work is lost when power fails; a kill loses what is being computed alone."""
+
+
+class UnitStore:
+    """Conditionals of ``units`` on their way to ``output``; a context manager that holds the output's lock.
+
+    ``settings`` is everything that the numbers depend on: progress of other settings is kept, but not continued.
+    ``attributes`` describe the file; ``layer_units`` is how many units the layer has. While another process computes
+    the same output, this one waits up to ``wait`` seconds. ``say`` is told whatever a user should know.
+
+    Raises InputError if the folder is not writable, the disk full, the output locked or its progress of a newer format.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        layout: Layout,
+        *,
+        units: Sequence[int],
+        layer_units: int,
+        settings: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        wait: float = 0.0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.output, self.layout, self.units = output, layout, list(units)
+        self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
+        self._wait, self._say = wait, say
+        self.fingerprint = layout.fingerprint(settings)
+        key = hashlib.sha256(f"{self.fingerprint}:{self.units}".encode()).hexdigest()[:12]
+        self._path = output.with_name(f".{output.name}.{key}.progress")
+        self._lock = OutputLock(output)
+        self._file: ProgressFile | None = None
+
+    def __enter__(self) -> "UnitStore":
+        self._lock.acquire(wait=self._wait, say=self._say)
+        try:
+            self._inspect()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self._file:
+                with self._said_if_full():
+                    self._file.sync()
+                self._file.close()
+        finally:
+            self._lock.release()
+
+    def is_complete(self) -> bool:
+        """Return whether the output is there already, with these settings and units."""
+        return read_fingerprint(self.output) == (self.fingerprint, self.units)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the conditions that :meth:`begin` made the progress file with; nothing without one."""
+        try:
+            return dict(read_head(self._path).conditions)
+        except DamagedError:
+            return {}
+
+    def begin(self, *, step: int, conditions: Mapping[str, Any]) -> None:
+        """Open or make the progress file; from now on pieces can be written, of ``step`` images (if it is made)."""
+        with self._said_if_full():
+            self._file = self._resume(step, conditions)
+            self._file.start_clock()
+            self._synced = time.monotonic()
+
+    @property
+    def step(self) -> int:
+        """How many images a piece has."""
+        return self._open.head.step
+
+    def units_done(self) -> int:
+        """Return how many units are there on all images."""
+        return int((self._open.checksums != 0).all(axis=1).sum())
+
+    def is_done(self, rows: slice, images: slice) -> bool:
+        """Return whether the units at ``rows`` are there on a piece's ``images``."""
+        return bool((self._open.checksums[rows, images.start // self.step] != 0).all())
+
+    def write(
+        self,
+        rows: slice,
+        images: slice,
+        conditionals: Sequence[NDArray[Any]],
+        *,
+        effective_samples: NDArray[np.float64],
+        skipped_mass: NDArray[np.float64],
+        standard_error: Sequence[NDArray[Any]] | None = None,
+        error_estimate: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Store the units at ``rows`` on a piece's ``images``; arrays as in :class:`featuresharing.Conditionals`.
+
+        Raises InputError for conditionals that are no probabilities, and for a disk that is full.
+        """
+        values: dict[str, NDArray[Any]] = {"effective_samples": effective_samples, "skipped_mass": skipped_mass}
+        for name, arrays in (("conditional", conditionals), ("standard_error", standard_error or ())):
+            for task, array in zip(self.layout.tasks, arrays, strict=False):
+                values[f"{name}_{task.name}"] = self.layout.kept(task, array, images)
+        if error_estimate is not None:
+            values["error_estimate"] = error_estimate
+        for task in self.layout.tasks:
+            found = values[f"conditional_{task.name}"]
+            if not ((found >= 0) & (found <= 1 + 1e-5)).all():
+                units = [unit for unit, right in zip(self.units[rows], _each_right(found), strict=True) if not right]
+                raise InputError(
+                    f"{self.output}: task '{task.name}' has conditionals outside [0, 1] without unit {units[0]};"
+                    " accepted is a network whose predictions are finite."
+                )
+        with self._said_if_full():
+            self._open.write(rows, images.start // self.step, values)
+            self._open.keep_time()
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                self._open.sync()
+                self._lock.touch()
+                self._synced = time.monotonic()
+
+    def finish(self) -> None:
+        """Write the final file, check it, give it its name and remove the progress.
+
+        Raises InputError if the disk is full.
+        """
+        done = self.units_done()
+        if done < len(self.units):
+            raise ValueError(f"{self.output}: {len(self.units) - done} units are missing")
+        file = self._open
+        described = {
+            **self._attributes,
+            "fingerprint": self.fingerprint,
+            "settings": json.dumps(self._settings, sort_keys=True),
+            "layer_units": self._layer_units,
+        }
+        contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
+        with self._said_if_full():
+            write_final(self.output, contents, described)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the progress file: its output is there."""
+        if self._file:
+            self._file.close()
+            self._file = None
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def _open(self) -> ProgressFile:
+        assert self._file is not None, "begin() comes first"
+        return self._file
+
+    def _inspect(self) -> None:
+        """Refuse progress of a newer format; say what is kept of other settings."""
+        for path in sorted(self.output.parent.glob(f".{glob.escape(self.output.name)}.*.progress")):
+            try:
+                refuse_newer(path, read_format(path))
+                head, cells, _ = read_progress(path)
+            except DamagedError:
+                continue
+            if path != self._path:
+                done = int(cells.all(axis=1).sum())
+                changed = _differences(head.settings, self._settings) or "other images, units or storage"
+                self._say(f"{path} has {done} of {len(cells)} units of other settings ({changed}): it is kept.")
+
+    def _resume(self, step: int, conditions: Mapping[str, Any]) -> ProgressFile:
+        head = Head(
+            FORMAT,
+            self.fingerprint,
+            self._settings,
+            self._attributes,
+            conditions,
+            list(self.layout.by_image()),
+            self.layout.images,
+            step,
+            self._layer_units,
+            np.array(self.units, np.int64),
+        )
+        if not self._path.exists():
+            create_progress(self._path, self.layout, head)
+            return ProgressFile(self._path)
+        try:
+            file = ProgressFile(self._path)
+            if (file.head.fingerprint, file.head.units.tolist()) != (self.fingerprint, self.units):
+                raise DamagedError("it is of other settings than its name says")
+        except DamagedError as error:
+            file = self._rebuild(head)
+            sound = int((file.checksums != 0).all(axis=1).sum())
+            kept = f"{sound} of {len(self.units)} units were sound and are kept, the others are computed again"
+            self._say(f"{self._path} was damaged ({error}): {kept}.")
+            return file
+        damaged = file.damaged()
+        if damaged.any():
+            units = int(damaged.any(axis=1).sum())
+            self._say(f"{self._path} was damaged in {units} units, which are computed again.")
+            file.forget(damaged)
+        return file
+
+    def _rebuild(self, head: Head) -> ProgressFile:
+        """Make the progress file anew from what is sound in the damaged one."""
+        rescue = self._path.with_suffix(".rescue")
+        create_progress(rescue, self.layout, head)
+        file = ProgressFile(rescue)
+        file.take_bytes_of(self._path)
+        file.forget(file.damaged())
+        file.sync()
+        rescue.replace(self._path)
+        return file
+
+    @contextmanager
+    def _said_if_full(self) -> Iterator[None]:
+        """Turn errors of the disk into one sentence."""
+        try:
+            yield
+        except (OSError, DiskFullError) as error:
+            full = isinstance(error, DiskFullError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "no space is left on the disk" if full else str(error)
+            raise InputError(
+                f"{self.output} cannot be written: {reason}; accepted is a disk with room. What is done is kept in"
+                f" {self._path}, and the same command goes on there."
+            ) from None
+
+
+def _each_right(values: NDArray[Any]) -> NDArray[np.bool_]:
+    within = (values >= 0) & (values <= 1 + 1e-5)
+    return np.asarray(within.reshape(len(values), -1).all(axis=1))
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    return ", ".join(f"{name} {_short(found.get(name))} instead of {_short(wanted.get(name))}" for name in names)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 12 else f"{text[:8]}..."
