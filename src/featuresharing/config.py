@@ -83,12 +83,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         if experiment["sort_by"] not in experiment["tasks"]:
             accepted = " or ".join(experiment["tasks"])
             yield f"config key '{place}.sort_by': found '{experiment['sort_by']}'; accepted is a task: {accepted}."
-    for alias, path in config["layers"].items():
-        if not isinstance(alias, str) or alias.startswith("-"):
-            yield f"config key 'layers.{alias}': found {alias!r} for a name; accepted is a text such as conv5."
-        if path not in LAYERS.values():
-            accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
-            yield f"config key 'layers.{alias}': the network has no layer '{path}'; accepted are {accepted}."
+    yield from _layer_contradictions(config)
     yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
     if steps != sorted(set(steps)) or steps[-1] < 1:
@@ -107,6 +102,20 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         low, high = config["images"][key]
         if low > high:
             yield f"config key 'images.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
+
+
+def _layer_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    for alias, path in config["layers"].items():
+        if not isinstance(alias, str) or alias.startswith("-"):
+            yield f"config key 'layers.{alias}': found {alias!r} for a name; accepted is a text such as conv5."
+        if path not in LAYERS.values():
+            accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
+            yield f"config key 'layers.{alias}': the network has no layer '{path}'; accepted are {accepted}."
+    blocks = config["jobs"]["units"]
+    for alias in blocks if isinstance(blocks, dict) else ():
+        if alias not in config["layers"]:
+            accepted = ", ".join(map(str, config["layers"]))
+            yield f"config key 'jobs.units.{alias}': no such layer is configured; accepted are {accepted}."
 
 
 def _estimator_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

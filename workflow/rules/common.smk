@@ -1,5 +1,6 @@
 # Names that the rules share, and the config checked before any of them is used.
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from featuresharing.config import check_config, check_writable
 from featuresharing.errors import InputError
+from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds, unit_blocks
+from featuresharing.networks.names import LAYERS as ALIASES
 from featuresharing.networks.names import checkpoint_names
 from featuresharing.version import NUMERICS
 
@@ -27,7 +30,7 @@ LAST = CHECKPOINTS[-1]
 
 wildcard_constraints:
     experiment="|".join(EXPERIMENTS),
-    layer="|".join(name.replace(".", r"\.") for name in LAYERS),
+    layer="|".join(re.escape(name) for name in LAYERS),
     checkpoint="|".join(CHECKPOINTS),
 
 
@@ -62,3 +65,46 @@ def count_gpus_of_job():
 
 
 GPUS = count_gpus_of_job()
+
+
+def alternatives(names):
+    """Return a pattern that matches one of ``names``, and nothing if there are none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def cost_of_layer(layer, tasks=1):
+    """Return the cost of a layer of a network with so many tasks."""
+    sizes = config["network"] | {"image_size": config["images"]["image_size"], "classes": [MOST_CLASSES] * tasks}
+    return next(cost for alias, cost in alexnet_costs(**sizes).items() if ALIASES[alias] == LAYERS[layer])
+
+
+def units_of_job(layer):
+    """Return how many units of a layer one job computes at most, None for all."""
+    units = config["jobs"]["units"]
+    return units.get(layer) if isinstance(units, dict) else units
+
+
+def units_in(wildcards):
+    """Return how many units a job computes."""
+    first, _, last = wildcards.get("units", "").partition("-")
+    return int(last) - int(first) + 1 if last else cost_of_layer(wildcards.layer).units
+
+
+def minutes_of_job(wildcards, attempt):
+    """Return the time limit of a marginalize job."""
+    cost = cost_of_layer(wildcards.layer, len(EXPERIMENTS[wildcards.experiment]["tasks"]))
+    draws = kept_draws(cost.size, **config["marginalization"])
+    images, threads = config["baseline"]["max_images"], config["jobs"]["threads"]
+    return job_minutes(marginalize_seconds(cost, units_in(wildcards), images, draws, threads=threads), attempt)
+
+
+def memory_of_job(wildcards, attempt):
+    """Return the memory limit of a marginalize job in MB."""
+    tasks = len(EXPERIMENTS[wildcards.experiment]["tasks"])
+    sizes = config["network"] | {"image_size": config["images"]["image_size"], "classes": [MOST_CLASSES] * tasks}
+    full = config["marginalization"]["storage"] == "full"
+    return job_mb(sizes, config["baseline"]["max_images"], attempt, full=full)
+
+
+MOST_CLASSES = 100
+BLOCKS = {layer: unit_blocks(cost_of_layer(layer).units, units_of_job(layer)) for layer in LAYERS}

@@ -1,4 +1,8 @@
-# The predictions with each unit of a layer marginalized out.
+# The predictions with each unit of a layer marginalized out: a layer in one job, or in blocks of units that are merged.
+
+
+localrules:
+    merge_blocks,
 
 
 rule marginalize_layer:
@@ -13,21 +17,60 @@ rule marginalize_layer:
         "results/logs/marginalize_layer/{experiment}/{layer}_{checkpoint}.log",
     benchmark:
         "results/benchmarks/marginalize_layer/{experiment}/{layer}_{checkpoint}.tsv"
+    wildcard_constraints:
+        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) == 1),
     conda:
         "../envs/featuresharing.yaml"
+    threads: config["jobs"]["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of_job,
+        runtime=minutes_of_job,
         gpu=GPUS,
     params:
         settings=flags(seeded("marginalization")),
         path=lambda wildcards: LAYERS[wildcards.layer],
+        units=lambda wildcards: f"--units {wildcards.units}" if wildcards.get("units") else "",
         device=config["device"],
         numerics=NUMERICS,
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing marginalize {params.settings} --experiment {wildcards.experiment}"
-        " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} --checkpoint {input.checkpoint}"
-        " --list {input.list} --classes {input.classes} --device {params.device} --threads {threads}"
-        " --output {output} > {log} 2>&1"
+        " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} {params.units}"
+        " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
+        " --device {params.device} --threads {threads} --wait {resources.runtime}"
+        " --memory $(({resources.mem_mb} / 2)) --output {output} > {log} 2>&1"
+
+
+use rule marginalize_layer as marginalize_block with:
+    output:
+        temp("results/marginal/{experiment}/{layer}_{checkpoint}/{units}.h5"),
+    log:
+        "results/logs/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.log",
+    benchmark:
+        "results/benchmarks/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.tsv"
+    wildcard_constraints:
+        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) > 1),
+        units="[0-9]+-[0-9]+",
+    message:
+        "Marginalizing units {wildcards.units} of {wildcards.layer} in {wildcards.experiment},"
+        " checkpoint {wildcards.checkpoint}."
+
+
+rule merge_blocks:
+    input:
+        lambda wildcards: expand(
+            rules.marginalize_block.output, units=BLOCKS[wildcards.layer], **wildcards, allow_missing=True
+        ),
+    output:
+        "results/marginal/{experiment}/{layer}_{checkpoint}.h5",
+    log:
+        "results/logs/merge_blocks/{experiment}/{layer}_{checkpoint}.log",
+    wildcard_constraints:
+        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) > 1),
+    conda:
+        "../envs/featuresharing.yaml"
+    message:
+        "Merging the blocks of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+    shell:
+        "featuresharing merge-blocks --blocks {input} --output {output} > {log} 2>&1"

@@ -40,7 +40,9 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--batch-size", type=whole(1), help="images in one pass (none: all)")
     parser.add_argument("--dtype", default="float32", help="float32 or float64")
-    parser.add_argument("--memory", type=whole(1), metavar="MB", help="working set (none: half of what is free)")
+    parser.add_argument(
+        "--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of what is free); not a GPU's"
+    )
     parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
     parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
     parser.add_argument(
@@ -120,7 +122,8 @@ def _marginalize(options: argparse.Namespace) -> None:
             store.clear()
             return
         # with the memory of an interrupted run, batches and with them all bits are those of that run
-        memory = int(SHARE * free_memory(device)) if options.memory is None else options.memory * 2**20
+        given = None if device.startswith("cuda") else options.memory
+        memory = int(SHARE * free_memory(device)) if given is None else given * 2**20
         memory = min(memory, store.recorded().get("memory", memory))
         run = Marginalization(
             checkpoint.network,

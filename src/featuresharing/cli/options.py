@@ -101,12 +101,19 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def choose_device(options: argparse.Namespace) -> str:
-    """Set torch's threads and return the device; raises InputError for one that is not there."""
+    """Set torch's threads and return the device; raises InputError for one that is not there.
+
+    Of several GPUs, ``cuda`` and ``auto`` take one that no other job holds.
+    """
     import torch
+
+    from featuresharing.cli.gpus import claim_gpu
 
     torch.set_num_threads(options.threads)
     if options.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return claim_gpu(say) if torch.cuda.is_available() else "cpu"
+    if options.device == "cuda" and torch.cuda.is_available():
+        return claim_gpu(say)
     try:
         torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError):

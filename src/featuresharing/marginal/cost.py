@@ -1,4 +1,4 @@
-"""What a plan costs in multiply-adds, counted from the shapes of its values."""
+"""What a plan costs, counted from the shapes of its values: multiply-adds, and numbers that are written."""
 
 from dataclasses import dataclass
 from math import prod
@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx
 
 from featuresharing.marginal.plan import Plan
-from featuresharing.marginal.slabs import aten, shape_of
+from featuresharing.marginal.slabs import VIEWS, aten, shape_of
 
 PRODUCTS = {aten.mm.default: 0, aten.addmm.default: 1, aten.bmm.default: 0, aten.baddbmm.default: 1}
 """Matrix products, and the position of their first factor."""
@@ -15,17 +15,21 @@ PRODUCTS = {aten.mm.default: 0, aten.addmm.default: 1, aten.bmm.default: 0, aten
 
 @dataclass(frozen=True)
 class Cost:
-    """Multiply-adds: ``forward`` of an image before variants, ``variant`` of one variant on one image."""
+    """Multiply-adds: ``forward`` of an image before variants, ``variant`` of one variant on one image.
+
+    ``numbers`` are those that operators write for a variant and image.
+    """
 
     forward: int
     variant: int
+    numbers: int = 0
 
 
 def cost_of(plan: Plan) -> Cost:
-    """Count the multiply-adds of a plan; operators that multiply no matrices are free."""
+    """Count what a plan multiplies and writes, for one image and one variant."""
     images = plan.trace.rows
     wanted = set(plan.needed)
-    forward = variant = 0
+    forward = variant = numbers = 0
     for node in reversed(plan.trace.graph.nodes):
         if node in wanted:
             wanted.update(node.all_input_nodes)
@@ -34,7 +38,8 @@ def cost_of(plan: Plan) -> Cost:
             variant += multiply_adds(node) // plan.layer.units
         elif node in plan.dense:
             variant += int(multiply_adds(node) * _changed_share(node, plan))
-    return Cost(forward // images, variant // images)
+            numbers += prod(shape_of(node)) if "shape" in node.meta and node.target not in VIEWS else 0
+    return Cost(forward // images, variant // images, numbers // images)
 
 
 def multiply_adds(node: fx.Node) -> int:

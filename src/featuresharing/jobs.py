@@ -1,0 +1,128 @@
+"""What a marginalize job will take: minutes and memory, from the sizes of a multi-task AlexNet alone, without torch.
+
+Time is proportional to what is multiplied and written, which :mod:`featuresharing.marginal.cost` counts for any network
+and :func:`alexnet_costs` from an AlexNet's sizes. docs/scaling.md measures how well this predicts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from featuresharing.marginal.weights import keep_largest, prior_weights
+from featuresharing.networks.names import LAYERS
+
+SECONDS_PER_MULTIPLY_ADD = 7.6e-12
+SECONDS_PER_NUMBER = 1.3e-9
+SECONDS_PER_DRAWN_NUMBER = 7.2e-8
+SECONDS_PER_RESULT = 3.8e-6
+"""Fitted on one core of a server (AMD EPYC with AVX-512); a result is one unit on one image."""
+
+START_SECONDS = 5.0
+"""What a job takes before it computes: Python, torch, images, the predictions of the intact network."""
+
+INTEGRATION_POINTS = 600
+"""About how many variants of a unit quadrature takes for an image."""
+
+SLOWER = 4.0
+"""How much slower than predicted a machine may be before a job runs out of time."""
+
+BASE_MB = 1200
+"""Memory of Python, torch, values in work, and what is not counted."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's ``units`` of ``size`` parameters each, and what a variant takes on an image.
+
+    ``variant`` multiply-adds and ``numbers`` written; ``forward`` are the multiply-adds of the whole network.
+    """
+
+    units: int
+    size: int
+    variant: int
+    numbers: int
+    forward: int
+
+
+def alexnet_costs(
+    *,
+    image_size: int,
+    stride: int,
+    channels: Sequence[int],
+    kernels: Sequence[int],
+    hidden: Sequence[int],
+    classes: Sequence[int],
+) -> dict[str, LayerCost]:
+    """Return the cost of each layer of a multi-task AlexNet by its alias; sizes as in :class:`.AlexNetShape`."""
+    first = -(-image_size // stride)
+    maps = [side**2 for side in (first, first // 2, first // 4, first // 4, first // 4)]
+    pooled = [maps[1], maps[2], None, None, (first // 8) ** 2]
+    last = (first // 8) ** 2
+    inputs = [3, *channels[:4], channels[4] * last, hidden[0]]
+    outputs = [*channels, *hidden]
+    sizes = [count * kernel**2 for count, kernel in zip(inputs[:5], kernels, strict=True)] + inputs[5:]
+    places = [*maps, 1, 1]
+    work = [size * units * area for size, units, area in zip(sizes, outputs, places, strict=True)]
+    written = [2 * units * area for units, area in zip(outputs, places, strict=True)]  # the layer and its activation
+    for index, area in enumerate(pooled):
+        written[index] += outputs[index] * (area or 0)
+    heads = sum(classes)
+    found = {}
+    for index, alias in enumerate(LAYERS):
+        behind = index + 1
+        if behind < len(work):
+            variant = work[behind] // outputs[index] + sum(work[behind + 1 :]) + hidden[1] * heads
+        else:
+            variant = heads
+        own = work[index] // outputs[index]
+        numbers = sum(written[behind:]) + heads
+        forward = sum(work) + hidden[1] * heads
+        found[alias] = LayerCost(outputs[index], sizes[index] + 1, own + variant, numbers, forward)
+    return found
+
+
+def kept_draws(size: int, *, estimator: str, samples: int, tolerance: float, **_: Any) -> float:
+    """Return how many variants a unit of ``size`` parameters has on average."""
+    if estimator == "quadrature":
+        return INTEGRATION_POINTS
+    if estimator == "monte-carlo":
+        return samples
+    squared = np.random.default_rng(0).chisquare(size, (64, samples))
+    return float(np.mean([len(keep_largest(prior_weights(each), tolerance)[0]) for each in squared]))
+
+
+def marginalize_seconds(cost: LayerCost, units: int, images: int, draws: float, *, threads: int = 1) -> float:
+    """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants."""
+    variants = units * draws * images
+    shared = SECONDS_PER_MULTIPLY_ADD * (variants * cost.variant + images * cost.forward)
+    shared += SECONDS_PER_NUMBER * variants * cost.numbers
+    alone = SECONDS_PER_DRAWN_NUMBER * units * cost.size + SECONDS_PER_RESULT * units * images
+    return shared / threads + alone
+
+
+def job_minutes(seconds: float, attempt: int = 1) -> int:
+    """Return the time limit of a job that is predicted to take ``seconds``, doubled with every attempt."""
+    first = 4 + ceil((START_SECONDS + SLOWER * seconds) / 60)
+    return int(first * 2 ** (attempt - 1))
+
+
+def job_mb(shape: Mapping[str, Any], images: int, attempt: int = 1, *, full: bool = False) -> int:
+    """Return the memory limit in MB of a marginalize job, doubled with every attempt.
+
+    ``shape`` are the sizes that :func:`alexnet_costs` takes; ``full`` storage keeps every class.
+    """
+    costs = alexnet_costs(**shape)
+    parameters = 4 * sum(cost.units * cost.size for cost in costs.values())
+    pictures = 4 * images * 3 * shape["image_size"] ** 2
+    written = 16 * 512 * sum(shape["classes"]) * (images if full else 1)
+    needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
+    return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
+
+
+def unit_blocks(units: int, most: int | None) -> list[str]:
+    """Cut a layer's units into blocks of at most ``most`` (None: all), named by their first and last unit."""
+    size = most or units
+    return [f"{first}-{min(first + size, units) - 1}" for first in range(0, units, size)]

@@ -1,0 +1,61 @@
+"""What jobs are predicted to take agrees with what the plans of the networks say."""
+
+import numpy as np
+import pytest
+import torch
+
+from featuresharing import Estimation
+from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds
+from featuresharing.marginal.cost import cost_of
+from featuresharing.marginal.engine import OneChannelEngine, make_engine
+from featuresharing.marginal.estimation import draw_variants
+from featuresharing.marginal.layers import unit_size
+from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
+from featuresharing.networks.names import LAYERS
+
+SHAPES = {
+    "demo": AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (100, 20)),
+    "odd": AlexNetShape(37, 1, (5, 6, 7, 8, 9), (3, 5, 3, 1, 3), (11, 12), (4, 3, 2)),
+    "paper": AlexNetShape(224, 4, (96, 256, 384, 384, 256), (11, 5, 3, 3, 3), (4096, 4096), (600, 600)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_costs_are_those_of_the_plans(name: str) -> None:
+    shape = SHAPES[name]
+    costs = alexnet_costs(**vars(shape))
+    network = build_alexnet(shape).eval()
+    for alias, path in LAYERS.items():
+        engine = make_engine(network, path, torch.zeros(1, 3, shape.image_size, shape.image_size))
+        assert isinstance(engine, OneChannelEngine)
+        counted, predicted = cost_of(engine.plan), costs[alias]
+        assert (predicted.forward, predicted.numbers) == (counted.forward, counted.numbers)
+        assert predicted.variant == counted.variant
+        layer = network.get_submodule(path)
+        assert (predicted.units, predicted.size) == (len(layer.weight), unit_size(layer))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1e-6, 1e-2])
+def test_draws_kept_are_those_of_the_estimator(tolerance: float) -> None:
+    layer = torch.nn.Linear(300, 60)
+    estimation = Estimation(samples=40, tolerance=tolerance)
+    counts = [len(draw_variants(layer, "0", unit, estimation).shares) for unit in range(60)]
+    predicted = kept_draws(301, estimator="prior-weighted", samples=40, tolerance=tolerance)
+    assert predicted == pytest.approx(np.mean(counts), rel=0.2)
+    assert kept_draws(301, estimator="monte-carlo", samples=40, tolerance=tolerance) == 40
+
+
+def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> None:
+    cost = alexnet_costs(**vars(SHAPES["demo"]))["conv2"]
+    whole = marginalize_seconds(cost, 64, 60, 10)
+    for other in ((32, 60, 10), (64, 30, 10), (64, 60, 5)):
+        assert marginalize_seconds(cost, *other) == pytest.approx(whole / 2, rel=0.05)
+    assert whole / 2 < marginalize_seconds(cost, 64, 60, 10, threads=2) < whole
+
+
+def test_limits_double_with_every_attempt() -> None:
+    assert [job_minutes(600, attempt) for attempt in (1, 2, 3)] == [45, 90, 180]
+    small, large = (job_mb(vars(SHAPES[name]), 600) for name in ("demo", "paper"))
+    assert small < large
+    assert [job_mb(vars(SHAPES["paper"]), 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
+    assert job_mb(vars(SHAPES["paper"]), 600, full=True) > large

@@ -1,0 +1,223 @@
+"""The commands that look at results: ``status`` while jobs write, and ``verify`` afterwards."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from featuresharing.cli import main
+from featuresharing.files import file_digest
+from featuresharing.networks.predictions import Predictions, write_predictions
+from featuresharing.store import Layout, TaskData, UnitStore
+from featuresharing.store.status import layer_statuses
+
+TARGETS = np.array([0, 1, 1, 0])
+BLOCKS = {"3-5": range(3, 6), "6-7": range(6, 8)}
+HEAD = ["experiment", "checkpoint", "layer", "units", "done", "a second", "left", "state"]
+
+
+def layout() -> Layout:
+    return Layout([TaskData(name, 2, TARGETS, np.full((4, 2), 0.5, np.float32)) for name in ("basic", "word")])
+
+
+def store(
+    folder: Path, name: str, units: range, *, layer: str = "conv5", checkpoint: str = "10", seed: int = 0
+) -> UnitStore:
+    network = folder / f"networks/demo/{checkpoint}.pt"
+    attributes = {"experiment": "demo", "alias": layer, "checkpoint": checkpoint, "tasks": ["basic", "word"]}
+    if network.exists():
+        attributes["network_sha256"] = file_digest(network)
+    given: dict[str, Any] = {"layer_units": 8, "settings": {"seed": seed}, "say": lambda _: None}
+    return UnitStore(folder / name, layout(), units=units, attributes=attributes, **given)
+
+
+def write(opened: UnitStore, rows: slice, images: slice = slice(0, 4)) -> None:
+    count = rows.stop - rows.start
+    even = np.full((count, images.stop - images.start, 2), 0.5)
+    opened.write(rows, images, [even, even], effective_samples=np.ones(count), skipped_mass=np.zeros(count))
+
+
+def complete(folder: Path, name: str, units: range = range(8), **changes: Any) -> Path:
+    with store(folder, name, units, **changes) as opened:
+        opened.begin(step=4, conditions={})
+        write(opened, slice(0, len(units)))
+        opened.finish()
+    return folder / name
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000_000.0
+        monkeypatch.setattr("featuresharing.store.progress.time.time", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_status_says_what_is_done_how_fast_and_how_long_it_will_take(tmp_path: Path, clock: Clock) -> None:
+    with store(tmp_path, "demo/conv5_10.h5", range(8)) as opened:
+        opened.begin(step=2, conditions={})
+        (found,) = layer_statuses(tmp_path, clock.now)
+        assert (found.done, found.units, found.jobs, found.rate, found.seconds_left) == (0, 8, 1, 0, None)
+        for rows in (slice(0, 2), slice(2, 4)):
+            for images in (slice(0, 2), slice(2, 4)):
+                clock.now += 5
+                write(opened, rows, images)
+        clock.now += 1
+        (found,) = layer_statuses(tmp_path, clock.now)
+        assert (found.experiment, found.checkpoint, found.layer) == ("demo", "10", "conv5")
+        assert (found.done, found.units, found.jobs) == (4, 8, 1)
+        assert found.rate == pytest.approx(0.2)
+        assert found.seconds_left == pytest.approx(20)
+    clock.now += 300
+    (found,) = layer_statuses(tmp_path, clock.now)
+    assert (found.jobs, found.rate, found.silent, found.seconds_left) == (0, 0, 301, None)
+    with store(tmp_path, "demo/conv5_10.h5", range(8)) as opened:  # the rate is that of the present run
+        opened.begin(step=2, conditions={})
+        clock.now += 1
+        write(opened, slice(4, 6), slice(0, 2))
+        (found,) = layer_statuses(tmp_path, clock.now)
+        assert (found.done, found.rate) == (5, pytest.approx(1))
+
+
+def test_status_adds_up_blocks(tmp_path: Path, clock: Clock) -> None:
+    complete(tmp_path, "demo/conv5_10/0-2.h5", range(3))
+    blocks = [store(tmp_path, f"demo/conv5_10/{name}.h5", units) for name, units in BLOCKS.items()]
+    with blocks[0], blocks[1]:
+        for block in blocks:
+            block.begin(step=4, conditions={})
+        clock.now += 4
+        for block in blocks:
+            write(block, slice(0, 1))
+        (found,) = layer_statuses(tmp_path, clock.now)
+    assert (found.done, found.units, found.jobs) == (5, 8, 2)
+    assert found.rate == pytest.approx(0.5)
+    assert found.seconds_left == pytest.approx(6)
+
+
+def test_status_takes_the_settings_that_were_written_last(tmp_path: Path, clock: Clock) -> None:
+    for seed, rows in ((0, 6), (1, 2)):
+        with store(tmp_path, "demo/conv5_10.h5", range(8), seed=seed) as opened:
+            opened.begin(step=4, conditions={})
+            clock.now += 10
+            write(opened, slice(0, rows))
+    (found,) = layer_statuses(tmp_path, clock.now)
+    assert (found.done, found.jobs) == (2, 1)
+
+
+def test_status_is_a_table(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    complete(tmp_path, "demo/conv5_9.h5", checkpoint="9")
+    complete(tmp_path, "demo/conv1_10.h5", layer="conv1")
+    with store(tmp_path, "demo/conv5_10.h5", range(8)) as opened:
+        opened.begin(step=4, conditions={})
+
+        write(opened, slice(0, 6))
+    clock.now += 100_000
+    assert main(["status", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.split(r"  +", lines[0]) == [
+        "experiment",
+        "checkpoint",
+        "layer",
+        "units",
+        "done",
+        "a second",
+        "left",
+        "state",
+    ]
+    assert re.split(r"  +", lines[1]) == ["demo", "10", "conv1", "8 of 8", "100.0 %", "complete"]
+    assert re.split(r"  +", lines[2]) == ["demo", "9", "conv5", "8 of 8", "100.0 %", "complete"]
+    assert re.fullmatch(r"demo +10 +conv5 +6 of 8 +75\.0 % +stopped \d+ d \d+ h ago", lines[3])
+    assert lines[4] == "2 of 3 layers that were started are complete, 22 of 24 units; 0 jobs run."
+
+
+def test_status_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path)]) == 0
+    assert "No layer has been started" in capsys.readouterr().out
+    (tmp_path / "damaged.h5").write_bytes(b"x")
+    (tmp_path / ".damaged.h5.0.progress").write_bytes(b"x")
+    assert layer_statuses(tmp_path) == []
+    assert main(["status", str(tmp_path / "nowhere")]) == 2
+    assert "is no folder; accepted is a folder of results" in capsys.readouterr().err
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Return results in which all is well."""
+    folder = tmp_path / "results"
+    (folder / "networks/demo").mkdir(parents=True)
+    for name in ("10", "20"):
+        torch.save({"weights": torch.full((1000,), float(name))}, folder / f"networks/demo/{name}.pt")
+    complete(folder, "marginal/demo/conv5_10.h5")
+    complete(folder, "marginal/demo/conv5_20/0-3.h5", range(4), checkpoint="20")
+    with store(folder, "marginal/demo/conv5_20/4-7.h5", range(4, 8), checkpoint="20") as opened:
+        opened.begin(step=4, conditions={})
+        write(opened, slice(0, 2))
+    probabilities = {"basic": np.full((4, 2), 0.5, np.float32)}
+    write_predictions(folder / "baseline/demo/10.h5", Predictions(probabilities, {"basic": TARGETS}, 10))
+    (folder / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "images/a.png")
+    (folder / "table.csv").write_text("a,b\n1,2\n")
+    return folder
+
+
+def verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    status = main(["verify", str(folder)])
+    out, err = capsys.readouterr()
+    problems = out.splitlines()
+    if status == 0:
+        assert re.fullmatch(r"All \d+ files in .* are as they should be\.", problems[-1])
+        return []
+    assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* are wrong; the lines above say how\.\n", err)
+    return problems
+
+
+def test_verify_finds_nothing_wrong_with_what_is_right(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(results, capsys) == []
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 64
+    path.write_bytes(content)
+
+
+def flip_number(path: Path, dataset: str) -> None:
+    with h5py.File(path) as file:
+        place = file[dataset].id.get_offset()
+    flip(path, place + 3)  # the exponent of a number in four bytes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: flip_number(f / "marginal/demo/conv5_10.h5", "conditional_basic"), "conv5_10.h5: conditional_basic"),
+        (lambda f: shutil.copy(f / "marginal/demo/conv5_20/0-3.h5", f / "marginal/demo/conv5_30.h5"), "4 of 8 units"),
+        (
+            lambda f: flip_number(next(f.glob("marginal/demo/conv5_20/.*.progress")), "conditional_word"),
+            "1 of 4 units are damaged; the next run computes them again",
+        ),
+        (lambda f: (f / "marginal/demo/.x.h5.12.part").write_text("x"), "was left behind by a process that was killed"),
+        (lambda f: (f / "marginal/demo/broken.h5").write_text("x"), "broken.h5 is no complete file of conditionals"),
+        (lambda f: flip_number(f / "baseline/demo/10.h5", "probability_basic"), "no probabilities that sum to 1"),
+        (lambda f: (f / "images/a.png").write_bytes((f / "images/a.png").read_bytes()[:40]), "no complete picture"),
+        (lambda f: (f / "table.csv").write_text("a,b\n1,2\n3\n"), "table.csv, line 3 is not complete"),
+        (lambda f: flip(f / "networks/demo/20.pt", 1500), "20.pt is"),
+        (lambda f: (f / "networks/demo/30.pt").write_bytes(b"x"), "30.pt is no complete checkpoint"),
+        (lambda f: shutil.copy(f / "networks/demo/20.pt", f / "networks/demo/10.pt"), "from another network than"),
+    ],
+)
+def test_verify_says_what_is_wrong(results: Path, spoil: Any, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil(results)
+    problems = verify(results, capsys)
+    assert any(words in problem for problem in problems), problems
