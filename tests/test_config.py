@@ -47,6 +47,7 @@ def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
         ("training.learningrate", "training.learning_rate"),
         ("experiments.1.sort", "experiments.1.sort_by"),
         ("marginalization.xyz", "marginalization."),
+        ("jobs.unit", "jobs.units"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: str, nearest: str) -> None:
@@ -102,6 +103,10 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("marginalization.estimator", "psychic", "prior-weighted"),
         ("marginalization.tolerance", 1, "a number from 0 to below 1"),
         ("marginalization.storage", "none", "true-class or full"),
+        ("jobs.units", 0, "an integer from 1, numbers by layer"),
+        ("jobs.units", {"conv1": 0}, "an integer from 1, numbers by layer"),
+        ("jobs.units", {"conv1": 1, "conv9": 3}, "found layer 'conv9'; accepted are conv1, conv2"),
+        ("jobs.threads", 0, "an integer from 1"),
         ("evidence.method", "bits", "we, probdiff or infdiff"),
         ("evidence.laplace", "none", "paper or standard"),
         ("sharing.resamples", 0, "an integer from 1"),

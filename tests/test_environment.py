@@ -45,7 +45,8 @@ def test_every_runtime_package_has_a_lower_bound() -> None:
 def test_constraints_pin_every_package_within_its_bounds() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+    extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
+    for text in [*PROJECT["dependencies"], *extras]:
         requirement = Requirement(text)
         pin = pins[requirement.name.lower()]
         assert requirement.specifier.contains(pin), f"{text}: {pin}"

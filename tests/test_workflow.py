@@ -169,6 +169,76 @@ def test_a_change_reruns_what_depends_on_it(changed: Path, change: dict[str, obj
     assert planned_jobs(write_change(changed, change)) == rules
 
 
+def test_blocks_of_units_give_the_numbers_of_whole_layers(finished: Path, tmp_path: Path) -> None:
+    folder = write_change(new_folder(tmp_path), {"jobs": {"units": {"conv1": 4, "fc6": 5}}})
+    targets = ["results/marginal/object_text/conv1_005.h5", "results/marginal/object_text/fc6_005.h5"]
+    jobs = planned_jobs(folder, *targets)
+    assert (jobs["marginalize_block"], jobs["merge_blocks"]) == (2 + 3, 2)
+    assert "marginalize_layer" not in jobs
+    result = run_snakemake(folder, *targets)
+    assert result.returncode == 0, result.stderr
+    for target in targets:
+        found, wanted = (read_conditionals(place / target) for place in (folder, finished))
+        assert found.units.tolist() == wanted.units.tolist()
+        assert np.array_equal(found.effective_samples, wanted.effective_samples)
+        for task, values in wanted.conditionals.items():
+            np.testing.assert_allclose(found.conditionals[task], values, rtol=0, atol=1e-6)
+    assert sorted(path.name for path in (folder / "results/marginal/object_text").rglob("*") if path.is_file()) == [
+        "conv1_005.h5",
+        "fc6_005.h5",
+    ]
+    assert planned_jobs(folder, *targets) == {}
+
+
+def test_another_cut_leaves_finished_layers_alone_if_only_times_count(changed: Path) -> None:
+    assert planned_jobs(write_change(changed, {"jobs": {"units": 2}}), "--rerun-triggers", "mtime") == {}
+
+
+PAPER = {
+    "images": {"image_size": 224},
+    "network": {"stride": 4, "channels": [96, 256, 384, 384, 256], "kernels": [11, 5, 3, 3, 3], "hidden": [4096, 4096]},
+    "training": {"checkpoints": list(range(20))},
+    "baseline": {"max_images": 600},
+    "marginalization": {"samples": 100},
+    "jobs": {"units": {"conv1": 16, "conv2": 64, "conv3": 128, "conv4": 384, "fc6": 2048}},
+}
+
+
+def test_the_papers_series_stays_below_two_thousand_jobs(tmp_path: Path) -> None:
+    """With blocks of an hour or less; ``--quiet`` would hide the limits of jobs."""
+    folder = write_change(new_folder(tmp_path), PAPER)
+    result = run_snakemake(folder, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    total = re.search(r"^total +(\d+)$", result.stdout + result.stderr, re.MULTILINE)
+    assert total
+    assert 1000 < int(total[1]) < 2000
+    whole = planned_jobs(write_change(folder, PAPER | {"jobs": {"units": None}}))
+    assert whole["marginalize_layer"] == 2 * 20 * 7
+    assert sum(whole.values()) < 1000
+
+
+def test_jobs_with_a_gpu_run_one_at_a_time(finished: Path, tmp_path: Path) -> None:
+    """On a machine where nvidia-smi lists a GPU; Snakemake's own log says when jobs begin and end."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, symlinks=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: made up (UUID: GPU-0)'\n")
+    (tmp_path / "bin/nvidia-smi").chmod(0o755)
+    targets = [f"results/marginal/{name}/{layer}_120.h5" for name in EXPERIMENTS for layer in ("conv5", "fc6", "fc7")]
+    arguments = [*targets, "--forcerun", "marginalize_layer", "--cores", "4", "--resources", "gpu=1"]
+    result = subprocess.run(
+        snakemake_command(folder, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+    )
+    assert result.returncode == 0, result.stderr
+    events = re.findall(r"^(Job \d+: Marginalizing|Finished jobid: \d+)", result.stderr, re.MULTILINE)
+    kinds = [event.split()[0] for event in events]
+    assert kinds == ["Job", "Finished"] * len(targets)
+
+
 def test_another_training_seed_trains_anew_on_the_same_images(changed: Path) -> None:
     jobs = planned_jobs(write_change(changed, {"training": {"seed": 1}}))
     assert jobs["train_network"] == 2

@@ -115,7 +115,7 @@ def _layer_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     for alias in blocks if isinstance(blocks, dict) else ():
         if alias not in config["layers"]:
             accepted = ", ".join(map(str, config["layers"]))
-            yield f"config key 'jobs.units.{alias}': no such layer is configured; accepted are {accepted}."
+            yield f"config key 'jobs.units': found layer '{alias}'; accepted are {accepted}."
 
 
 def _estimator_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

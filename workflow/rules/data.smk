@@ -1,6 +1,10 @@
 # One stimulus set, and a list of its images with the classes of each experiment's tasks.
 
 
+localrules:
+    list_images,
+
+
 rule render_images:
     input:
         multiext(str(RESOURCES / "drawings/drawings"), ".csv", ".png"),
@@ -16,7 +20,7 @@ rule render_images:
         "results/benchmarks/render_images.tsv"
     conda:
         "../envs/featuresharing.yaml"
-    threads: 8
+    threads: 4
     resources:
         mem_mb=1000,
         runtime=15,

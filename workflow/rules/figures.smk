@@ -2,6 +2,8 @@
 
 
 localrules:
+    plot_units,
+    animate_units,
     plot_sharing,
     plot_training,
 

@@ -1,6 +1,10 @@
 # Train the network of each experiment, predict the test images, keep those that are right in every task.
 
 
+localrules:
+    select_images,
+
+
 rule train_network:
     input:
         images=rules.render_images.output.train,

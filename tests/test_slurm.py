@@ -1,0 +1,219 @@
+"""The workflow on a real SLURM cluster with the shipped profile, and everything that happens to jobs there."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import pytest
+from slurm import Cluster, missing
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(bool(missing()), reason=missing() or "a cluster can run here"),
+]
+
+ROOT = Path(__file__).parent.parent
+CONFIG = {
+    "experiments": [{"name": "object_text", "tasks": ["basic", "word"], "sort_by": "word"}],
+    "network": {"hidden": [100, 80]},
+    "training": {"checkpoints": [0, 60]},
+    "jobs": {"units": {"conv1": 3}},
+}
+LONG = {"marginalization": {"estimator": "monte-carlo", "samples": 12000}}
+"""With it, fc6 takes about half a minute."""
+
+TARGETS = [f"results/marginal/object_text/{name}.h5" for name in ("fc6_60", "fc6_00", "fc7_60")]
+
+SITE = """
+slurm-init-seconds-before-status-checks: 2
+seconds-between-status-checks: 1
+slurm-status-command: squeue
+latency-wait: 5
+slurm-partition-config: {folder}/partitions.yaml
+"""
+"""What is particular to this cluster: it keeps no accounts, and answers fast."""
+
+PARTITIONS = """
+partitions:
+  cpu: {max_runtime: 1440, max_mem_mb: 3200, max_threads: 4}
+  gpu: {max_runtime: 1440, max_mem_mb: 3200, max_threads: 4, max_gpu: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.stop()
+
+
+def new_folder(path: Path) -> Path:
+    shutil.copytree(ROOT / "config", path / "config")
+    (path / "change.yaml").write_text(json.dumps(CONFIG))
+    (path / "long.yaml").write_text(json.dumps(LONG))
+    (path / "site").mkdir()
+    (path / "site/config.yaml").write_text(SITE.format(folder=path))
+    (path / "partitions.yaml").write_text(PARTITIONS)
+    return path
+
+
+def command(folder: Path, profile: str, *arguments: str, long: bool = False) -> list[str]:
+    configs = [ROOT / "tests/small.yaml", folder / "change.yaml", *([folder / "long.yaml"] if long else [])]
+    site = ["--profile", str(folder / "site")] if profile == "slurm" else ["--cores", "2"]
+    return [
+        *(str(Path(sys.executable).parent / "snakemake"), *arguments, "--snakefile", str(ROOT / "workflow/Snakefile")),
+        *("--workflow-profile", str(ROOT / "workflow/profiles" / profile), "--directory", str(folder), *site),
+        *("--configfile", *map(str, configs)),
+    ]
+
+
+def run(folder: Path, profile: str, *arguments: str, long: bool = False) -> str:
+    result = subprocess.run(
+        command(folder, profile, *arguments, long=long), capture_output=True, text=True, check=False, timeout=400
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which everything ran here, with a long marginalization in ``long``."""
+    folder = new_folder(tmp_path_factory.mktemp("local") / "run")
+    run(folder, "default")
+    shutil.copytree(folder, folder / "long", ignore=shutil.ignore_patterns("long", "marginal"), symlinks=True)
+    run(folder / "long", "default", *TARGETS, long=True)
+    return folder
+
+
+def check_equal(found: Path, wanted: Path) -> None:
+    with h5py.File(found) as one, h5py.File(wanted) as other:
+        assert set(one) == set(other)
+        for name in other:
+            assert one[name][:].tobytes() == other[name][:].tobytes(), name
+
+
+def test_three_nodes_give_the_numbers_of_one_machine(local: Path, cluster: Cluster, tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "run")
+    said = run(folder, "slurm")
+    assert "Submitted array job" in said
+    files = sorted(path.relative_to(local) for path in local.glob("results/marginal/**/*.h5"))
+    assert len(files) == 14
+    for file in files:
+        check_equal(folder / file, local / file)
+    for table in ("accuracy", "contributions", "sharing"):
+        file = f"results/tables/{table}.csv"
+        assert (folder / file).read_text() == (local / file).read_text()
+    assert {job["state"] for job in cluster.jobs()} == {"COMPLETED"}
+    assert {job["node"] for job in cluster.jobs()} == {"n1", "n2", "n3"}
+    assert "Nothing to be done" in run(folder, "slurm")
+
+
+def test_jobs_with_a_gpu_go_where_gpus_are(local: Path, cluster: Cluster, tmp_path: Path) -> None:
+    folder = started(local, tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: made up (UUID: GPU-0)'\n")
+    (tmp_path / "bin/nvidia-smi").chmod(0o755)
+    target = "results/marginal/object_text/fc7_60.h5"
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command(folder, "slurm", target), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    job = max(cluster.jobs(), key=lambda job: int(job["number"].partition("_")[0]))
+    assert (job["partition"], job["node"]) == ("gpu", "n1")
+    assert "gres:gpu:1" in cluster.run("scontrol", "show", "job", job["number"])
+    check_equal(folder / target, local / target)
+
+
+def started(local: Path, tmp_path: Path) -> Path:
+    """Return a folder in which all is done but marginalization."""
+    folder = tmp_path / "run"
+    shutil.copytree(local, folder, ignore=shutil.ignore_patterns("long", "marginal", "locks"), symlinks=True)
+    (folder / "long.yaml").write_text(json.dumps(LONG))
+    return folder
+
+
+def jobs_in_the_middle(folder: Path, cluster: Cluster, targets: list[str]) -> dict[str, dict[str, str]]:
+    """Return by target the SLURM jobs that marginalize, when each has done some units more than at first."""
+
+    def counts() -> dict[str, int]:
+        shown = subprocess.run(
+            [sys.executable, "-c", "from featuresharing.cli import main; main()", "status", str(folder / "results")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return {f"{layer}_{step}": int(n) for step, layer, n in re.findall(r"(\d+) +(fc\d) +(\d+) of", shown)}
+
+    before = counts()
+    cluster.wait_for(
+        lambda: all(counts().get(Path(t).stem, 0) >= before.get(Path(t).stem, 0) + 3 for t in targets), "more units"
+    )
+    running = [job for job in cluster.jobs() if job["state"] == "RUNNING"]
+    return {target: job for target in targets for job in running if job["comment"].endswith(Path(target).stem)}
+
+
+def said_by_last_try(folder: Path, target: str) -> str:
+    return (folder / f"results/logs/marginalize_layer/object_text/{Path(target).stem}.log").read_text()
+
+
+def check_resumed(folder: Path, local: Path, target: str) -> None:
+    found = re.search(r"(\d+) of \d+ units are there already", said_by_last_try(folder, target))
+    assert found
+    assert int(found[1]) >= 3
+    check_equal(folder / target, local / "long" / target)
+
+
+def state(cluster: Cluster, number: str) -> str:
+    return next(job["state"] for job in cluster.jobs() if job["number"] == number)
+
+
+def test_jobs_that_are_stopped_go_on_where_they_were(local: Path, cluster: Cluster, tmp_path: Path) -> None:
+    """One is cancelled, one requeued, one runs out of time; then the node of the first loses power."""
+    folder = started(local, tmp_path)
+    with subprocess.Popen(
+        command(folder, "slurm", *TARGETS, long=True), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as main:
+        jobs = jobs_in_the_middle(folder, cluster, TARGETS)
+        cancelled, requeued, late = (jobs[target]["number"] for target in TARGETS)
+        cluster.run("scontrol", "update", f"JobId={late}", "EndTime=now")
+        cluster.run("scancel", cancelled)
+        cluster.run("scontrol", "requeue", requeued)
+        cluster.wait_for(lambda: state(cluster, late) == "TIMEOUT", "end of a job that ran out of time")
+        assert state(cluster, cancelled) == "CANCELLED"
+        again = jobs_in_the_middle(folder, cluster, TARGETS[:1])[TARGETS[0]]
+        assert again["number"] != cancelled
+        cluster.kill_node(again["node"])
+        cluster.wait_for(lambda: state(cluster, again["number"]) != "RUNNING", "notice of a node that is gone")
+        cluster.start_node(again["node"])
+        said, _ = main.communicate(timeout=240)
+    assert main.returncode == 0, said
+    for target in TARGETS:
+        check_resumed(folder, local, target)
+    assert not list(folder.rglob("*.progress"))
+
+
+def test_after_the_main_process_was_killed_its_job_is_waited_for(local: Path, cluster: Cluster, tmp_path: Path) -> None:
+    """The job lives on while a second run starts one of its own: that waits until the first is done."""
+    folder, (target, *_) = started(local, tmp_path), TARGETS
+    with subprocess.Popen(
+        command(folder, "slurm", target, long=True), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as main:
+        orphan = jobs_in_the_middle(folder, cluster, [target])[target]["number"]
+        main.send_signal(signal.SIGKILL)
+    time.sleep(0.5)
+    assert state(cluster, orphan) == "RUNNING"
+    run(folder, "slurm", "--unlock")
+    run(folder, "slurm", target, long=True)
+    waited = rf"is being computed by process \d+ on \S+, job {orphan} since .*: waiting\."
+    assert re.search(waited, said_by_last_try(folder, target))
+    check_equal(folder / target, local / "long" / target)
+    assert not list(folder.rglob("*.progress"))
