@@ -36,7 +36,6 @@ SITE = """
 slurm-init-seconds-before-status-checks: 2
 seconds-between-status-checks: 1
 slurm-status-command: squeue
-latency-wait: 5
 slurm-partition-config: {folder}/partitions.yaml
 """
 """What is particular to this cluster: it keeps no accounts, and answers fast."""

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
 from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore, lock
+from featuresharing.store.layout import cut_rows
 from featuresharing.store.progress import DamagedError, ProgressFile, read_progress
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
@@ -81,11 +82,12 @@ def write(store: UnitStore, rows: slice, images: slice, *, errors: str = "none")
     store.write(rows, images, conditionals, **given)
 
 
-def compute(output: Path, *, errors: str = "none", **changes: Any) -> list[tuple[slice, slice]]:
-    """Write what is missing in pieces of two units and two images, and finish; return the pieces."""
+def compute(output: Path, *, errors: str = "none", step: int = STEP, **changes: Any) -> list[tuple[slice, slice]]:
+    """Write what is missing in pieces of two units and ``step`` images, and finish; return the pieces."""
     with open_store(output, errors=errors, **changes) as store:
-        store.begin(step=STEP, conditions={"memory": 1})
-        pieces = [(rows, images) for rows in row_pairs(store) for images in CELLS if not store.is_done(rows, images)]
+        store.begin(step=step, conditions={"memory": 1})
+        cells = cut_rows(store.layout.images, 2**23 // step)
+        pieces = [(rows, images) for rows in row_pairs(store) for images in cells if not store.is_done(rows, images)]
         for rows, images in pieces:
             write(store, rows, images, errors=errors)
         store.finish()
@@ -173,7 +175,7 @@ def test_axes_are_named_as_xarray_names_them(tmp_path: Path, storage: str) -> No
 
 def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the bookkeeping: 4 bytes a cell, and the units themselves."""
-    monkeypatch.setattr("featuresharing.store.final.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("featuresharing.store.layout.BLOCK_BYTES", 2**16)
     peaks = []
     for units in (500, 20_000):
         layout = Layout(tasks(40))
@@ -516,6 +518,31 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(small_disk: Callable[[str]
         assert store.units_done() == 6
         store.finish()
     assert len(read_conditionals(output).units) == 6
+
+
+FULL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_store
+from featuresharing import InputError
+
+try:
+    test_store.compute(Path(sys.argv[1]), tasks=test_store.tasks(150), step=150, storage=sys.argv[3])
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("storage", "size"), [("true-class", "90k"), ("full", "90k")])
+def test_a_full_disk_does_not_crash_hdf5(small_disk: Callable[[str], Path], storage: str, size: str) -> None:
+    """It may leave tracebacks or crash when the process ends, where it could not write."""
+    output = small_disk(f"size={size}") / "conv5.h5"
+    command = [sys.executable, "-c", FULL, str(output), str(Path(__file__).parent), storage]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no space is left on the disk; accepted is a disk with room. What is done is kept in" in result.stdout
+    assert [path.suffix for path in output.parent.iterdir()] == [".progress"]
 
 
 def test_a_folder_that_is_read_only_is_named(small_disk: Callable[[str], Path]) -> None:

@@ -14,8 +14,10 @@ from featuresharing.errors import DiskFullError, InputError
 
 
 @contextmanager
-def replacing(output: Path) -> Iterator[Path]:
+def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
+
+    Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not.
 
     What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
     Raises InputError if the folder cannot be made or written to, DiskFullError if the disk is full.
@@ -31,6 +33,10 @@ def replacing(output: Path) -> Iterator[Path]:
             f"{output.parent} cannot be written to ({error.strerror}); accepted is a writable folder."
         ) from None
     try:
+        if room:
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, room)
+                file.truncate()
         yield temporary
         _sync(temporary)
         os.replace(temporary, output)

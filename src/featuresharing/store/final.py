@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,11 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
-from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout
+from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout, cut_rows
 from featuresharing.version import FORMAT
 
 Rows = Callable[[str, slice], NDArray[Any]]
 """Gives rows of a dataset by its name."""
-
-BLOCK_BYTES = 2**23
-"""How much of a dataset is in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def write_final(output: Path, contents: Contents, attributes: Mapping[str, Any])
 
     Raises OSError if the disk is full; then nothing has the final name.
     """
-    with replacing(output) as temporary:
+    with replacing(output, room=_room_for(contents)) as temporary:
         with h5py.File(temporary, "w", libver=CHECKSUMMED) as file:
             described = {**attributes, "format_version": FORMAT, "storage": contents.storage}
             file.attrs.update(dict(sorted(described.items())))
@@ -87,6 +86,23 @@ def write_final(output: Path, contents: Contents, attributes: Mapping[str, Any])
             file.attrs["sha256"] = json.dumps(digests)
         if changed_datasets(temporary):
             raise OSError("the disk does not give back what was written")
+
+
+def _room_for(contents: Contents) -> int:
+    """Return how many bytes a final file will have, or somewhat more."""
+    images = len(next(iter(contents.targets.values())))
+    total = 2**16 + 16 * len(contents.units) + sum(values.nbytes for values in contents.predictions.values())
+    for name, (_, tail, kind) in contents.by_image.items():
+        row = np.dtype(kind).itemsize * images * prod(tail)
+        blocks = cut_rows(len(contents.units), row)
+        sizes = (_packed_size(contents.rows(name, part)) for part in blocks) if tail else (row * len(contents.units),)
+        total += sum(sizes)
+    return total
+
+
+def _packed_size(values: NDArray[Any]) -> int:
+    """Return how many bytes numbers take when they are compressed, without the shuffling that makes them fewer."""
+    return len(zlib.compress(np.ascontiguousarray(values).data, 1))
 
 
 def changed_datasets(path: Path) -> list[str]:
@@ -237,11 +253,9 @@ def _begin_digest(dataset: h5py.Dataset) -> Any:
     return hashlib.sha256(f"{dataset.shape} {dataset.dtype.str}".encode())
 
 
-def _row_blocks(dataset: h5py.Dataset) -> Iterator[slice]:
+def _row_blocks(dataset: h5py.Dataset) -> list[slice]:
     count = dataset.shape[0]
-    each = max(1, dataset.nbytes // max(1, count))
-    size = max(1, BLOCK_BYTES // each)
-    yield from (slice(start, min(start + size, count)) for start in range(0, count, size))
+    return cut_rows(count, dataset.nbytes // max(1, count))
 
 
 def read_conditionals(path: Path) -> LayerConditionals:

@@ -78,6 +78,16 @@ CHECKSUMMED = ("v108", "v108")
 """Versions of HDF5's own format: from 1.8 on, its descriptions of data have checksums."""
 
 
+BLOCK_BYTES = 2**23
+"""How much of a dataset is in memory at a time."""
+
+
+def cut_rows(count: int, each: int) -> list[slice]:
+    """Cut ``count`` rows of ``each`` bytes into blocks of BLOCK_BYTES at most."""
+    size = max(1, BLOCK_BYTES // max(1, each))
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def digest_of(values: Mapping[str, Any]) -> str:
     """Return the SHA-256 of plain values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

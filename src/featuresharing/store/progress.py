@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
-from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout
+from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout, cut_rows
 from featuresharing.version import FORMAT
 
 CLOCK = ("run_started", "cells_at_start", "last_written")
@@ -103,9 +104,11 @@ def read_progress(path: Path) -> tuple[Head, NDArray[np.bool_], dict[str, float]
 
 def create_progress(path: Path, layout: Layout, head: Head) -> None:
     """Make an empty progress file, under its name only when its space is there; raises InputError on a full disk."""
-    with replacing(path) as temporary:
+    units = len(head.units)
+    by_image = sum(np.dtype(kind).itemsize * layout.images * prod(tail) for _, tail, kind in layout.by_image().values())
+    room = 2**14 + units * (by_image + 4 * head.cells + 24)
+    with replacing(path, room=room) as temporary:
         with h5py.File(temporary, "w", libver=CHECKSUMMED) as file:
-            units = len(head.units)
             _preallocate(file, "unit", (units,), "<i8")
             _preallocate(file, "clock", (len(CLOCK),), "<f8")
             _preallocate(file, "checksum", (units, head.cells), "<u4")
@@ -192,7 +195,7 @@ class ProgressFile:
     def damaged(self) -> NDArray[np.bool_]:
         """Return which cells [units, cells] differ from their checksums."""
         row = sum(_size(shape[1:], kind) for _, shape, kind in self._places.values())
-        sums = np.concatenate([self._sums(rows) for rows in _blocks(len(self.head.units), row)])
+        sums = np.concatenate([self._sums(rows) for rows in cut_rows(len(self.head.units), row)])
         return np.asarray((self.checksums != 0) & (self.checksums != sums))
 
     def forget(self, cells: NDArray[np.bool_]) -> None:
@@ -206,7 +209,7 @@ class ProgressFile:
             for name in ("checksum", *BY_UNIT, *self.head.by_image):
                 start, shape, kind = self._places[name]
                 raw.seek(start)
-                for part in _blocks(_size(shape, kind), 1):
+                for part in cut_rows(_size(shape, kind), 1):
                     os.pwrite(self._raw, raw.read(part.stop - part.start), start + part.start)
         self.checksums = self.read("checksum", self.rows)
 
@@ -265,10 +268,4 @@ def _preallocate(file: h5py.File, name: str, shape: tuple[int, ...], kind: str) 
 
 
 def _size(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-
-
-def _blocks(count: int, each: int) -> list[slice]:
-    """Cut ``count`` things of ``each`` bytes into blocks of some megabytes."""
-    size = max(1, 2**23 // max(1, each))
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    return prod(shape) * kind.itemsize

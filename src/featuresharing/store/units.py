@@ -247,9 +247,9 @@ class UnitStore:
         except (OSError, DiskFullError) as error:
             full = isinstance(error, DiskFullError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "no space is left on the disk" if full else str(error)
+            kept = f" What is done is kept in {self._path}, and the same command goes on there." if self._file else ""
             raise InputError(
-                f"{self.output} cannot be written: {reason}; accepted is a disk with room. What is done is kept in"
-                f" {self._path}, and the same command goes on there."
+                f"{self.output} cannot be written: {reason}; accepted is a disk with room.{kept}"
             ) from None
 
 
