@@ -982,10 +982,10 @@ def test_draws_are_bit_identical_however_the_work_is_cut(
     seen: set[tuple[int, bytes, float]] = set()
     scores = OneChannelEngine.scores
 
-    def spy(engine: OneChannelEngine, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Any:
+    def spy(engine: OneChannelEngine, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Any:
         parameters = (weights.numpy().copy(), biases.tolist())
         seen.update((int(u), w.tobytes(), b) for u, w, b in zip(units, *parameters, strict=True))
-        return scores(engine, units, weights, biases)
+        return scores(engine, images, units, weights, biases)
 
     monkeypatch.setattr(OneChannelEngine, "scores", spy)
     network, images = build("residual", images=5)

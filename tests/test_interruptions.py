@@ -160,6 +160,23 @@ def test_a_stopped_job_says_how_far_it_got_and_goes_on(
     check_equal(output, uninterrupted)
 
 
+def test_units_of_a_layer_count_in_its_blocks(folder: Path, tmp_path: Path, uninterrupted: Path) -> None:
+    whole = tmp_path / "conv2_7.h5"
+    interrupt(command(folder, whole), whole, signal.SIGKILL, after_more(whole, 2))
+    blocks = [tmp_path / "conv2_7/0-3.h5", tmp_path / "conv2_7/4-63.h5"]
+    counts = []
+    for block in blocks:
+        job = command(folder, block, "--units", block.stem, "--reuse", str(tmp_path / "conv2_7"))
+        said = subprocess.run(job, check=True, capture_output=True, text=True).stdout
+        counts.append(re.search(r"(\d+) of (\d+) units are there already", said).groups())  # type: ignore[union-attr]
+    assert counts[0] == ("4", "4")
+    assert 0 < int(counts[1][0]) < 60
+    merge = ["merge-blocks", "--blocks", *map(str, blocks), "--output", str(whole)]
+    subprocess.run([sys.executable, "-c", ENTRY, *merge], check=True)
+    check_equal(whole, uninterrupted)
+    assert not list(tmp_path.rglob("*.progress"))
+
+
 def test_a_signal_before_work_begins_is_said_too(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.h5"
     status, said = interrupt(command(folder, output), output, signal.SIGINT, lambda *_: time.sleep(1))

@@ -673,6 +673,36 @@ def test_blocks_that_do_not_make_a_layer_are_refused(tmp_path: Path) -> None:
     assert not output.exists()
 
 
+@pytest.mark.parametrize("storage", STORAGE)
+def test_units_are_taken_over_from_files_that_are_cut_in_other_ways(tmp_path: Path, storage: str) -> None:
+    options: dict[str, Any] = {"storage": storage, "layer_units": 6}
+    block, other = tmp_path / "0-1.h5", tmp_path / "other.h5"
+    compute(block, units=[0, 1], **options)
+    progress = start(tmp_path / "2-5.h5", [(0, 0), (0, 1), (1, 2)], units=[2, 3, 4, 5], **options)
+    compute(other, units=[3], settings={"samples": 1}, **options)
+    relatives = [block, progress, other, tmp_path / "nowhere.h5", tmp_path / "nowhere.progress"]
+    pieces = compute(tmp_path / "whole.h5", units=range(6), relatives=relatives, **options)
+    assert [(rows.start, images.start) for rows, images in pieces] == [(2, 4), (4, 0), (4, 2)]
+    compute(tmp_path / "again.h5", units=range(6), **options)
+    assert (tmp_path / "whole.h5").read_bytes() == (tmp_path / "again.h5").read_bytes()
+    assert not progress.exists()  # its units are in the file
+    assert block.exists()
+    pieces = compute(tmp_path / "4-4.h5", units=[4], relatives=[tmp_path / "whole.h5"], **options)
+    assert pieces == []
+
+
+def test_what_is_damaged_is_not_taken_over(tmp_path: Path) -> None:
+    compute(tmp_path / "a.h5", units=[0, 1])
+    progress = start(tmp_path / "b.h5", [(0, 0), (0, 1), (0, 2)], units=[2, 3])
+    for path, name in ((tmp_path / "a.h5", "conditional_word"), (progress, "conditional_basic")):
+        with h5py.File(path, "r+") as file:
+            file[name][0, 0] = 0.987654
+    pieces = compute(tmp_path / "c.h5", units=range(4), relatives=[tmp_path / "a.h5", progress])
+    assert [(rows.start, images.start) for rows, images in pieces] == [(0, 0), (0, 2), (0, 4), (2, 0)]
+    found = read_conditionals(tmp_path / "c.h5").conditionals["word"]
+    assert np.array_equal(found[0], numbers(0)["conditionals"][0][range(IMAGES), tasks()[0].targets])
+
+
 # --- reading and verification
 
 

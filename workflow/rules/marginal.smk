@@ -39,6 +39,7 @@ rule marginalize_layer:
         " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} {params.units}"
         " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
         " --device {params.device} --threads {threads} --wait {resources.runtime}"
+        " --reuse results/marginal/{wildcards.experiment}/{wildcards.layer}_{wildcards.checkpoint}"
         " --memory $(({resources.mem_mb} / 2)) --output {output} > {log} 2>&1"
 
 

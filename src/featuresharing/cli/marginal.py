@@ -1,6 +1,7 @@
 """Commands ``marginalize``, which computes conditionals of a layer's units and resumes, and ``merge-blocks``."""
 
 import argparse
+import glob
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
     parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
+    parser.add_argument(
+        "--reuse", type=Path, metavar="BASE", help="take units over from BASE.h5, files in BASE/, and their progress"
+    )
     parser.add_argument(
         "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
     )
@@ -113,6 +117,7 @@ def _marginalize(options: argparse.Namespace) -> None:
         layer_units=unit_count(module),
         settings=settings,
         attributes=attributes,
+        relatives=_relatives(options.reuse),
         wait=60 * options.wait,
         say=say,
     )
@@ -160,9 +165,21 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from featuresharing.store import merge_conditionals
+    from featuresharing.store import merge_conditionals, remove_progress
+    from featuresharing.store.final import read_fingerprint
 
     merge_conditionals(options.blocks, options.output)
+    if merged := read_fingerprint(options.output):
+        remove_progress(_relatives(options.output.with_suffix("")), *merged)
+
+
+def _relatives(base: Path | None) -> list[Path]:
+    """Return the files of a layer, whole or cut into blocks, final and in progress."""
+    if base is None:
+        return []
+    whole = base.with_name(f"{base.name}.h5")
+    progress = [*base.parent.glob(f".{glob.escape(whole.name)}.*.progress"), *base.glob(".*.progress")]
+    return [path for path in (whole, *sorted(base.glob("*.h5")), *sorted(progress)) if path.exists()]
 
 
 def _parse_aliases(pairs: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ numbers are kept; :mod:`.status` how far files got; :mod:`.verification` what is
 
 from featuresharing.store.final import LayerConditionals, merge_conditionals, read_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
-from featuresharing.store.units import UnitStore
+from featuresharing.store.units import UnitStore, remove_progress
 
 __all__ = [
     "ERRORS",
@@ -18,4 +18,5 @@ __all__ = [
     "UnitStore",
     "merge_conditionals",
     "read_conditionals",
+    "remove_progress",
 ]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -154,6 +154,16 @@ def read_fingerprint(path: Path) -> tuple[str, list[int]] | None:
             return str(file.attrs["fingerprint"]), file["unit"][:].tolist()
     except (OSError, KeyError, RuntimeError):
         return None
+
+
+def unit_numbers(
+    path: Path, units: Collection[int], names: Sequence[str]
+) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """Yield those of ``units`` that a final file has, each with its row of the datasets called ``names``."""
+    with h5py.File(path, "r", locking=False) as file:
+        for row, unit in enumerate(file["unit"][:].tolist()):
+            if unit in units:
+                yield unit, {name: np.asarray(file[name][row]) for name in names}
 
 
 def refuse_other_formats(path: Path, file: h5py.File) -> None:

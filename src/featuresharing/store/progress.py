@@ -150,6 +150,11 @@ class ProgressFile:
         """All rows."""
         return slice(0, len(self.head.units))
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The datasets that hold the numbers of units."""
+        return (*BY_UNIT, *self.head.by_image)
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._raw)
@@ -167,9 +172,7 @@ class ProgressFile:
 
     def write(self, rows: slice, cell: int, values: Mapping[str, NDArray[Any]]) -> None:
         """Write the numbers of some units [units, ...] in one cell: all datasets, then the checksums."""
-        arrays = {
-            name: np.ascontiguousarray(values[name], self._places[name][2]) for name in (*BY_UNIT, *self.head.by_image)
-        }
+        arrays = {name: np.ascontiguousarray(values[name], self._places[name][2]) for name in self.numbers}
         first = cell * self.head.step
         for name in BY_UNIT:
             self._put(name, rows.start, 0, arrays[name])
@@ -180,6 +183,14 @@ class ProgressFile:
             numbers += [arrays[name][index] for name in self.head.by_image]
             self.checksums[row, cell] = self._sum(row, cell, numbers)
         self._put("checksum", rows.start, 0, self.checksums[rows])
+
+    def take_unit(self, row: int, numbers: Mapping[str, NDArray[Any]], cells: NDArray[np.bool_]) -> None:
+        """Write the numbers of one unit, a row of each dataset, in those ``cells`` that are not there yet."""
+        for cell in np.flatnonzero(cells & (self.checksums[row] == 0)).tolist():
+            part = slice(cell * self.head.step, (cell + 1) * self.head.step)
+            values = {name: numbers[name][None] for name in BY_UNIT}
+            values |= {name: numbers[name][None, part] for name in self.head.by_image}
+            self.write(slice(row, row + 1), cell, values)
 
     def start_clock(self) -> None:
         """Say that a run begins."""
@@ -206,7 +217,7 @@ class ProgressFile:
     def take_bytes_of(self, damaged: Path) -> None:
         """Fill all datasets with the bytes at their places in a file of the same layout that cannot be read itself."""
         with damaged.open("rb") as raw:
-            for name in ("checksum", *BY_UNIT, *self.head.by_image):
+            for name in ("checksum", *self.numbers):
                 start, shape, kind = self._places[name]
                 raw.seek(start)
                 for part in cut_rows(_size(shape, kind), 1):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.store.final import contents_of, read_fingerprint, write_final
+from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, unit_numbers, write_final
 from featuresharing.store.layout import Layout
 from featuresharing.store.lock import OutputLock
 from featuresharing.store.progress import (
@@ -37,8 +37,10 @@ class UnitStore:
     """Conditionals of ``units`` on their way to ``output``; a context manager that holds the output's lock.
 
     ``settings`` is everything that the numbers depend on: progress of other settings is kept, but not continued.
-    ``attributes`` describe the file; ``layer_units`` is how many units the layer has. While another process computes
-    the same output, this one waits up to ``wait`` seconds. ``say`` is told whatever a user should know.
+    ``attributes`` describe the file; ``layer_units`` is how many units the layer has. A new progress file takes over
+    what is there of its units in ``relatives``: final and progress files of the same settings, cut in other ways.
+    While another process computes the same output, this one waits up to ``wait`` seconds. ``say`` is told whatever a
+    user should know.
 
     Raises InputError if the folder is not writable, the disk full, the output locked or its progress of a newer format.
     """
@@ -52,12 +54,13 @@ class UnitStore:
         layer_units: int,
         settings: Mapping[str, Any],
         attributes: Mapping[str, Any],
+        relatives: Sequence[Path] = (),
         wait: float = 0.0,
         say: Callable[[str], None] = print,
     ) -> None:
         self.output, self.layout, self.units = output, layout, list(units)
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
-        self._wait, self._say = wait, say
+        self._relatives, self._wait, self._say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
         key = hashlib.sha256(f"{self.fingerprint}:{self.units}".encode()).hexdigest()[:12]
         self._path = output.with_name(f".{output.name}.{key}.progress")
@@ -169,6 +172,7 @@ class UnitStore:
         with self._said_if_full():
             write_final(self.output, contents, described)
         self.clear()
+        remove_progress(self._relatives, self.fingerprint, self.units)
 
     def clear(self) -> None:
         """Remove the progress file: its output is there."""
@@ -210,7 +214,10 @@ class UnitStore:
         )
         if not self._path.exists():
             create_progress(self._path, self.layout, head)
-            return ProgressFile(self._path)
+            file = ProgressFile(self._path)
+            for path in self._relatives:
+                take_over(file, path)
+            return file
         try:
             file = ProgressFile(self._path)
             if (file.head.fingerprint, file.head.units.tolist()) != (self.fingerprint, self.units):
@@ -251,6 +258,40 @@ class UnitStore:
             raise InputError(
                 f"{self.output} cannot be written: {reason}; accepted is a disk with room.{kept}"
             ) from None
+
+
+def take_over(file: ProgressFile, relative: Path) -> None:
+    """Take over units that a final or progress file has of the same settings; nothing of one that is not sound."""
+    row_of = {unit: row for row, unit in enumerate(file.head.units.tolist())}
+    if relative.suffix == ".progress":
+        try:
+            other = ProgressFile(relative, writable=False)
+        except (DamagedError, FileNotFoundError):
+            return
+        if (other.head.fingerprint, other.head.step) == (file.head.fingerprint, file.head.step):
+            sound = (other.checksums != 0) & ~other.damaged()
+            for row, unit in enumerate(other.head.units.tolist()):
+                if unit in row_of and sound[row].any():
+                    numbers = {name: other.read(name, slice(row, row + 1))[0] for name in other.numbers}
+                    file.take_unit(row_of[unit], numbers, sound[row])
+        other.close()
+        return
+    found = read_fingerprint(relative)
+    if found is None or found[0] != file.head.fingerprint or changed_datasets(relative):
+        return
+    for unit, numbers in unit_numbers(relative, set(row_of), file.numbers):
+        file.take_unit(row_of[unit], numbers, np.ones(file.head.cells, np.bool_))
+
+
+def remove_progress(paths: Sequence[Path], fingerprint: str, units: Sequence[int]) -> None:
+    """Remove those of ``paths`` that are progress of these settings on no other units."""
+    for path in paths:
+        try:
+            head = read_head(path) if path.suffix == ".progress" else None
+        except DamagedError:
+            continue
+        if head and head.fingerprint == fingerprint and set(head.units.tolist()) <= set(units):
+            path.unlink(missing_ok=True)
 
 
 def _each_right(values: NDArray[Any]) -> NDArray[np.bool_]:
