@@ -117,6 +117,10 @@ def said(output: Path, **changes: Any) -> tuple[list[str], list[tuple[slice, sli
     return sentences, pieces
 
 
+def visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name[0] != "."}
+
+
 def check(found: LayerConditionals) -> None:
     assert found.units.tolist() == UNITS
     assert found.classes == CLASSES
@@ -144,7 +148,7 @@ def test_what_is_written_comes_back(tmp_path: Path, storage: str, errors: str) -
         assert np.array_equal(found.attributes[name], value)
     assert found.attributes["storage"] == storage
     assert json.loads(found.attributes["settings"]) == SETTINGS
-    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert visible(output.parent) == {output.name}
     with h5py.File(output) as file:
         for index, task in enumerate(tasks()):
             for name in ("conditionals", *(["standard_error"] if errors == "standard_error" else [])):
@@ -210,6 +214,41 @@ def test_an_interrupted_store_goes_on_where_it_stopped(tmp_path: Path, storage: 
     assert sentences == []
     assert len(pieces) == 5
     check(read_conditionals(output))
+
+
+def test_an_output_that_was_complete_is_put_back(tmp_path: Path) -> None:
+    """As when Snakemake removes the output of a job that is stopped in its last moments."""
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    content = output.read_bytes()
+    output.unlink()
+    with open_store(output, settings={"samples": 1}) as store:
+        assert not store.put_back()
+    with open_store(output) as store:
+        assert not store.is_complete()
+        assert store.put_back()
+        assert store.is_complete()
+    assert output.read_bytes() == content
+    assert output.stat().st_nlink == 2  # two names of one file
+    output.unlink()
+    (hidden,) = tmp_path.glob(".*.done")
+    flipped = bytearray(content)
+    with h5py.File(hidden) as file:
+        flipped[file["conditional_word"].id.get_offset()] ^= 1
+    hidden.write_bytes(flipped)
+    with open_store(output) as store:
+        assert not store.put_back()
+    compute(output, settings={"samples": 1})
+    assert len(list(tmp_path.glob(".*.done"))) == 1
+
+
+def test_without_hard_links_all_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    compute(tmp_path / "conv5.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["conv5.h5"]
 
 
 def test_an_output_that_is_complete_is_left_alone(tmp_path: Path) -> None:
@@ -442,6 +481,7 @@ test_store.compute(Path(sys.argv[1]))
         ("final.changed_datasets = die", 0),  # the final file is written, but not checked
         ("os.replace = die_in_call(2, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
+        ("units.os.link = die_after(units.os.link)", 0),
     ],
 )
 def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:
@@ -461,7 +501,8 @@ def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place:
     check(read_conditionals(output))
     compute(tmp_path / "whole.h5")
     assert output.read_bytes() == (tmp_path / "whole.h5").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"conv5.h5", "whole.h5"}
+    assert visible(tmp_path) == {"conv5.h5", "whole.h5"}
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".part", ".progress", ".lock")]
 
 
 # --- disks

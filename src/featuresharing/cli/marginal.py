@@ -122,7 +122,7 @@ def _marginalize(options: argparse.Namespace) -> None:
         say=say,
     )
     with stoppable() as stopper, store:
-        if store.is_complete():
+        if store.is_complete() or store.put_back():
             say(f"{options.output} is there already, with all {len(units)} units.")
             store.clear()
             return
@@ -174,12 +174,13 @@ def _merge(options: argparse.Namespace) -> None:
 
 
 def _relatives(base: Path | None) -> list[Path]:
-    """Return the files of a layer, whole or cut into blocks, final and in progress."""
+    """Return the files of a layer, whole or cut into blocks: final ones, their hidden names, and progress."""
     if base is None:
         return []
     whole = base.with_name(f"{base.name}.h5")
-    progress = [*base.parent.glob(f".{glob.escape(whole.name)}.*.progress"), *base.glob(".*.progress")]
-    return [path for path in (whole, *sorted(base.glob("*.h5")), *sorted(progress)) if path.exists()]
+    hidden = [*base.parent.glob(f".{glob.escape(whole.name)}.*"), *base.glob(".*")]
+    known = [path for path in hidden if path.suffix in (".progress", ".done")]
+    return [path for path in (whole, *sorted(base.glob("*.h5")), *sorted(known)) if path.exists()]
 
 
 def _parse_aliases(pairs: list[str]) -> dict[str, str]:

@@ -88,6 +88,8 @@ def _problems(path: Path, folder: Path) -> Iterator[str]:
         yield f"{path} was left behind by a process that was killed; the next run of its job removes it."
     elif path.name.endswith(".progress"):
         yield from verification.problems_of_progress(path)
+    elif path.suffix == ".done":
+        yield from () if path.stat().st_nlink > 1 else verification.problems_of_final(path, whole=False)
     elif path.suffix == ".h5" and verification.is_conditionals(path):
         attributes = verification.attributes_of(path)
         block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"

@@ -4,9 +4,10 @@ import errno
 import glob
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class UnitStore:
         self.fingerprint = layout.fingerprint(settings)
         key = hashlib.sha256(f"{self.fingerprint}:{self.units}".encode()).hexdigest()[:12]
         self._path = output.with_name(f".{output.name}.{key}.progress")
+        self._done = self._path.with_suffix(".done")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
 
@@ -88,6 +90,19 @@ class UnitStore:
     def is_complete(self) -> bool:
         """Return whether the output is there already, with these settings and units."""
         return read_fingerprint(self.output) == (self.fingerprint, self.units)
+
+    def put_back(self) -> bool:
+        """Give a file that was complete its name again if it was removed since; return whether there was one.
+
+        Snakemake removes the outputs of a job that is stopped in its last moments.
+        """
+        if read_fingerprint(self._done) != (self.fingerprint, self.units) or changed_datasets(self._done):
+            return False
+        spare = self._path.with_suffix(".back")
+        spare.unlink(missing_ok=True)
+        os.link(self._done, spare)
+        spare.replace(self.output)
+        return True
 
     def recorded(self) -> dict[str, Any]:
         """Return the conditions that :meth:`begin` made the progress file with; nothing without one."""
@@ -154,9 +169,9 @@ class UnitStore:
                 self._synced = time.monotonic()
 
     def finish(self) -> None:
-        """Write the final file, check it, give it its name and remove the progress.
+        """Write the final file, check it, give it its name, and remove the progress.
 
-        Raises InputError if the disk is full.
+        A second, hidden name of the file (no copy) is left for :meth:`put_back`. Raises InputError if the disk is full.
         """
         done = self.units_done()
         if done < len(self.units):
@@ -171,6 +186,10 @@ class UnitStore:
         contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
         with self._said_if_full():
             write_final(self.output, contents, described)
+        for path in self.output.parent.glob(f".{glob.escape(self.output.name)}.*.done"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system without hard links
+            os.link(self.output, self._done)
         self.clear()
         remove_progress(self._relatives, self.fingerprint, self.units)
 
@@ -284,13 +303,16 @@ def take_over(file: ProgressFile, relative: Path) -> None:
 
 
 def remove_progress(paths: Sequence[Path], fingerprint: str, units: Sequence[int]) -> None:
-    """Remove those of ``paths`` that are progress of these settings on no other units."""
+    """Remove those of ``paths`` that are progress, or hidden names of files, of these settings on no other units."""
     for path in paths:
-        try:
-            head = read_head(path) if path.suffix == ".progress" else None
-        except DamagedError:
-            continue
-        if head and head.fingerprint == fingerprint and set(head.units.tolist()) <= set(units):
+        found: tuple[str, list[int]] | None = None
+        if path.suffix == ".done":
+            found = read_fingerprint(path)
+        elif path.suffix == ".progress":
+            with suppress(DamagedError):
+                head = read_head(path)
+                found = head.fingerprint, head.units.tolist()
+        if found and found[0] == fingerprint and set(found[1]) <= set(units):
             path.unlink(missing_ok=True)
 
 
