@@ -125,6 +125,13 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.kill(process.number, signal.SIGKILL)
 
+    def signal_job(self, number: str, sent: signal.Signals) -> None:
+        """Send a signal to all processes of a job but SLURM's own."""
+        for process in _processes():
+            if f"SLURM_JOB_ID={number}" in process.environment and not process.command.startswith("slurm"):
+                with suppress(ProcessLookupError):
+                    os.kill(process.number, sent)
+
     def jobs(self) -> list[dict[str, str]]:
         """Return SLURM's jobs, those that ended too: number, state, node, partition, comment (the rule)."""
         fields = ("number", "state", "node", "partition", "comment")
