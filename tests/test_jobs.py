@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from featuresharing import Estimation
-from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds
+from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds, unit_blocks
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import draw_variants
@@ -59,3 +59,9 @@ def test_limits_double_with_every_attempt() -> None:
     assert small < large
     assert [job_mb(vars(SHAPES["paper"]), 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
     assert job_mb(vars(SHAPES["paper"]), 600, full=True) > large
+
+
+def test_blocks_cover_the_units_of_a_layer() -> None:
+    assert unit_blocks(96, 32) == ["0-31", "32-63", "64-95"]
+    assert unit_blocks(96, 50) == ["0-49", "50-95"]
+    assert unit_blocks(96, 96) == unit_blocks(96, 500) == ["0-95"]

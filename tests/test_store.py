@@ -537,6 +537,20 @@ def test_a_disk_that_is_full_at_the_start_is_said(small_disk: Callable[[str], Pa
     assert list(folder.iterdir()) == []
 
 
+def test_systems_that_promise_no_room_are_asked_what_is_free(
+    small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small_disk("size=100k")
+    monkeypatch.delattr(os, "posix_fallocate")
+    with (
+        open_store(folder / "large.h5", tasks=tasks(4000)) as store,
+        pytest.raises(InputError, match="no space is left"),
+    ):
+        store.begin(step=400, conditions={})
+    compute(folder / "small.h5")
+    check(read_conditionals(folder / "small.h5"))
+
+
 @pytest.mark.parametrize("storage", STORAGE)
 def test_a_disk_that_is_full_at_the_end_loses_nothing(small_disk: Callable[[str], Path], storage: str) -> None:
     folder = small_disk("size=40k" if storage == "true-class" else "size=60k")

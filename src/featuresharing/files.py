@@ -5,6 +5,7 @@ import errno
 import glob
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,8 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
         ) from None
     try:
         if room:
-            with temporary.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, room)
-                file.truncate()
+            reserve(temporary, room)
+            os.truncate(temporary, 0)
         yield temporary
         _sync(temporary)
         os.replace(temporary, output)
@@ -49,6 +49,20 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give a file room for ``size`` bytes, as far as its system can promise it; raises OSError if there is none."""
+    with path.open("r+b") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _says_full(error: Exception) -> bool:

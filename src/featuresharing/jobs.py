@@ -122,7 +122,6 @@ def job_mb(shape: Mapping[str, Any], images: int, attempt: int = 1, *, full: boo
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
 
 
-def unit_blocks(units: int, most: int | None) -> list[str]:
-    """Cut a layer's units into blocks of at most ``most`` (None: all), named by their first and last unit."""
-    size = most or units
-    return [f"{first}-{min(first + size, units) - 1}" for first in range(0, units, size)]
+def unit_blocks(units: int, most: int) -> list[str]:
+    """Cut a layer's units into blocks of at most ``most``, named by their first and last unit."""
+    return [f"{first}-{min(first + most, units) - 1}" for first in range(0, units, most)]

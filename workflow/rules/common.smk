@@ -72,39 +72,41 @@ def alternatives(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-def cost_of_layer(layer, tasks=1):
-    """Return the cost of a layer of a network with so many tasks."""
-    sizes = config["network"] | {"image_size": config["images"]["image_size"], "classes": [MOST_CLASSES] * tasks}
-    return next(cost for alias, cost in alexnet_costs(**sizes).items() if ALIASES[alias] == LAYERS[layer])
-
-
 def units_of_job(layer):
-    """Return how many units of a layer one job computes at most, None for all."""
+    """Return how many units of a layer one job computes at most."""
     units = config["jobs"]["units"]
-    return units.get(layer) if isinstance(units, dict) else units
+    return (units.get(layer) if isinstance(units, dict) else units) or COSTS[layer].units
 
 
-def units_in(wildcards):
-    """Return how many units a job computes."""
-    first, _, last = wildcards.get("units", "").partition("-")
-    return int(last) - int(first) + 1 if last else cost_of_layer(wildcards.layer).units
+def seconds_of_job(layer):
+    """Return how long a marginalize job of a layer is predicted to take."""
+    cost, threads = COSTS[layer], config["jobs"]["threads"]
+    draws = kept_draws(cost.size, **config["marginalization"])
+    units = min(units_of_job(layer), cost.units)
+    return marginalize_seconds(cost, units, config["baseline"]["max_images"], draws, threads=threads)
 
 
 def minutes_of_job(wildcards, attempt):
-    """Return the time limit of a marginalize job."""
-    cost = cost_of_layer(wildcards.layer, len(EXPERIMENTS[wildcards.experiment]["tasks"]))
-    draws = kept_draws(cost.size, **config["marginalization"])
-    images, threads = config["baseline"]["max_images"], config["jobs"]["threads"]
-    return job_minutes(marginalize_seconds(cost, units_in(wildcards), images, draws, threads=threads), attempt)
+    """Return the time limit of a marginalize job: the same for all blocks, since those of an array share the first's."""
+    layers = SPLIT_LAYERS if wildcards.get("units") else [wildcards.layer]
+    return job_minutes(max(map(seconds_of_job, layers)), attempt)
 
 
 def memory_of_job(wildcards, attempt):
     """Return the memory limit of a marginalize job in MB."""
-    tasks = len(EXPERIMENTS[wildcards.experiment]["tasks"])
-    sizes = config["network"] | {"image_size": config["images"]["image_size"], "classes": [MOST_CLASSES] * tasks}
     full = config["marginalization"]["storage"] == "full"
-    return job_mb(sizes, config["baseline"]["max_images"], attempt, full=full)
+    return job_mb(SIZES, config["baseline"]["max_images"], attempt, full=full)
 
 
-MOST_CLASSES = 100
-BLOCKS = {layer: unit_blocks(cost_of_layer(layer).units, units_of_job(layer)) for layer in LAYERS}
+# Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
+SIZES = config["network"] | {"image_size": config["images"]["image_size"]}
+SIZES["classes"] = [100] * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values())
+COSTS = {
+    layer: cost
+    for alias, cost in alexnet_costs(**SIZES).items()
+    for layer, path in LAYERS.items()
+    if ALIASES[alias] == path
+}
+BLOCKS = {layer: unit_blocks(COSTS[layer].units, units_of_job(layer)) for layer in LAYERS}
+SPLIT_LAYERS = [layer for layer, blocks in BLOCKS.items() if len(blocks) > 1]
+WHOLE_LAYERS = [layer for layer in LAYERS if layer not in SPLIT_LAYERS]

@@ -18,7 +18,7 @@ rule marginalize_layer:
     benchmark:
         "results/benchmarks/marginalize_layer/{experiment}/{layer}_{checkpoint}.tsv"
     wildcard_constraints:
-        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) == 1),
+        layer=alternatives(WHOLE_LAYERS),
     conda:
         "../envs/featuresharing.yaml"
     threads: config["jobs"]["threads"]
@@ -51,7 +51,7 @@ use rule marginalize_layer as marginalize_block with:
     benchmark:
         "results/benchmarks/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.tsv"
     wildcard_constraints:
-        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) > 1),
+        layer=alternatives(SPLIT_LAYERS),
         units="[0-9]+-[0-9]+",
     message:
         "Marginalizing units {wildcards.units} of {wildcards.layer} in {wildcards.experiment},"
@@ -68,7 +68,7 @@ rule merge_blocks:
     log:
         "results/logs/merge_blocks/{experiment}/{layer}_{checkpoint}.log",
     wildcard_constraints:
-        layer=alternatives(layer for layer in LAYERS if len(BLOCKS[layer]) > 1),
+        layer=alternatives(SPLIT_LAYERS),
     conda:
         "../envs/featuresharing.yaml"
     message:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
+from featuresharing.files import replacing, reserve
 from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout, cut_rows
 from featuresharing.version import FORMAT
 
@@ -125,8 +125,7 @@ def create_progress(path: Path, layout: Layout, head: Head) -> None:
                     **{name: getattr(head, name) for name in _COUNTS},
                 }
             )
-        with temporary.open("r+b") as raw:
-            os.posix_fallocate(raw.fileno(), 0, temporary.stat().st_size)
+        reserve(temporary, temporary.stat().st_size)
 
 
 class ProgressFile:
