@@ -1,13 +1,15 @@
 """The store: conditionals of a layer's units in files that survive a kill at any instant (docs/format.md).
 
 While units are computed, they go to a progress file beside the output (:mod:`.progress`) under a lock (:mod:`.lock`);
-:mod:`.units` resumes it and turns it into the final file (:mod:`.final`) when all are there. :mod:`.layout` says which
-numbers are kept; :mod:`.status` how far files got; :mod:`.verification` what is wrong with them.
+:mod:`.units` resumes it, takes over units from files that are cut in other ways (:mod:`.relatives`), and turns it into
+the final file (:mod:`.final`) when all are there. :mod:`.layout` says which numbers are kept, :mod:`.status` how far
+files got, :mod:`.verification` what is wrong with them.
 """
 
 from featuresharing.store.final import LayerConditionals, merge_conditionals, read_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
-from featuresharing.store.units import UnitStore, remove_progress
+from featuresharing.store.relatives import remove_progress
+from featuresharing.store.units import UnitStore
 
 __all__ = [
     "ERRORS",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, unit_numbers, write_final
+from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, write_final
 from featuresharing.store.layout import Layout
 from featuresharing.store.lock import OutputLock
 from featuresharing.store.progress import (
@@ -28,6 +28,7 @@ from featuresharing.store.progress import (
     read_progress,
     refuse_newer,
 )
+from featuresharing.store.relatives import remove_progress, take_over
 from featuresharing.version import FORMAT
 
 SYNC_SECONDS = 2.0
@@ -277,43 +278,6 @@ class UnitStore:
             raise InputError(
                 f"{self.output} cannot be written: {reason}; accepted is a disk with room.{kept}"
             ) from None
-
-
-def take_over(file: ProgressFile, relative: Path) -> None:
-    """Take over units that a final or progress file has of the same settings; nothing of one that is not sound."""
-    row_of = {unit: row for row, unit in enumerate(file.head.units.tolist())}
-    if relative.suffix == ".progress":
-        try:
-            other = ProgressFile(relative, writable=False)
-        except (DamagedError, FileNotFoundError):
-            return
-        if (other.head.fingerprint, other.head.step) == (file.head.fingerprint, file.head.step):
-            sound = (other.checksums != 0) & ~other.damaged()
-            for row, unit in enumerate(other.head.units.tolist()):
-                if unit in row_of and sound[row].any():
-                    numbers = {name: other.read(name, slice(row, row + 1))[0] for name in other.numbers}
-                    file.take_unit(row_of[unit], numbers, sound[row])
-        other.close()
-        return
-    found = read_fingerprint(relative)
-    if found is None or found[0] != file.head.fingerprint or changed_datasets(relative):
-        return
-    for unit, numbers in unit_numbers(relative, set(row_of), file.numbers):
-        file.take_unit(row_of[unit], numbers, np.ones(file.head.cells, np.bool_))
-
-
-def remove_progress(paths: Sequence[Path], fingerprint: str, units: Sequence[int]) -> None:
-    """Remove those of ``paths`` that are progress, or hidden names of files, of these settings on no other units."""
-    for path in paths:
-        found: tuple[str, list[int]] | None = None
-        if path.suffix == ".done":
-            found = read_fingerprint(path)
-        elif path.suffix == ".progress":
-            with suppress(DamagedError):
-                head = read_head(path)
-                found = head.fingerprint, head.units.tolist()
-        if found and found[0] == fingerprint and set(found[1]) <= set(units):
-            path.unlink(missing_ok=True)
 
 
 def _each_right(values: NDArray[Any]) -> NDArray[np.bool_]:
