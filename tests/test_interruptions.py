@@ -175,6 +175,10 @@ def test_units_of_a_layer_count_in_its_blocks(folder: Path, tmp_path: Path, unin
     subprocess.run([sys.executable, "-c", ENTRY, *merge], check=True)
     check_equal(whole, uninterrupted)
     assert not list(tmp_path.rglob("*.progress"))
+    whole.unlink()  # as Snakemake does before it makes the layer in one job
+    again = subprocess.run(command(folder, whole), check=True, capture_output=True, text=True).stdout
+    assert "is there already, with all 64 units" in again
+    check_equal(whole, uninterrupted)
 
 
 def test_a_signal_before_work_begins_is_said_too(folder: Path, tmp_path: Path) -> None:

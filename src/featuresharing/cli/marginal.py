@@ -165,12 +165,13 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from featuresharing.store import merge_conditionals, remove_progress
+    from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
     from featuresharing.store.final import read_fingerprint
 
     merge_conditionals(options.blocks, options.output)
     if merged := read_fingerprint(options.output):
         remove_progress(_relatives(options.output.with_suffix("")), *merged)
+        keep_second_name(options.output, *merged)
 
 
 def _relatives(base: Path | None) -> list[Path]:

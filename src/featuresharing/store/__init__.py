@@ -8,7 +8,7 @@ files got, :mod:`.verification` what is wrong with them.
 
 from featuresharing.store.final import LayerConditionals, merge_conditionals, read_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
-from featuresharing.store.relatives import remove_progress
+from featuresharing.store.relatives import keep_second_name, remove_progress
 from featuresharing.store.units import UnitStore
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "TaskData",
     "UnitStore",
+    "keep_second_name",
     "merge_conditionals",
     "read_conditionals",
     "remove_progress",

@@ -2,12 +2,11 @@
 
 import errno
 import glob
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from featuresharing.store.progress import (
     read_progress,
     refuse_newer,
 )
-from featuresharing.store.relatives import remove_progress, take_over
+from featuresharing.store.relatives import keep_second_name, remove_progress, second_name, take_over
 from featuresharing.version import FORMAT
 
 SYNC_SECONDS = 2.0
@@ -39,8 +38,8 @@ class UnitStore:
     """Conditionals of ``units`` on their way to ``output``; a context manager that holds the output's lock.
 
     ``settings`` is everything that the numbers depend on: progress of other settings is kept, but not continued.
-    ``attributes`` describe the file; ``layer_units`` is how many units the layer has. A new progress file takes over
-    what is there of its units in ``relatives``: final and progress files of the same settings, cut in other ways.
+    ``attributes`` describe the file; ``layer_units`` is how many units the layer has. What is there of its
+    units in ``relatives`` is taken over: final and progress files of the same settings, cut in other ways.
     While another process computes the same output, this one waits up to ``wait`` seconds. ``say`` is told whatever a
     user should know.
 
@@ -64,9 +63,8 @@ class UnitStore:
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
         self._relatives, self._wait, self._say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
-        key = hashlib.sha256(f"{self.fingerprint}:{self.units}".encode()).hexdigest()[:12]
-        self._path = output.with_name(f".{output.name}.{key}.progress")
-        self._done = self._path.with_suffix(".done")
+        self._done = second_name(output, self.fingerprint, self.units)
+        self._path = self._done.with_suffix(".progress")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
 
@@ -116,6 +114,8 @@ class UnitStore:
         """Open or make the progress file; from now on pieces can be written, of ``step`` images (if it is made)."""
         with self._said_if_full():
             self._file = self._resume(step, conditions)
+            for path in self._relatives:
+                take_over(self._file, path)
             self._file.start_clock()
             self._synced = time.monotonic()
 
@@ -187,10 +187,7 @@ class UnitStore:
         contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
         with self._said_if_full():
             write_final(self.output, contents, described)
-        for path in self.output.parent.glob(f".{glob.escape(self.output.name)}.*.done"):
-            path.unlink(missing_ok=True)
-        with suppress(OSError):  # a file system without hard links
-            os.link(self.output, self._done)
+        keep_second_name(self.output, self.fingerprint, self.units)
         self.clear()
         remove_progress(self._relatives, self.fingerprint, self.units)
 
@@ -234,10 +231,7 @@ class UnitStore:
         )
         if not self._path.exists():
             create_progress(self._path, self.layout, head)
-            file = ProgressFile(self._path)
-            for path in self._relatives:
-                take_over(file, path)
-            return file
+            return ProgressFile(self._path)
         try:
             file = ProgressFile(self._path)
             if (file.head.fingerprint, file.head.units.tolist()) != (self.fingerprint, self.units):
