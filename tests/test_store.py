@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -196,6 +198,33 @@ def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.Mon
         tracemalloc.stop()
     data = 20_000 * 40 * 2 * 4
     assert peaks[1] - peaks[0] < 20_000 * 150 < data
+
+
+def test_others_can_read_the_files_by_what_docs_format_says(tmp_path: Path) -> None:
+    progress = start(tmp_path / "conv5.h5", [(0, 0), (2, 2)])
+    with h5py.File(progress) as file:
+        fingerprint, step = file.attrs["fingerprint"].decode(), int(file.attrs["step"])
+        for row, unit in enumerate(file["unit"][:]):
+            for cell, found in enumerate(file["checksum"][row]):
+                first = cell * step
+                total = zlib.crc32(f"{fingerprint}:{unit}:{first}".encode())
+                for name in ("effective_samples", "skipped_mass"):
+                    total = zlib.crc32(file[name][row].tobytes(), total)
+                for name in json.loads(file.attrs["by_image"]):
+                    total = zlib.crc32(file[name][row, first : first + step].tobytes(), total)
+                assert found == (max(total, 1) if (row // 2, cell) in [(0, 0), (2, 2)] else 0)
+    compute(tmp_path / "conv5.h5")
+    with h5py.File(tmp_path / "conv5.h5") as file:
+        for name, wanted in json.loads(file.attrs["sha256"]).items():
+            data = file[name]
+            text = f"{data.shape} {data.dtype.str}".encode()
+            assert hashlib.sha256(text + data[:].tobytes()).hexdigest() == wanted
+        targets = {name: [count, file[f"target_{name}"][:].tolist()] for name, count in CLASSES.items()}
+        identity = {"settings": SETTINGS, "storage": "true-class", "errors": "none", "tasks": targets}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        assert file.attrs["fingerprint"] == fingerprint == digest
+    key = hashlib.sha256(f"{fingerprint}:{UNITS}".encode()).hexdigest()[:12]
+    assert progress.name == f".conv5.h5.{key}.progress"
 
 
 # --- interruptions
