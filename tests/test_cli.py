@@ -1,7 +1,9 @@
 """The command line: a whole tiny chain, and one sentence about every wrong input."""
 
 import csv
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,7 @@ from featuresharing.cli import main
 from featuresharing.data.images import load_images, normalise
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.networks.predictions import read_predictions
+from featuresharing.store import UnitStore
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 COMMANDS = (
@@ -284,6 +287,29 @@ def test_a_wrong_option_is_named(
 ) -> None:
     check_refused(capsys, run("marginalize", **options | change), *words)
     assert not options["output"].exists()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_signal_while_the_file_is_finished_waits_for_it(
+    options: dict[str, Any], late: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish = UnitStore.finish
+
+    def interrupted(store: UnitStore) -> None:
+        if late:
+            finish(store)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not late:
+            finish(store)
+
+    monkeypatch.setattr(UnitStore, "finish", interrupted)
+    assert run("marginalize", **options) == 128 + signal.SIGTERM
+    sentence = "stopped, SIGTERM: 1 of 1 units are done and kept; the same command goes on there."
+    assert sentence in capsys.readouterr().err
+    assert options["output"].exists()
+    monkeypatch.undo()
+    assert run("marginalize", **options) == 0
+    assert "is there already, with all 1 units" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -158,7 +158,8 @@ def _marginalize(options: argparse.Namespace) -> None:
                         standard_error=piece.standard_error,
                         error_estimate=piece.error_estimate,
                     )
-            store.finish()
+            with stopper.deferred():
+                store.finish()
         except StoppedError as stopped:
             kept = f"{store.units_done()} of {len(units)} units are done and kept; the same command goes on there"
             raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None

@@ -126,6 +126,8 @@ class UnitStore:
 
     def units_done(self) -> int:
         """Return how many units are there on all images."""
+        if self._file is None:
+            return len(self.units) if self.is_complete() else 0
         return int((self._open.checksums != 0).all(axis=1).sum())
 
     def is_done(self, rows: slice, images: slice) -> bool:
