@@ -189,10 +189,11 @@ def test_jobs_that_are_stopped_go_on_where_they_were(local: Path, cluster: Clust
         cluster.run("scontrol", "update", f"JobId={late}", "EndTime=now")
         cluster.run("scancel", cancelled)
         cluster.run("scontrol", "requeue", requeued)
-        cluster.wait_for(lambda: state(cluster, late) == "TIMEOUT", "end of a job that ran out of time")
-        assert state(cluster, cancelled) == "CANCELLED"
         again = jobs_in_the_middle(folder, cluster, TARGETS[:1])[TARGETS[0]]
+        cluster.signal_job(again["number"], signal.SIGSTOP)  # so that it is not done before its node is
         assert again["number"] != cancelled
+        assert state(cluster, cancelled) == "CANCELLED"
+        cluster.wait_for(lambda: state(cluster, late) == "TIMEOUT", "end of a job that ran out of time")
         cluster.kill_node(again["node"])
         cluster.wait_for(lambda: state(cluster, again["number"]) != "RUNNING", "notice of a node that is gone")
         cluster.start_node(again["node"])
