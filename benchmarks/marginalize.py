@@ -28,8 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import marginalize, prior_draws
 from featuresharing.marginal.engine import OneChannelEngine
-from featuresharing.networks.alexnet import AlexNetShape, Heads, build_alexnet
+from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.names import LAYERS
+from featuresharing.networks.torch7_modules import ConcatTable
 
 PASSES = 4
 """Draws that the naive loop and vmap are timed on."""
@@ -47,7 +48,7 @@ def paper_alexnet() -> nn.Sequential:
         *(nn.Conv2d(384, 384, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
     )
-    heads = Heads([nn.Linear(4096, 500), nn.Linear(4096, 100)])
+    heads = ConcatTable([nn.Linear(4096, 500), nn.Linear(4096, 100)])
     classifier = nn.Sequential(
         *(nn.Flatten(), nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU()),
         *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), heads),

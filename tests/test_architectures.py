@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize, prior_draws
 from featuresharing.marginal.engine import OneChannelEngine
-from featuresharing.networks.alexnet import Heads
 from featuresharing.networks.names import LAYERS
+from featuresharing.networks.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -775,7 +775,7 @@ def paper_alexnet() -> nn.Sequential:
             *(nn.Conv2d(384, 256, 3, padding=1), relu(), nn.MaxPool2d(3, 2)),
         )
         hidden = (nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), relu(), nn.Dropout(), nn.Linear(4096, 4096), relu())
-        heads = Heads([nn.Linear(4096, 500), nn.Linear(4096, 100)])
+        heads = ConcatTable([nn.Linear(4096, 500), nn.Linear(4096, 100)])
         network = nn.Sequential(nn.Sequential(features), nn.Sequential(nn.Flatten(), *hidden, heads))
         with torch.no_grad():
             enliven(network)

@@ -25,7 +25,7 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.cli import main
-from featuresharing.data.images import load_images, normalise
+from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
@@ -142,7 +142,7 @@ def test_lists_hold_the_classes_of_the_stimuli(folder: Path) -> None:
 def test_tables_hold_what_the_library_computes(folder: Path) -> None:
     classes = read_classes(folder / "lists/classes.csv")
     images = read_image_list(folder / "lists/kept.txt", list(classes.values()))
-    pixels = normalise(load_images(images.paths, size=16))
+    pixels = read_inputs(images.paths, stimulus_preprocessing(16))
     network = load_network(folder / "networks/demo/5.pt")
     conditionals = marginalize(network, "0.0.3", pixels, samples=20)
     _, predictions = predict(network, pixels)

@@ -79,7 +79,14 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("experiments.0.name", "a b", "a name of letters, digits, - and _"),
         ("experiments.0.tasks", ["basic"], "a list of two or more distinct tasks"),
         ("experiments.0.tasks", ["basic", "basic"], "a list of two or more distinct tasks"),
-        ("experiments.1.sort_by", "colour", "one of the experiment's tasks"),
+        ("experiments.1.sort_by", "colour", "a task: basic or word"),
+        ("source", "web", "drawings, archives or folders"),
+        ("archives.urls", [], "a list of addresses"),
+        ("archives.files.models.sha256", "12", "64 hexadecimal digits in quotes"),
+        ("method", "remove", "marginalize or lesion"),
+        ("baseline.undecodable", "ignore", "stop or skip"),
+        ("training.optimiser", "adam", "adamw or sgd"),
+        ("lesions.random_orders", 1, "an integer from 2"),
         ("experiments.1.sort_by", "subordinate", "a task: basic or word"),
         ("experiments.1.name", "subordinate_basic", "distinct names"),
         ("network.stride", 0, "an integer from 1 to 8"),
@@ -132,7 +139,7 @@ def test_a_wrong_value_is_named_with_what_is_accepted(
     [
         ("images.basic_classes", ["bird", "brid"], "images.basic_classes.1", "one of animal-face, ball"),
         ("images.word_colours", [0, 256], "images.word_colours.1", "an integer from 0 to 255"),
-        ("experiments.0.tasks", ["basic", "colour"], "experiments.0.tasks.1", "subordinate, basic or word"),
+        ("experiments.0.tasks", ["basic", "a b"], "experiments.0.tasks.1", "a name of letters, digits, - and _"),
         ("network.kernels", [3, 3, 4, 3, 3], "network.kernels.2", "an odd integer from 1 to 11"),
         ("training.checkpoints", [-1, 5], "training.checkpoints.0", "an integer from 0"),
         ("layers.a_b", "0.0.0", "layers", "names of letters, digits, . and -"),
@@ -148,7 +155,51 @@ def test_a_wrong_item_is_named_by_its_place(
 
 def test_a_network_too_coarse_for_its_images_is_refused(config: dict[str, Any]) -> None:
     config["network"]["stride"] = 8
-    assert "network.stride" in problem(config)
+    found = problem(config)
+    assert "config key 'network': its sizes do not fit images of images.image_size" in found
+    assert "found 48 pixels; accepted are at least" in found
+
+
+def test_tasks_are_those_of_the_source(config: dict[str, Any]) -> None:
+    config["experiments"][0]["tasks"] = ["basic", "colour"]
+    assert "config key 'experiments.0.tasks': found 'colour'; accepted are subordinate, basic, word." in problem(config)
+
+
+def test_experiments_on_archives_say_what_they_take(config: dict[str, Any]) -> None:
+    config["experiments"][0]["model"] = "x.t7"
+    assert "config key 'experiments.0.model' is there; accepted is it with source: archives only." in problem(config)
+    config["source"] = "archives"
+    lines = problem(config).splitlines()
+    assert "config key 'experiments.0.class_map' is not there; accepted is a config that has it." in lines
+    assert len(lines) == 5
+
+
+def test_folders_have_to_be_there(config: dict[str, Any], tmp_path: Path) -> None:
+    config["source"] = "folders"
+    config["folders"] |= {"train": str(tmp_path), "test": str(tmp_path / "x"), "words": str(tmp_path / "w")}
+    lines = problem(config).splitlines()
+    assert [line.split("'")[1] for line in lines] == ["folders.test", "folders.words", "folders.hierarchy"]
+
+
+def test_raw_scores_have_differences_only(config: dict[str, Any]) -> None:
+    config["method"] = "lesion"
+    config["lesions"]["softmax"] = False
+    assert "config key 'evidence.method': found we; accepted is probdiff for raw scores" in problem(config)
+    config["evidence"]["method"] = "probdiff"
+    check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-training"])
+def test_the_configs_of_the_paper_are_accepted(config: dict[str, Any], name: str, tmp_path: Path) -> None:
+    changes = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    merged = {
+        key: value | changes.get(key, {}) if isinstance(value, dict) else changes.get(key, value)
+        for key, value in config.items()
+    }
+    if name == "paper-training":
+        merged["folders"] |= {"train": str(tmp_path), "test": str(tmp_path)}
+    check_config(merged, SCHEMA)
+    assert set(changes) <= set(config)
 
 
 @pytest.mark.parametrize("path", ["seed", "figures", "training.threads", "experiments.0.tasks", "images.seed"])
@@ -173,7 +224,7 @@ def leaves(schema: dict[str, Any], block: str = "") -> Iterator[tuple[str, str]]
     for key, value in schema.get("properties", {}).items():
         inner = value.get("items", value) if value.get("type") == "array" else value
         if "properties" in inner:
-            yield from leaves(inner, key)
+            yield from leaves(inner, block or key)
         else:
             yield block, key
 

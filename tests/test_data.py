@@ -10,7 +10,7 @@ from PIL import Image
 
 from featuresharing import InputError
 from featuresharing.data.drawings import Drawing, DrawingSheet, choose_classes, read_drawings, split_drawings
-from featuresharing.data.images import load_images, normalise
+from featuresharing.data.images import load_images, preprocess, stimulus_preprocessing
 from featuresharing.data.lists import ImageList, read_classes, read_image_list, write_classes, write_image_list
 from featuresharing.data.rendering import Variation
 from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_stimuli, write_stimuli
@@ -290,9 +290,9 @@ def test_images_load_as_the_pixels_of_their_files(tmp_path: Path) -> None:
     assert (found.shape, found.dtype) == ((2, 3, 5, 5), np.uint8)
     assert np.array_equal(found[0], pixels.transpose(2, 0, 1))
     assert np.array_equal(found[1], np.stack([pixels[..., 0]] * 3))
-    scaled = normalise(np.array([[0, 255]], np.uint8))
-    assert scaled.dtype == np.float32
-    assert scaled.tolist() == [[-127.5 / 64, 127.5 / 64]]
+    black = preprocess(tmp_path, np.array([[[0, 255, 0]]], np.uint8), stimulus_preprocessing(1))
+    assert black.dtype == np.float32
+    assert black.ravel().tolist() == [-127.5 / 64, 127.5 / 64, -127.5 / 64]
 
 
 def test_images_that_cannot_be_used_are_named(tmp_path: Path) -> None:

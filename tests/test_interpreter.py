@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize
 from featuresharing.marginal import packing
-from featuresharing.networks.alexnet import Heads
+from featuresharing.networks.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)
 
@@ -33,7 +33,7 @@ def build(*layers: nn.Module) -> nn.Sequential:
     """Return layers on pictures, then three heads."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        heads = Heads([nn.Linear(6, 3), nn.Linear(6, 2), nn.Linear(6, 4)])
+        heads = ConcatTable([nn.Linear(6, 3), nn.Linear(6, 2), nn.Linear(6, 4)])
         network = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(6), nn.ReLU(), heads).eval()
         network(IMAGES)
         for parameter in network.parameters():

@@ -16,14 +16,14 @@ from featuresharing.networks.names import LAYERS
 SHAPES = {
     "demo": AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (100, 20)),
     "odd": AlexNetShape(37, 1, (5, 6, 7, 8, 9), (3, 5, 3, 1, 3), (11, 12), (4, 3, 2)),
-    "paper": AlexNetShape(224, 4, (96, 256, 384, 384, 256), (11, 5, 3, 3, 3), (4096, 4096), (600, 600)),
+    "paper": AlexNetShape(224, 4, (96, 256, 384, 384, 256), (11, 5, 3, 3, 3), (4096, 4096), (600, 600), 3, 2),
 }
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_costs_are_those_of_the_plans(name: str) -> None:
     shape = SHAPES[name]
-    costs = alexnet_costs(**vars(shape))
+    costs = alexnet_costs(shape)
     network = build_alexnet(shape).eval()
     for alias, path in LAYERS.items():
         engine = make_engine(network, path, torch.zeros(1, 3, shape.image_size, shape.image_size))
@@ -46,7 +46,7 @@ def test_draws_kept_are_those_of_the_estimator(tolerance: float) -> None:
 
 
 def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> None:
-    cost = alexnet_costs(**vars(SHAPES["demo"]))["conv2"]
+    cost = alexnet_costs(SHAPES["demo"])["conv2"]
     whole = marginalize_seconds(cost, 64, 60, 10)
     for other in ((32, 60, 10), (64, 30, 10), (64, 60, 5)):
         assert marginalize_seconds(cost, *other) == pytest.approx(whole / 2, rel=0.05)
@@ -55,10 +55,10 @@ def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> No
 
 def test_limits_double_with_every_attempt() -> None:
     assert [job_minutes(600, attempt) for attempt in (1, 2, 3)] == [45, 90, 180]
-    small, large = (job_mb(vars(SHAPES[name]), 600) for name in ("demo", "paper"))
+    small, large = (job_mb(SHAPES[name], 600) for name in ("demo", "paper"))
     assert small < large
-    assert [job_mb(vars(SHAPES["paper"]), 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
-    assert job_mb(vars(SHAPES["paper"]), 600, full=True) > large
+    assert [job_mb(SHAPES["paper"], 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
+    assert job_mb(SHAPES["paper"], 600, full=True) > large
 
 
 def test_blocks_cover_the_units_of_a_layer() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from featuresharing import InputError, load_network
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.batches import MemoryBatches, Order
 from featuresharing.networks.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
 from featuresharing.networks.names import LAYERS
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
@@ -29,8 +30,11 @@ TARGETS = np.column_stack([RNG.integers(0, count, size=10) for count in SHAPE.cl
 
 
 def trainer(steps: int = 6, **changes: Any) -> Trainer:
-    options = {"batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.05, "dropout": 0.3, "shift": 2, "seed": 3}
-    return Trainer(IMAGES, TARGETS, TASKS, SHAPE, TrainingSettings(steps, **options | {"log_every": 4} | changes))
+    options = {"batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.05, "dropout": 0.3, "seed": 3, "log_every": 4}
+    shift = changes.pop("shift", 2)
+    settings = TrainingSettings(steps, **options | changes)
+    order = Order(len(IMAGES), settings.batch_size, settings.seed)
+    return Trainer(MemoryBatches(IMAGES, TARGETS, order, shift=shift), TASKS, SHAPE, settings)
 
 
 def advance(training: Trainer, steps: int) -> Trainer:
@@ -221,14 +225,13 @@ def test_files_that_hold_no_checkpoint_are_named(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_with_other_heads_does_not_fit() -> None:
-    checkpoint = Checkpoint(build(), SHAPE, TASKS, 7)
-    check_fits(Path("x.pt"), checkpoint, [["a", "b", "c"], ["d", "e"]])
+    check_fits(Path("x.pt"), SHAPE.classes, [["a", "b", "c"], ["d", "e"]])
     for classes in ([["a", "b"], ["c", "d", "e"]], [["a", "b", "c"]]):
         wanted = " and ".join(str(len(names)) for names in classes)
         with pytest.raises(
             InputError, match=rf"x\.pt is of another architecture: found heads of 3 and 2 .* heads of {wanted}"
         ):
-            check_fits(Path("x.pt"), checkpoint, classes)
+            check_fits(Path("x.pt"), SHAPE.classes, classes)
 
 
 def predictions(right: list[list[bool]]) -> Predictions:

@@ -13,6 +13,7 @@ from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
 from featuresharing.networks.names import LAYERS, LINEAR_LAYERS
+from featuresharing.networks.shapes import AlexNetShape
 
 # JSON has one kind of number, so that 64.0 would pass for an integer; the command line tells them apart
 _Validator = extend(
@@ -35,6 +36,19 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
     problems = [problem for error in errors for problem in _describe(error)] or list(_contradictions(config))
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
+
+
+STIMULUS_TASKS = ("subordinate", "basic", "word")
+"""Tasks of the stimuli that the workflow makes itself."""
+
+ARCHIVE_KEYS = ("model", "class_map", "image_list")
+"""What an experiment on archives says besides."""
+
+
+def network_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes among the keys of a config's network, by the names of :class:`.AlexNetShape`."""
+    names = ("stride", "channels", "kernels", "hidden", "pool", "padding")
+    return {name: tuple(value) if isinstance(value := config["network"][name], list) else value for name in names}
 
 
 def check_writable(folder: Path) -> None:
@@ -80,9 +94,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         place = f"experiments.{index}"
         if names.index(experiment["name"]) != index:
             yield f"config key '{place}.name': found '{experiment['name']}' a second time; accepted are distinct names."
+        yield from _source_contradictions(config["source"], experiment, place)
         if experiment["sort_by"] not in experiment["tasks"]:
             accepted = " or ".join(experiment["tasks"])
             yield f"config key '{place}.sort_by': found '{experiment['sort_by']}'; accepted is a task: {accepted}."
+    if config["source"] == "folders":
+        yield from _folder_contradictions(config)
     yield from _layer_contradictions(config)
     yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
@@ -90,10 +107,13 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"config key 'training.checkpoints': found {steps}; accepted are rising steps, the last at least 1."
     if len(config["images"]["basic_classes"]) == 1:
         yield "config key 'images.basic_classes': found one class; accepted are at least two, or none for all."
-    size, stride = config["images"]["image_size"], config["network"]["stride"]
-    if size < 8 * stride:
-        accepted = f"at most {size // 8} for images of {size} pixels"
-        yield f"config key 'network.stride': found {stride}; accepted is {accepted}."
+    try:
+        AlexNetShape(config["images"]["image_size"], classes=(2, 2), **network_sizes(config))
+    except InputError as error:
+        yield f"config key 'network': its sizes do not fit images of images.image_size ({str(error).rstrip('.')})."
+    if config["method"] == "lesion" and not config["lesions"]["softmax"] and config["evidence"]["method"] != "probdiff":
+        found = config["evidence"]["method"]
+        yield f"config key 'evidence.method': found {found}; accepted is probdiff for raw scores (lesions.softmax)."
     low, high = config["figures"]["limits"]
     if not low < 1 < high or (low == 0 and config["figures"]["colour_scale"] == "log"):
         accepted = "a number below 1 and one above 1; on a log scale, none is 0"
@@ -102,6 +122,31 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         low, high = config["images"][key]
         if low > high:
             yield f"config key 'images.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
+
+
+def _source_contradictions(source: str, experiment: Mapping[str, Any], place: str) -> Iterator[str]:
+    for key in ARCHIVE_KEYS:
+        if (key in experiment) != (source == "archives"):
+            found = "is not there" if source == "archives" else "is there"
+            accepted = "a config that has it" if source == "archives" else "it with source: archives only"
+            yield f"config key '{place}.{key}' {found}; accepted is {accepted}."
+    for task in experiment["tasks"] if source != "archives" else ():
+        if task not in STIMULUS_TASKS:
+            yield f"config key '{place}.tasks': found '{task}'; accepted are {', '.join(STIMULUS_TASKS)}."
+
+
+def _folder_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    folders = config["folders"]
+    for key in ("train", "test"):
+        if folders[key] is None or not Path(folders[key]).is_dir():
+            accepted = "a folder with a folder for each class"
+            yield f"config key 'folders.{key}': found {folders[key]!r}; accepted is {accepted}."
+    for key in ("hierarchy", "words", "font"):
+        if folders[key] is not None and not Path(folders[key]).is_file():
+            yield f"config key 'folders.{key}': found {folders[key]!r}, which is no file; accepted is a file, or null."
+    wanted = [experiment["name"] for experiment in config["experiments"] if "basic" in experiment["tasks"]]
+    if wanted and folders["hierarchy"] is None:
+        yield f"config key 'folders.hierarchy': found null; accepted is a table, for the task basic of {wanted[0]}."
 
 
 def _layer_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

@@ -38,11 +38,11 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
             reserve(temporary, room)
             os.truncate(temporary, 0)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, output)
-        _sync(output.parent)
+        sync(output.parent)
     except (OSError, RuntimeError) as error:  # HDF5 raises either
-        if _says_full(error):
+        if is_full(error):
             raise DiskFullError(
                 f"{output} cannot be written: no space is left on the disk; accepted is a disk with room."
             ) from None
@@ -65,12 +65,13 @@ def reserve(path: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _says_full(error: Exception) -> bool:
+def is_full(error: Exception) -> bool:
+    """Return whether an error says that a disk, or a quota, is full."""
     numbers = (errno.ENOSPC, errno.EDQUOT)
     return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -4,7 +4,6 @@ Time is proportional to what is multiplied and written, which :mod:`featureshari
 and :func:`alexnet_costs` from an AlexNet's sizes. docs/scaling.md measures how well this predicts.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from featuresharing.marginal.weights import keep_largest, prior_weights
 from featuresharing.networks.names import LAYERS
+from featuresharing.networks.shapes import AlexNetShape
 
 SECONDS_PER_MULTIPLY_ADD = 7.6e-12
 SECONDS_PER_NUMBER = 1.3e-9
@@ -47,20 +47,13 @@ class LayerCost:
     forward: int
 
 
-def alexnet_costs(
-    *,
-    image_size: int,
-    stride: int,
-    channels: Sequence[int],
-    kernels: Sequence[int],
-    hidden: Sequence[int],
-    classes: Sequence[int],
-) -> dict[str, LayerCost]:
-    """Return the cost of each layer of a multi-task AlexNet by its alias; sizes as in :class:`.AlexNetShape`."""
-    first = -(-image_size // stride)
-    maps = [side**2 for side in (first, first // 2, first // 4, first // 4, first // 4)]
-    pooled = [maps[1], maps[2], None, None, (first // 8) ** 2]
-    last = (first // 8) ** 2
+def alexnet_costs(shape: AlexNetShape) -> dict[str, LayerCost]:
+    """Return the cost of each layer of a multi-task AlexNet by its alias."""
+    channels, kernels, hidden = shape.channels, shape.kernels, shape.hidden
+    first, second, third, fourth = (side**2 for side in shape.maps)
+    maps = [first, second, third, third, third]
+    pooled = [second, third, None, None, fourth]
+    last = fourth
     inputs = [3, *channels[:4], channels[4] * last, hidden[0]]
     outputs = [*channels, *hidden]
     sizes = [count * kernel**2 for count, kernel in zip(inputs[:5], kernels, strict=True)] + inputs[5:]
@@ -69,7 +62,7 @@ def alexnet_costs(
     written = [2 * units * area for units, area in zip(outputs, places, strict=True)]  # the layer and its activation
     for index, area in enumerate(pooled):
         written[index] += outputs[index] * (area or 0)
-    heads = sum(classes)
+    heads = sum(shape.classes)
     found = {}
     for index, alias in enumerate(LAYERS):
         behind = index + 1
@@ -109,15 +102,12 @@ def job_minutes(seconds: float, attempt: int = 1) -> int:
     return int(first * 2 ** (attempt - 1))
 
 
-def job_mb(shape: Mapping[str, Any], images: int, attempt: int = 1, *, full: bool = False) -> int:
-    """Return the memory limit in MB of a marginalize job, doubled with every attempt.
-
-    ``shape`` are the sizes that :func:`alexnet_costs` takes; ``full`` storage keeps every class.
-    """
-    costs = alexnet_costs(**shape)
+def job_mb(shape: AlexNetShape, images: int, attempt: int = 1, *, full: bool = False) -> int:
+    """Return the memory limit in MB of a marginalize job, doubled with every attempt; ``full`` keeps every class."""
+    costs = alexnet_costs(shape)
     parameters = 4 * sum(cost.units * cost.size for cost in costs.values())
-    pictures = 4 * images * 3 * shape["image_size"] ** 2
-    written = 16 * 512 * sum(shape["classes"]) * (images if full else 1)
+    pictures = 4 * images * 3 * shape.image_size**2
+    written = 16 * 512 * sum(shape.classes) * (images if full else 1)
     needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
 

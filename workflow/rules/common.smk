@@ -6,11 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from featuresharing.config import check_config, check_writable
+from featuresharing.config import check_config, check_writable, network_sizes
 from featuresharing.errors import InputError
-from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds, unit_blocks
+from featuresharing.jobs import (
+    SECONDS_PER_MULTIPLY_ADD,
+    alexnet_costs,
+    job_mb,
+    job_minutes,
+    kept_draws,
+    marginalize_seconds,
+    unit_blocks,
+)
 from featuresharing.networks.names import LAYERS as ALIASES
 from featuresharing.networks.names import checkpoint_names
+from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.version import NUMERICS
 
 from snakemake.exceptions import WorkflowError
@@ -24,8 +33,15 @@ except InputError as error:
 RESOURCES = Path(workflow.basedir).parent / "resources"
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
 LAYERS = config["layers"]
-CHECKPOINTS = checkpoint_names(config["training"]["checkpoints"])
+PRETRAINED = config["source"] == "archives"
+CHECKPOINTS = ["pretrained"] if PRETRAINED else checkpoint_names(config["training"]["checkpoints"])
 LAST = CHECKPOINTS[-1]
+
+# Torch7 models do not say how large their images are; checkpoints do.
+NETWORK = "results/networks/{experiment}/{checkpoint}" + (".t7" if PRETRAINED else ".pt")
+IMAGE_SIZE = {"image_size": config["images"]["image_size"]} if PRETRAINED else {}
+UNIT_FIGURE = "results/figures/{experiment}/{layer}" + (".gif" if len(CHECKPOINTS) > 1 else f"_{LAST}.png")
+PREDICT_MINUTES = 120 if config["source"] != "drawings" else 10
 
 
 wildcard_constraints:
@@ -66,6 +82,15 @@ def count_gpus_of_job():
 
 GPUS = count_gpus_of_job()
 
+# How units are taken out, and where what is predicted without them goes.
+LESION = config["method"] == "lesion"
+CONDITIONALS = "results/lesion" if LESION else "results/marginal"
+METHOD = seeded("marginalization")
+if LESION:
+    METHOD = {"estimator": "lesion", "softmax": config["lesions"]["softmax"]} | {
+        key: config["marginalization"][key] for key in ("dtype", "storage")
+    }
+
 
 def alternatives(names):
     """Return a pattern that matches one of ``names``, and nothing if there are none."""
@@ -81,7 +106,7 @@ def units_of_job(layer):
 def seconds_of_job(layer):
     """Return how long a marginalize job of a layer is predicted to take."""
     cost, threads = COSTS[layer], config["jobs"]["threads"]
-    draws = kept_draws(cost.size, **config["marginalization"])
+    draws = 1 if LESION else kept_draws(cost.size, **config["marginalization"])
     units = min(units_of_job(layer), cost.units)
     return marginalize_seconds(cost, units, config["baseline"]["max_images"], draws, threads=threads)
 
@@ -92,6 +117,16 @@ def minutes_of_job(wildcards, attempt):
     return job_minutes(max(map(seconds_of_job, layers)), attempt)
 
 
+def lesion_minutes(layer, attempt):
+    """Return the time limit of a job that removes units of a layer in every order."""
+    orders = config["lesions"]["random_orders"] + 3
+    passes = orders * (config["lesions"]["steps"] + 1)
+    cost = COSTS[layer]
+    # a pass through the network behind the layer is no more than one through all of it
+    seconds = SECONDS_PER_MULTIPLY_ADD * cost.forward * config["baseline"]["max_images"] * passes
+    return job_minutes(seconds / config["jobs"]["threads"], attempt)
+
+
 def memory_of_job(wildcards, attempt):
     """Return the memory limit of a marginalize job in MB."""
     full = config["marginalization"]["storage"] == "full"
@@ -99,11 +134,14 @@ def memory_of_job(wildcards, attempt):
 
 
 # Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
-SIZES = config["network"] | {"image_size": config["images"]["image_size"]}
-SIZES["classes"] = [100] * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values())
+SIZES = AlexNetShape(
+    config["images"]["image_size"],
+    **network_sizes(config),
+    classes=(100,) * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values()),
+)
 COSTS = {
     layer: cost
-    for alias, cost in alexnet_costs(**SIZES).items()
+    for alias, cost in alexnet_costs(SIZES).items()
     for layer, path in LAYERS.items()
     if ALIASES[alias] == path
 }

@@ -5,7 +5,6 @@ localrules:
     plot_units,
     animate_units,
     plot_sharing,
-    plot_training,
 
 
 STYLE = {key: value for key, value in config["figures"].items() if key != "milliseconds"}
@@ -91,24 +90,3 @@ rule plot_sharing:
     shell:
         "featuresharing plot-sharing --sharing {input} --layers {params.layers} --checkpoint {params.checkpoint}"
         " --output {output} > {log} 2>&1"
-
-
-rule plot_training:
-    input:
-        logs=expand(rules.train_network.output.log, experiment=EXPERIMENTS),
-        accuracy=rules.tabulate_accuracy.output,
-    output:
-        report(
-            "results/figures/training.png",
-            caption="../report/training.rst",
-            category="Networks",
-            labels={"figure": "training"},
-        ),
-    log:
-        "results/logs/plot_training.log",
-    conda:
-        "../envs/featuresharing.yaml"
-    message:
-        "Plotting training."
-    shell:
-        "featuresharing plot-training --logs {input.logs} --accuracy {input.accuracy} --output {output} > {log} 2>&1"

@@ -7,12 +7,12 @@ localrules:
 
 rule marginalize_layer:
     input:
-        images=rules.render_images.output.test,
+        images=TEST_IMAGES,
         list="results/baseline/{experiment}/kept.txt",
-        classes=rules.list_images.output.classes,
-        checkpoint="results/networks/{experiment}/{checkpoint}.pt",
+        classes="results/lists/{experiment}/classes.csv",
+        checkpoint=NETWORK,
     output:
-        "results/marginal/{experiment}/{layer}_{checkpoint}.h5",
+        CONDITIONALS + "/{experiment}/{layer}_{checkpoint}.h5",
     log:
         "results/logs/marginalize_layer/{experiment}/{layer}_{checkpoint}.log",
     benchmark:
@@ -27,25 +27,27 @@ rule marginalize_layer:
         runtime=minutes_of_job,
         gpu=GPUS,
     params:
-        settings=flags(seeded("marginalization")),
+        settings=flags(METHOD),
+        size=flags(IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         units=lambda wildcards: f"--units {wildcards.units}" if wildcards.get("units") else "",
+        reuse=CONDITIONALS + "/{experiment}/{layer}_{checkpoint}",
         device=config["device"],
         numerics=NUMERICS,
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing marginalize {params.settings} --experiment {wildcards.experiment}"
+        "featuresharing marginalize {params.settings} {params.size} --experiment {wildcards.experiment}"
         " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} {params.units}"
         " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
         " --device {params.device} --threads {threads} --wait {resources.runtime}"
-        " --reuse results/marginal/{wildcards.experiment}/{wildcards.layer}_{wildcards.checkpoint}"
+        " --reuse {params.reuse}"
         " --memory $(({resources.mem_mb} / 2)) --output {output} > {log} 2>&1"
 
 
 use rule marginalize_layer as marginalize_block with:
     output:
-        temp("results/marginal/{experiment}/{layer}_{checkpoint}/{units}.h5"),
+        temp(CONDITIONALS + "/{experiment}/{layer}_{checkpoint}/{units}.h5"),
     log:
         "results/logs/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.log",
     benchmark:
@@ -64,7 +66,7 @@ rule merge_blocks:
             rules.marginalize_block.output, units=BLOCKS[wildcards.layer], **wildcards, allow_missing=True
         ),
     output:
-        "results/marginal/{experiment}/{layer}_{checkpoint}.h5",
+        CONDITIONALS + "/{experiment}/{layer}_{checkpoint}.h5",
     log:
         "results/logs/merge_blocks/{experiment}/{layer}_{checkpoint}.log",
     wildcard_constraints:

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, number, switch, whole
+from featuresharing.cli.options import Commands, add_command, number, say, switch, whole
+from featuresharing.errors import InputError
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,6 +26,21 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of split and renderings")
     parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
+
+    parser = add_command(commands, "overlay-words", _overlay_words, "draw words over the images of class folders")
+    parser.add_argument("--folder", type=Path, required=True, help="has one folder a class, with images")
+    parser.add_argument("--words", type=Path, required=True, help="list of words, one a line")
+    parser.add_argument("--font", type=Path, required=True, help="TrueType or OpenType font")
+    parser.add_argument("--font-sizes", type=whole(1), nargs=2, default=(32, 64), help="range of sizes in pixels")
+    parser.add_argument("--colours", type=whole(0), nargs=2, default=(122, 255), help="range of each channel")
+    parser.add_argument("--outline", type=whole(0), default=0, help="dark rim around words in pixels")
+    parser.add_argument("--hierarchy", type=Path, help="table subordinate,basic (none: no basic classes)")
+    parser.add_argument("--undecodable", choices=("stop", "skip"), default="stop", help="what to do about such images")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of words, sizes, colours and places")
+    parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
+    parser.add_argument(
+        "--output-folder", type=Path, required=True, help="gets the images; a .csv beside it lists them"
+    )
 
     parser = add_command(commands, "list-images", _list_images, "write the image list of one experiment")
     parser.add_argument("--stimuli", type=Path, nargs="+", required=True, help="tables of stimuli")
@@ -67,6 +83,37 @@ def _render_images(options: argparse.Namespace) -> None:
                 jobs=options.jobs,
             )
             write_stimuli(temporary, rows)
+
+
+def _overlay_words(options: argparse.Namespace) -> None:
+    from featuresharing.data.overlay import (
+        COLUMNS,
+        OverlaySettings,
+        list_class_folders,
+        overlay_folder,
+        read_hierarchy,
+    )
+    from featuresharing.data.words import WordStyle, read_words
+    from featuresharing.files import write_table
+
+    for name in ("font_sizes", "colours"):
+        low, high = getattr(options, name)
+        if low > high:
+            raise InputError(f"--{name.replace('_', '-')}: found {low} {high}; accepted are rising numbers.")
+    hierarchy = None
+    if options.hierarchy:
+        hierarchy = read_hierarchy(options.hierarchy, list_class_folders(options.folder))
+    style = WordStyle(options.font, tuple(options.font_sizes), tuple(options.colours), options.outline)
+    words = tuple(read_words(options.words))
+    settings = OverlaySettings(words, style, options.seed, skip_undecodable=options.undecodable == "skip")
+    rows, skipped = overlay_folder(
+        options.folder, options.output_folder, settings, hierarchy=hierarchy, jobs=options.jobs
+    )
+    for problem in skipped:
+        say(f"skipped: {problem}")
+    say(f"{len(rows)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
+    table = options.output_folder.with_name(f"{options.output_folder.name}.csv")
+    write_table(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _list_images(options: argparse.Namespace) -> None:

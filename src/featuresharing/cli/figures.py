@@ -1,12 +1,11 @@
 """Commands for figures: ``plot-units``, ``animate-units``, ``plot-sharing`` and ``plot-training``."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featuresharing.cli.options import Commands, add_command, add_output, number, switch, whole
-from featuresharing.cli.tables import add_evidence
+from featuresharing.cli.tables import add_evidence, read_table
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +94,8 @@ def _join(contributions: "dict[str, Array]") -> "tuple[str, Array]":
 
 def _title(layer: "LayerConditionals") -> str:
     values = layer.attributes
-    return f"{values['experiment']}: {values['alias']} after {values['step']} training steps"
+    when = f" after {values['step']} training steps" if values["step"] >= 0 else ""
+    return f"{values['experiment']}: {values['alias']}{when}"
 
 
 def _animate_units(options: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def _plot_sharing(options: argparse.Namespace) -> None:
     from featuresharing.figures.saving import save_figure
     from featuresharing.tables import SHARING_COLUMNS
 
-    rows = [row for row in _read(options.sharing, SHARING_COLUMNS) if row["checkpoint"] == options.checkpoint]
+    rows = [row for row in read_table(options.sharing, SHARING_COLUMNS) if row["checkpoint"] == options.checkpoint]
     if missing := [name for name in options.layers if name not in {row["layer"] for row in rows}]:
         raise InputError(f"{options.sharing}: checkpoint '{options.checkpoint}' has no layer '{missing[0]}'.")
     points = [
@@ -137,27 +137,10 @@ def _plot_training(options: argparse.Namespace) -> None:
     curves = [
         TrainingPoint(path.parent.name, int(row["step"]), row["task"], float(row["loss"]), float(row["accuracy"]))
         for path in options.logs
-        for row in _read(path, ("step", "task", "loss", "accuracy"))
+        for row in read_table(path, ("step", "task", "loss", "accuracy"))
     ]
     accuracies = [
         AccuracyPoint(row["experiment"], int(row["step"]), row["task"], float(row["accuracy"]))
-        for row in _read(options.accuracy, ("experiment", "step", "task", "accuracy"))
+        for row in read_table(options.accuracy, ("experiment", "step", "task", "accuracy"))
     ]
     save_figure(plot_training(curves, accuracies), options.output)
-
-
-def _read(path: Path, columns: Sequence[str]) -> Sequence[dict[str, str]]:
-    import csv
-
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {path} cannot be read ({error}).") from None
-    if missing := [name for name in columns if name not in found]:
-        raise InputError(
-            f"table {path}: column '{missing[0]}' is missing; accepted is a table with {', '.join(columns)}."
-        )
-    return rows

@@ -10,11 +10,13 @@ from featuresharing.cli.options import (
     add_command,
     add_device,
     add_list,
+    add_network,
     add_output,
     choose_device,
     number,
     read_list,
     say,
+    switch,
     whole,
     whole_range,
 )
@@ -25,11 +27,16 @@ from featuresharing.errors import InputError
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "marginalize", _marginalize, "marginalize the units of one layer, one at a time")
     add_list(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network")
+    add_network(parser)
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
     parser.add_argument("--layer", required=True, help="alias or module path")
     parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
-    parser.add_argument("--estimator", default="prior-weighted", help="prior-weighted, monte-carlo or quadrature")
+    parser.add_argument(
+        "--estimator", default="prior-weighted", help="prior-weighted, monte-carlo, quadrature or lesion"
+    )
+    parser.add_argument(
+        "--softmax", type=switch, default=True, help="predictions, or with false the raw scores; of lesions only"
+    )
     parser.add_argument("--samples", type=whole(1), default=100, help="draws from the prior of each unit")
     parser.add_argument("--scale", type=number(0), default=1.0, help="standard deviation of the prior")
     parser.add_argument(
@@ -61,30 +68,35 @@ def add_commands(commands: Commands) -> None:
 
 
 def _marginalize(options: argparse.Namespace) -> None:
-    from featuresharing.data.images import load_images, normalise
+    from featuresharing.data.images import read_inputs
     from featuresharing.files import file_digest
     from featuresharing.marginal.conditionals import Marginalization
     from featuresharing.marginal.estimation import Estimation
     from featuresharing.marginal.layers import choose_units, find_layer, unit_count
     from featuresharing.marginal.memory import SHARE, free_memory
-    from featuresharing.networks.checkpoints import check_fits, load_checkpoint
+    from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.networks.forward import predict
     from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
     aliases = _parse_aliases(options.aliases)
     classes, images = read_list(options)
-    checkpoint = load_checkpoint(options.checkpoint)
-    check_fits(options.checkpoint, checkpoint, list(classes.values()))
-    path, module = find_layer(checkpoint.network, options.layer, aliases)
+    stored = open_network(options.checkpoint, image_size=options.image_size)
+    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    path, module = find_layer(stored.network, options.layer, aliases)
     asked = None if options.units is None else [unit for units in options.units for unit in units]
     units = choose_units(module, options.layer, asked)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
+    if not options.softmax and estimation.estimator != "lesion":
+        raise InputError("--softmax: found false; accepted is true, but for --estimator lesion.")
     device = choose_device(options)
-    pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
+    pixels = read_inputs(images.paths, stored.preprocessing)
 
+    own = (
+        {"estimator": "lesion", "softmax": options.softmax} if estimation.estimator == "lesion" else asdict(estimation)
+    )
     settings = {
-        **asdict(estimation),
+        **own,
         "dtype": options.dtype,
         "engine": options.engine,
         "layer": path,
@@ -97,19 +109,21 @@ def _marginalize(options: argparse.Namespace) -> None:
         "alias": options.layer,
         "experiment": options.experiment,
         "checkpoint": options.checkpoint.stem,
-        "step": checkpoint.step,
+        "step": stored.step,
         "tasks": list(classes),
         "code_version": PACKAGE,
         "device": device.partition(":")[0],
         "threads": options.threads,
     }
-    _, predictions = predict(checkpoint.network, pixels, batch_size=options.batch_size, device=device)
+    _, predictions = predict(
+        stored.network, pixels, batch_size=options.batch_size, device=device, softmax=options.softmax
+    )
     tasks = [
         TaskData(name, len(names), targets, probabilities)
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
     errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
-    layout = Layout(tasks, options.storage, errors)
+    layout = Layout(tasks, options.storage, errors, options.softmax)
     store = UnitStore(
         options.output,
         layout,
@@ -131,10 +145,11 @@ def _marginalize(options: argparse.Namespace) -> None:
         memory = int(SHARE * free_memory(device)) if given is None else given * 2**20
         memory = min(memory, store.recorded().get("memory", memory))
         run = Marginalization(
-            checkpoint.network,
+            stored.network,
             options.layer,
             pixels,
             estimation,
+            softmax=options.softmax,
             units=units,
             aliases=aliases,
             batch_size=options.batch_size,

@@ -3,8 +3,9 @@
 import argparse
 import json
 import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,29 @@ from featuresharing.cli.options import (
     add_command,
     add_device,
     add_list,
+    add_network,
     add_output,
     choose_device,
     number,
     read_list,
+    say,
+    switch,
     whole,
 )
 from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from featuresharing.data.lists import ImageList
+    from featuresharing.networks.batches import Batches, Share
+    from featuresharing.networks.checkpoints import StoredNetwork
     from featuresharing.networks.training import Trainer
+
+PREDICT_BATCH = 256
+"""Images that are read and predicted at a time."""
 
 SAVE_SECONDS = 10.0
 """At most this much training is lost by a kill."""
@@ -41,14 +54,27 @@ def add_commands(commands: Commands) -> None:
         "--kernels", type=whole(1), nargs="+", default=(7, 5, 3, 3, 3), help="kernel sizes of conv1 to conv5"
     )
     parser.add_argument("--hidden", type=whole(1), nargs="+", default=(256, 256), help="units of fc6 and fc7")
+    parser.add_argument("--pool", type=whole(2), default=2, help="width of the poolings")
+    parser.add_argument("--padding", type=whole(0), help="of conv1 (none: half its kernel)")
+    parser.add_argument("--batch-norm", type=switch, default=True, help="train with batch norms, folded in afterwards")
     parser.add_argument(
         "--checkpoints", type=whole(0), nargs="+", required=True, help="steps at which to save; the last ends"
     )
-    parser.add_argument("--batch-size", type=whole(2), default=64, help="images a step")
-    parser.add_argument("--learning-rate", type=number(0), default=0.003, help="peak of the one-cycle schedule")
-    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="of AdamW")
+    parser.add_argument("--batch-size", type=whole(2), default=64, help="images a step, of all processes together")
+    parser.add_argument("--optimiser", default="adamw", help="adamw (one cycle) or sgd (momentum, steps)")
+    parser.add_argument("--learning-rate", type=number(0), default=0.003, help="of sgd at first, or peak of the cycle")
+    parser.add_argument("--decay-at", type=whole(1), nargs="*", default=[], help="steps at which the rate of sgd falls")
+    parser.add_argument("--decay", type=number(0), default=0.1, help="factor by which it falls")
+    parser.add_argument("--momentum", type=number(0, 1), default=0.9, help="of sgd")
+    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="of either")
     parser.add_argument("--dropout", type=number(0, 1), default=0.3, help="before fc6 and fc7")
     parser.add_argument("--shift", type=whole(0), default=3, help="largest random shift of an image in pixels")
+    parser.add_argument("--resize", type=switch, default=False, help="read images of any size while training")
+    parser.add_argument("--crop", type=number(0), nargs=2, default=(1, 1), help="with --resize: area of random crops")
+    parser.add_argument("--flip", type=switch, default=False, help="with --resize: mirror half of the images")
+    parser.add_argument("--precision", default="float32", help="of products: float32, bfloat16 or float16")
+    parser.add_argument("--workers", type=whole(0), default=0, help="with --resize: processes that read ahead")
+    parser.add_argument("--processes", type=whole(1), default=1, help="processes that share batches, one a GPU")
     parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of weights, order, shifts and dropout")
     add_device(parser)
@@ -58,7 +84,10 @@ def add_commands(commands: Commands) -> None:
 
     parser = add_command(commands, "predict", _predict, "predict the classes of a list of images")
     add_list(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network")
+    add_network(parser)
+    parser.add_argument(
+        "--undecodable", choices=("stop", "skip"), default="stop", help="what to do about images that are none"
+    )
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
 
@@ -71,17 +100,42 @@ def add_commands(commands: Commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from featuresharing.data.images import load_images
+    from featuresharing.cli.processes import is_one_of_several, process_group, run_processes
+    from featuresharing.networks.batches import Share
+
+    if is_one_of_several():
+        with process_group(_torch_device(options)) as (share, device):
+            _train_share(options, share, device)
+    elif options.processes > 1:
+        run_processes(options.processes, sys.argv[1:])
+    else:
+        _train_share(options, Share(), choose_device(options))
+
+
+def _torch_device(options: argparse.Namespace) -> str:
+    """Set torch's threads and return the kind of device; each process of several has a GPU of its own."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(options.device)
+
+
+def _train_share(options: argparse.Namespace, share: "Share", device: str) -> None:
     from featuresharing.files import write_table
-    from featuresharing.networks.alexnet import AlexNetShape
     from featuresharing.networks.checkpoints import save_checkpoint
     from featuresharing.networks.names import checkpoint_names
+    from featuresharing.networks.shapes import AlexNetShape
     from featuresharing.networks.training import Trainer, TrainingSettings
     from featuresharing.version import NUMERICS
 
     steps = sorted(set(options.checkpoints))
     if steps[-1] < 1:
         raise InputError(f"--checkpoints: found {steps}; accepted are steps from 0, the last at least 1.")
+    if options.batch_size % share.processes:
+        found = f"found {options.batch_size} for {share.processes} processes"
+        raise InputError(f"--batch-size: {found}; accepted is a multiple of their number.")
     classes, images = read_list(options)
     shape = AlexNetShape(
         options.image_size,
@@ -90,40 +144,82 @@ def _train(options: argparse.Namespace) -> None:
         tuple(options.kernels),
         tuple(options.hidden),
         tuple(len(names) for names in classes.values()),
+        options.pool,
+        options.padding,
     )
-    names = ("batch_size", "learning_rate", "weight_decay", "dropout", "shift", "log_every", "seed")
-    settings = TrainingSettings(steps[-1], **{name: getattr(options, name) for name in names})
-    device = choose_device(options)
-    pixels = load_images(images.paths, size=shape.image_size)
-    trainer = Trainer(pixels, images.targets, tuple(classes), shape, settings, device=device)
+    names = (
+        *("batch_size", "learning_rate", "weight_decay", "dropout", "log_every", "seed", "optimiser", "decay"),
+        *("momentum", "batch_norm", "precision"),
+    )
+    given = {name: getattr(options, name) for name in names}
+    settings = TrainingSettings(steps[-1], decay_at=tuple(options.decay_at), **given)
+    batches, data = _make_batches(options, images, share)
+    trainer = Trainer(batches, tuple(classes), shape, settings, device=device, share=share)
 
     progress = options.output_folder / ".progress"
     final = dict(zip(steps, checkpoint_names(steps), strict=True))
     run = {"shape": shape.as_dict(), "settings": vars(settings), "checkpoints": steps, "threads": options.threads}
-    state = TrainingState(progress / "state.pt", {**run, "numerics": NUMERICS, "data": _digest(pixels, images.targets)})
-    state.resume(trainer)
+    run |= {"processes": share.processes, "data": data, "numerics": NUMERICS}
+    state = TrainingState(progress / "state.pt", run)
+    _resume(state, trainer, share)
     saved = time.monotonic()
     try:
         with stoppable() as stopper:
             while True:
                 with stopper.deferred():
-                    if trainer.step in final:
+                    if share.rank == 0 and trainer.step in final:
                         save_checkpoint(progress / f"{final[trainer.step]}.pt", trainer.checkpoint())
-                    if trainer.step in final or time.monotonic() - saved > SAVE_SECONDS:
+                    if share.rank == 0 and (trainer.step in final or time.monotonic() - saved > SAVE_SECONDS):
                         state.save(trainer)
                         saved = time.monotonic()
                     if trainer.step == settings.steps:
                         break
                     trainer.advance()
     except StoppedError as stopped:
-        state.save(trainer)
+        if share.rank == 0:
+            state.save(trainer)
         kept = f"step {trainer.step} of {settings.steps} is kept; the same command goes on there"
         raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
+    if share.rank != 0:
+        return
     rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in trainer.log)
     write_table(options.output_folder / "training.csv", ("step", "task", "loss", "accuracy"), rows)
     for name in final.values():
         (progress / f"{name}.pt").replace(options.output_folder / f"{name}.pt")
     shutil.rmtree(progress)
+
+
+def _make_batches(options: argparse.Namespace, images: "ImageList", share: "Share") -> "tuple[Batches, str]":
+    """Return the batches of a training set, and what they depend on beside the options of the network."""
+    from featuresharing.data.images import imagenet_preprocessing, load_images
+    from featuresharing.networks.batches import Augmentation, FileBatches, MemoryBatches, Order
+
+    order = Order(len(images.paths), options.batch_size, options.seed)
+    if not options.resize:
+        pixels = load_images(images.paths, size=options.image_size)
+        made = MemoryBatches(pixels, images.targets, order, shift=options.shift, share=share)
+        return made, _digest(pixels.tobytes(), images.targets.tobytes(), repr(options.shift).encode())
+    low, high = options.crop
+    if not 0 < low <= high <= 1:
+        raise InputError(f"--crop: found {low:g} and {high:g}; accepted are two rising numbers above 0, at most 1.")
+    augmentation = Augmentation((low, high), options.flip)
+    look = imagenet_preprocessing(options.image_size)
+    files = "\n".join(f"{path.name} {path.stat().st_size}" for path in images.paths)
+    digest = _digest(files.encode(errors="surrogateescape"), images.targets.tobytes(), repr(augmentation).encode())
+    workers = {"workers": options.workers, "share": share}
+    return FileBatches(images.paths, images.targets, order, look, augmentation, **workers), digest
+
+
+def _resume(state: "TrainingState", trainer: "Trainer", share: "Share") -> None:
+    """Bring all processes to the stored step; the first may remove what is of another run before others look."""
+    if share.rank == 0:
+        state.resume(trainer)
+    if share.processes > 1:
+        from torch import distributed
+
+        distributed.barrier()
+    if share.rank != 0:
+        state.resume(trainer)
 
 
 class TrainingState:
@@ -157,20 +253,52 @@ class TrainingState:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from featuresharing.data.images import load_images, normalise
-    from featuresharing.networks.checkpoints import check_fits, load_checkpoint
-    from featuresharing.networks.forward import predict
+    from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.networks.predictions import Predictions, write_predictions
 
     classes, images = read_list(options)
-    checkpoint = load_checkpoint(options.checkpoint)
-    check_fits(options.checkpoint, checkpoint, list(classes.values()))
+    stored = open_network(options.checkpoint, image_size=options.image_size)
+    check_fits(options.checkpoint, stored.classes, list(classes.values()))
     device = choose_device(options)
-    pixels = normalise(load_images(images.paths, size=checkpoint.shape.image_size))
-    _, probabilities = predict(checkpoint.network, pixels, batch_size=256, device=device)
-    targets = dict(zip(classes, images.targets.T, strict=True))
-    predictions = Predictions(dict(zip(classes, probabilities, strict=True)), targets, checkpoint.step)
+    probabilities, read = _predict_files(stored, images.paths, device, skip=options.undecodable == "skip")
+    if len(read) == 0:
+        raise InputError(
+            f"{options.list}: none of {len(images.paths)} images can be decoded; accepted is at least one."
+        )
+    targets = dict(zip(classes, images.targets[read].T, strict=True))
+    positions = None if len(read) == len(images.paths) else read
+    predictions = Predictions(dict(zip(classes, probabilities, strict=True)), targets, stored.step, positions)
     write_predictions(options.output, predictions)
+
+
+def _predict_files(
+    stored: "StoredNetwork", paths: "Sequence[Path]", device: str, *, skip: bool
+) -> "tuple[list[NDArray[np.float32]], NDArray[np.int64]]":
+    """Return what each head predicts on the images that can be decoded, and their positions; few are in memory."""
+    import numpy as np
+
+    from featuresharing.data.images import preprocess, read_image
+    from featuresharing.networks.forward import predict
+
+    read: list[int] = []
+    found: list[tuple[NDArray[np.float32], ...]] = []
+    for first in range(0, len(paths), PREDICT_BATCH):
+        inputs = []
+        for position, path in enumerate(paths[first : first + PREDICT_BATCH], start=first):
+            try:
+                pixels = read_image(path)
+            except InputError as error:
+                if not skip:
+                    raise
+                say(f"skipped: {error}")
+                continue
+            inputs.append(preprocess(path, pixels, stored.preprocessing))
+            read.append(position)
+        if inputs:
+            found.append(predict(stored.network, np.stack(inputs), device=device)[1])
+    if skipped := len(paths) - len(read):
+        say(f"{skipped} of {len(paths)} images cannot be decoded and are left out.")
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)], np.array(read, dtype=np.int64)
 
 
 def _select_images(options: argparse.Namespace) -> None:
@@ -180,7 +308,8 @@ def _select_images(options: argparse.Namespace) -> None:
 
     classes, images = read_list(options)
     predictions = read_predictions(options.predictions)
-    listed = dict(zip(classes, images.targets.T, strict=True))
+    positions = slice(None) if predictions.images is None else predictions.images
+    listed = dict(zip(classes, images.targets[positions].T, strict=True))
     if list(predictions.targets) != list(classes) or any(
         list(targets) != list(listed[task]) for task, targets in predictions.targets.items()
     ):
@@ -195,10 +324,10 @@ def _select_images(options: argparse.Namespace) -> None:
     write_image_list(options.output, chosen.paths, chosen.targets)
 
 
-def _digest(*arrays: Any) -> str:
+def _digest(*contents: bytes) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(array.tobytes())
+    for content in contents:
+        digest.update(content)
     return digest.hexdigest()

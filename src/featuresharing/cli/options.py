@@ -82,6 +82,16 @@ def read_list(options: argparse.Namespace) -> "tuple[dict[str, list[str]], Image
     return classes, read_image_list(options.list, list(classes.values()))
 
 
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the file of a network."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network: a checkpoint, or a Torch7 model")
+    parser.add_argument(
+        "--image-size",
+        type=whole(1),
+        help="pixels of a Torch7 model's images (none: 224); checkpoints say it themselves",
+    )
+
+
 def switch(text: str) -> bool:
     """Return whether an option is on; a type of option: true or false."""
     if text not in ("true", "false"):

@@ -134,8 +134,9 @@ def marginalize(
 class Marginalization:
     """A marginalization that gives its results in pieces, for those who store them.
 
-    Arguments are those of :func:`marginalize`. ``tasks`` are the names of the network's outputs, ``units`` those to be
-    marginalized out, ``step`` how many images a piece has unless it is told otherwise.
+    Arguments are those of :func:`marginalize`; without ``softmax``, raw scores take the place of predictions.
+    ``tasks`` are the names of the network's outputs, ``units`` those to be marginalized out, ``step`` how many images a
+    piece has unless it is told otherwise.
     """
 
     def __init__(
@@ -145,11 +146,12 @@ class Marginalization:
         images: NDArray[np.float32] | Tensor,
         estimation: Estimation,
         *,
+        softmax: bool = True,
         units: Sequence[int] | None = None,
         aliases: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
-        self.estimation, self._name = estimation, layer
+        self.estimation, self._name, self._softmax = estimation, layer, softmax
         self._path, self._layer = find_layer(network, layer, aliases)
         self.units = choose_units(self._layer, layer, units)
         self.engine = make_engine(network, self._path, images, **settings)
@@ -168,7 +170,7 @@ class Marginalization:
         else:
             spread = self.estimation.estimator == "monte-carlo"
             variants = (draw_variants(self._layer, self._path, unit, self.estimation) for unit in self.units)
-            pieces = mix(self.engine, variants, step=step, done=done, spread=spread)
+            pieces = mix(self.engine, variants, step=step, done=done, spread=spread, softmax=self._softmax)
         return show_units(pieces, self.engine, len(self.units), self._name, show=progress)
 
     def _integrals(self, step: int, done: Done | None) -> Iterator[Piece]:

@@ -9,6 +9,7 @@ estimator           q_t(y | x) =
 ``monte-carlo``     the mean of p_t(y | x, theta_s), which tends to the integral under the prior itself, with a standard
                     error for every number.
 ``quadrature``      that integral without sampling, for linear layers (:mod:`.quadrature`).
+``lesion``          p_t(y | x, 0), with the unit's parameters at zero.
 ==================  ===================================================================================================
 """
 
@@ -23,7 +24,7 @@ from featuresharing.marginal.draws import deviations, shift_parameters, squared_
 from featuresharing.marginal.layers import Layer, unit_size
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
 
-ESTIMATORS = ("prior-weighted", "monte-carlo", "quadrature")
+ESTIMATORS = ("prior-weighted", "monte-carlo", "quadrature", "lesion")
 """Accepted names of estimators."""
 
 Parameters = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -69,7 +70,9 @@ class Variants:
 
 
 def draw_variants(layer: Layer, path: str, unit: int, estimation: Estimation) -> Variants:
-    """Return the draws of a unit that matter for ``prior-weighted``, or all of them for ``monte-carlo``."""
+    """Return the draws of a unit that matter for ``prior-weighted``, all of them for ``monte-carlo``, or its lesion."""
+    if estimation.estimator == "lesion":
+        return _lesion(layer, unit)
     size = unit_size(layer)
     squared = squared_lengths(size, path, unit, samples=estimation.samples, seed=estimation.seed)
     if estimation.estimator == "prior-weighted":
@@ -84,3 +87,11 @@ def draw_variants(layer: Layer, path: str, unit: int, estimation: Estimation) ->
         return shift_parameters(layer, unit, estimation.scale * drawn)
 
     return Variants(unit, shares[kept], parameters, effective_samples(shares), skipped)
+
+
+def _lesion(layer: Layer, unit: int) -> Variants:
+    def parameters(part: slice) -> Parameters:
+        count = part.stop - part.start
+        return np.zeros((count, *layer.weight.shape[1:])), np.zeros(count)
+
+    return Variants(unit, np.ones(1), parameters, effective_samples=1.0, skipped_mass=0.0)

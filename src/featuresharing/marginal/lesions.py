@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.conditionals import Conditionals, collect, mix, retried, show_units
+from featuresharing.marginal.conditionals import Conditionals, Marginalization, collect, retried
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
-from featuresharing.marginal.estimation import Parameters, Variants
-from featuresharing.marginal.layers import Layer, choose_units, find_layer
+from featuresharing.marginal.estimation import Estimation
+from featuresharing.marginal.layers import choose_units, find_layer
 from featuresharing.marginal.memory import cut
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
@@ -40,20 +40,21 @@ def lesion(
 
     Arguments and errors are those of :func:`featuresharing.marginalize`.
     """
-    path, module = find_layer(network, layer, aliases)
-    chosen = choose_units(module, layer, units)
-    settings = {"batch_size": batch_size, "device": device, "memory": memory}
-    runner = make_engine(network, path, images, engine=engine, dtype=dtype, **settings)
-    pieces = mix(runner, (_removed(module, unit) for unit in chosen), softmax=softmax)
-    return collect(show_units(pieces, runner, len(chosen), layer, show=progress), runner, chosen, "lesion")
-
-
-def _removed(layer: Layer, unit: int) -> Variants:
-    def parameters(part: slice) -> Parameters:
-        count = part.stop - part.start
-        return np.zeros((count, *layer.weight.shape[1:])), np.zeros(count)
-
-    return Variants(unit, np.ones(1), parameters, effective_samples=1.0, skipped_mass=0.0)
+    run = Marginalization(
+        network,
+        layer,
+        images,
+        Estimation("lesion"),
+        softmax=softmax,
+        units=units,
+        aliases=aliases,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        engine=engine,
+    )
+    return collect(run.pieces(progress=progress), run.engine, run.units, "lesion")
 
 
 def lesion_accuracy(

@@ -11,71 +11,15 @@ tree above, which computes the same at evaluation: a unit is a filter with its b
 """
 
 import copy
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from featuresharing.errors import InputError
 from featuresharing.networks.names import LAYERS
-
-
-@dataclass(frozen=True)
-class AlexNetShape:
-    """Sizes of a multi-task AlexNet.
-
-    ``image_size`` in pixels (height = width), ``stride`` of conv1, ``channels`` and ``kernels`` of conv1 to conv5,
-    ``hidden`` units of fc6 and fc7, ``classes`` of every task's head. Maps are halved after conv1, conv2 and conv5.
-    """
-
-    image_size: int
-    stride: int
-    channels: tuple[int, ...]
-    kernels: tuple[int, ...]
-    hidden: tuple[int, ...]
-    classes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for name, found, wanted in (
-            ("channels", self.channels, 5),
-            ("kernels", self.kernels, 5),
-            ("hidden", self.hidden, 2),
-        ):
-            if len(found) != wanted:
-                raise InputError(f"{name}: found {len(found)} numbers; accepted are {wanted}.")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"kernels: found {list(self.kernels)}; accepted are odd numbers, which keep a map's size.")
-        if min(*self.channels, *self.hidden) < 1:
-            raise InputError(
-                f"channels: found {[*self.channels, *self.hidden]} with hidden; accepted is at least 1 unit."
-            )
-        if self.image_size // (8 * self.stride) < 1:
-            raise InputError(f"image_size: found {self.image_size} pixels; accepted are at least {8 * self.stride}.")
-
-    @property
-    def last_map(self) -> int:
-        """Height and width of what conv5 hands to fc6."""
-        return -(-self.image_size // self.stride) // 8
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the sizes as plain numbers and lists, as checkpoints store them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, object]) -> "AlexNetShape":
-        """Return the shape that :meth:`as_dict` describes."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})  # type: ignore[arg-type]
-
-
-class Heads(nn.ModuleList):
-    """Linear heads beside each other: one output of raw class scores a task (Torch7's ConcatTable)."""
-
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Return raw scores [N, classes], one a head, for features [N, hidden]."""
-        return tuple(head(features) for head in self)
+from featuresharing.networks.shapes import AlexNetShape
+from featuresharing.networks.torch7_modules import ConcatTable
 
 
 def build_alexnet(shape: AlexNetShape, *, dropout: float = 0.0, batch_norm: bool = False) -> nn.Sequential:
@@ -86,23 +30,25 @@ def build_alexnet(shape: AlexNetShape, *, dropout: float = 0.0, batch_norm: bool
     """
     inputs = (3, *shape.channels[:-1])
     convolutions = [
-        _normalised(nn.Conv2d(i, o, k, stride, padding=k // 2), nn.BatchNorm2d(o), batch_norm)
-        for i, o, k, stride in zip(inputs, shape.channels, shape.kernels, (shape.stride, 1, 1, 1, 1), strict=True)
+        _normalised(nn.Conv2d(i, o, k, stride, padding), nn.BatchNorm2d(o), batch_norm)
+        for i, o, k, stride, padding in zip(
+            inputs, shape.channels, shape.kernels, (shape.stride, 1, 1, 1, 1), shape.paddings, strict=True
+        )
     ]
-    flat = shape.channels[-1] * shape.last_map**2
+    flat = shape.channels[-1] * shape.maps[-1] ** 2
     fc6, fc7 = (
         _normalised(nn.Linear(i, o), nn.BatchNorm1d(o), batch_norm)
         for i, o in zip((flat, shape.hidden[0]), shape.hidden, strict=True)
     )
     conv1, conv2, conv3, conv4, conv5 = convolutions
     features = nn.Sequential(
-        *(conv1, nn.ReLU(), nn.MaxPool2d(2)),
-        *(conv2, nn.ReLU(), nn.MaxPool2d(2)),
+        *(conv1, nn.ReLU(), nn.MaxPool2d(shape.pool, 2)),
+        *(conv2, nn.ReLU(), nn.MaxPool2d(shape.pool, 2)),
         *(conv3, nn.ReLU()),
         *(conv4, nn.ReLU()),
-        *(conv5, nn.ReLU(), nn.MaxPool2d(2)),
+        *(conv5, nn.ReLU(), nn.MaxPool2d(shape.pool, 2)),
     )
-    heads = Heads(nn.Linear(shape.hidden[1], classes) for classes in shape.classes)
+    heads = ConcatTable(nn.Linear(shape.hidden[1], classes) for classes in shape.classes)
     classifier = nn.Sequential(
         nn.Flatten(), nn.Dropout(dropout), fc6, nn.ReLU(), nn.Dropout(dropout), fc7, nn.ReLU(), heads
     )

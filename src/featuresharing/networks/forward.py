@@ -14,9 +14,14 @@ from featuresharing.errors import InputError
 
 
 def predict(
-    network: nn.Module, images: NDArray[np.float32] | Tensor, *, batch_size: int | None = None, device: str = "cpu"
+    network: nn.Module,
+    images: NDArray[np.float32] | Tensor,
+    *,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    softmax: bool = True,
 ) -> tuple[tuple[str, ...], tuple[NDArray[np.float32], ...]]:
-    """Return the names of the tasks and the softmax predictions float32 [N, classes] of each."""
+    """Return the names of the tasks and the softmax predictions (or raw scores) float32 [N, classes] of each."""
     values = network_values(network, device)
     dtype = next(iter(values.values())).dtype
     with evaluating(network), torch.inference_mode():
@@ -25,8 +30,8 @@ def predict(
             for batch in split_images(images, batch_size)
         ]
         scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
-        probabilities = tuple(torch.softmax(s, dim=-1).to("cpu", torch.float32).numpy() for s in scores.values())
-    return tuple(scores), probabilities
+        found = [torch.softmax(values, dim=-1) if softmax else values for values in scores.values()]
+    return tuple(scores), tuple(values.to("cpu", torch.float32).numpy() for values in found)
 
 
 def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:

@@ -1,34 +1,39 @@
 """Train a multi-task AlexNet; every step depends on (settings, seed, step) alone: a resumed run is the same run.
 
-The order of images, their shifts and the dropout masks of a step come from generators keyed by (seed, epoch) or
-(seed, step). The state that a resume needs is therefore only the network, the optimiser and the step. Floating point
-sums depend on how many threads share them: the number of threads is a setting too. On one kind of machine and one
-version of torch the weights are equal bit for bit.
+The images of a step, how they are varied and the dropout masks come from generators keyed by (seed, epoch), (seed,
+step) or (seed, image). The state that a resume needs is therefore only the network, the optimiser and the step.
+Floating point sums depend on how many threads and processes share them: those numbers are settings too. On one kind of
+machine and one version of torch the weights are equal bit for bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from featuresharing.data.images import MEAN, SCALE
 from featuresharing.errors import InputError
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.alexnet import build_alexnet, fold_batch_norm, plain_alexnet
+from featuresharing.networks.batches import Batches, Share
 from featuresharing.networks.checkpoints import Checkpoint
+from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.randomness import keyed_generator
+
+OPTIMISERS = ("adamw", "sgd")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """``steps`` of AdamW with a one-cycle learning rate on batches of ``batch_size`` images.
+    """``steps`` on batches of ``batch_size`` images.
 
-    ``learning_rate`` is the cycle's peak; ``shift`` the largest random shift of an image in pixels; ``log_every`` the
-    number of steps that a row of the log averages over.
+    ``optimiser`` is ``adamw`` with a one-cycle learning rate whose peak is ``learning_rate``, or ``sgd`` with
+    ``momentum`` and a learning rate that is multiplied by ``decay`` after each step in ``decay_at``. ``log_every`` is
+    the number of steps that a row of the log averages over. ``precision`` below float32 is that of matrix products
+    (torch.autocast); weights and the rest stay float32.
     """
 
     steps: int
@@ -36,9 +41,22 @@ class TrainingSettings:
     learning_rate: float
     weight_decay: float
     dropout: float
-    shift: int
     log_every: int
     seed: int
+    optimiser: str = "adamw"
+    decay_at: tuple[int, ...] = ()
+    decay: float = 0.1
+    momentum: float = 0.9
+    batch_norm: bool = True
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, found, accepted in (
+            ("optimiser", self.optimiser, OPTIMISERS),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if found not in accepted:
+                raise InputError(f"{name}: found '{found}'; accepted are {', '.join(accepted)}.")
 
 
 @dataclass(frozen=True)
@@ -52,36 +70,37 @@ class LogRow:
 
 
 class Trainer:
-    """A network under training on uint8 ``images`` [N, 3, size, size] with int64 ``targets`` [N, tasks].
+    """A network under training on ``batches``, for ``tasks`` with the heads of ``shape``.
 
-    The loss is the sum of the tasks' cross entropies. No global random state is read or left changed.
+    The loss is the sum of the tasks' cross entropies. No global random state is read or left changed. With a ``share``
+    of several processes, gradients are averaged over their group, which exists (torch's DistributedDataParallel).
     """
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
-        targets: NDArray[np.int64],
-        tasks: tuple[str, ...],
+        batches: Batches,
+        tasks: Sequence[str],
         shape: AlexNetShape,
         settings: TrainingSettings,
         *,
         device: str = "cpu",
+        share: Share | None = None,
     ) -> None:
-        self._images, self._targets = torch.from_numpy(images), torch.from_numpy(targets)
-        self._tasks, self._shape, self._settings, self._device = tasks, shape, settings, device
+        self._batches, self._tasks, self._shape, self._settings = batches, tuple(tasks), shape, settings
+        self._device, self._share = device, share or Share()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_torch_seed(settings.seed, "weights"))
-            network = build_alexnet(shape, dropout=settings.dropout, batch_norm=True)
+            network = build_alexnet(shape, dropout=settings.dropout, batch_norm=settings.batch_norm)
         self._network = network.to(device).train()
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, settings.learning_rate, total_steps=settings.steps
-        )
+        self._parallel: nn.Module = self._network
+        if self._share.processes > 1:
+            devices = [device] if device.startswith("cuda") else None
+            self._parallel = DistributedDataParallel(self._network, device_ids=devices)
+        self._optimiser, self._schedule = _make_optimiser(self._network, settings)
+        self._scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=settings.precision == "float16")
         self.step = 0
         self.log: list[LogRow] = []
-        self._sums = torch.zeros(2, len(tasks), dtype=torch.float64)
+        self._sums = torch.zeros(2, len(self._tasks), dtype=torch.float64)
         self._summed = 0
 
     def advance(self) -> None:
@@ -89,23 +108,31 @@ class Trainer:
 
         At the end of each interval of ``log_every`` steps, the interval's rows are appended to the log.
         """
-        indices = _batch_indices(len(self._images), self._settings.batch_size, self.step, self._settings.seed)
-        inputs = self._shifted(torch.from_numpy(indices)).to(self._device)
-        targets = self._targets[indices].to(self._device)
+        inputs, targets = (values.to(self._device, non_blocking=True) for values in self._batches.batch(self.step))
+        key = ("dropout", self.step) if self._share.rank == 0 else ("dropout", self.step, self._share.rank)
         with torch.random.fork_rng(devices=[self._device] if self._device.startswith("cuda") else []):
-            torch.manual_seed(_torch_seed(self._settings.seed, "dropout", self.step))
-            outputs = self._network(inputs)
-        losses = [F.cross_entropy(scores, targets[:, task]) for task, scores in enumerate(outputs)]
+            torch.manual_seed(_torch_seed(self._settings.seed, *key))
+            precision = getattr(torch, self._settings.precision)
+            kind = self._device.partition(":")[0]
+            with torch.autocast(kind, precision, enabled=precision != torch.float32):
+                outputs = self._parallel(inputs)
+        losses = [F.cross_entropy(scores.float(), targets[:, task]) for task, scores in enumerate(outputs)]
         self._optimiser.zero_grad()
-        torch.autograd.backward(torch.stack(losses).sum())
-        self._optimiser.step()
+        torch.autograd.backward(self._scaler.scale(torch.stack(losses).sum()))
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
         self._schedule.step()
         self.step += 1
         self._record(losses, outputs, targets)
 
     def checkpoint(self) -> Checkpoint:
         """Return the network as it is now, its batch norms folded in."""
-        return Checkpoint(fold_batch_norm(self._network, self._shape).to("cpu"), self._shape, self._tasks, self.step)
+        if self._settings.batch_norm:
+            network = fold_batch_norm(self._network, self._shape).to("cpu")
+        else:
+            network = plain_alexnet(self._shape)
+            network.load_state_dict(self._network.state_dict())
+        return Checkpoint(network, self._shape, self._tasks, self.step, self._batches.preprocessing)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs to go on from here."""
@@ -113,6 +140,7 @@ class Trainer:
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
             "step": self.step,
             "log": [(row.step, row.task, row.loss, row.accuracy) for row in self.log],
             "sums": self._sums,
@@ -124,55 +152,44 @@ class Trainer:
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.log = [LogRow(*row) for row in state["log"]]
         self._sums, self._summed = state["sums"], state["summed"]
 
-    def _shifted(self, indices: Tensor) -> Tensor:
-        """Return the images at ``indices`` as the network takes them, each shifted at random, borders repeated."""
-        shift, size = self._settings.shift, self._shape.image_size
-        images = (self._images[indices].float() - MEAN) / SCALE
-        if shift == 0:
-            return images
-        rng = keyed_generator(self._settings.seed, "shift", self.step)
-        down, across = torch.from_numpy(rng.integers(0, 2 * shift + 1, size=(2, len(indices), 1)))
-        positions = torch.arange(size)
-        padded = F.pad(images, (shift,) * 4, mode="replicate")
-        image = torch.arange(len(indices))[:, None, None]
-        # indexing around the full slice puts the channels last
-        moved = padded[image, :, (down + positions)[:, :, None], (across + positions)[:, None, :]]
-        return moved.permute(0, 3, 1, 2).contiguous()
-
     @torch.no_grad()
     def _record(self, losses: list[Tensor], outputs: tuple[Tensor, ...], targets: Tensor) -> None:
-        for task, (loss, scores) in enumerate(zip(losses, outputs, strict=True)):
-            if not torch.isfinite(loss):
+        hits = [(scores.argmax(dim=1) == targets[:, task]).double().mean() for task, scores in enumerate(outputs)]
+        means = torch.stack([torch.stack(losses).double(), torch.stack(hits)])
+        if self._share.processes > 1:
+            distributed.all_reduce(means)
+            means /= self._share.processes
+        means = means.cpu()
+        for task, loss in enumerate(means[0].tolist()):
+            if loss != loss or loss in (float("inf"), float("-inf")):  # noqa: PLR0124 NaN is not itself
                 raise InputError(
-                    f"training diverged: the loss of task '{self._tasks[task]}' is {loss.item()} at step {self.step}; "
+                    f"training diverged: the loss of task '{self._tasks[task]}' is {loss} at step {self.step}; "
                     f"accepted is a lower learning rate than {self._settings.learning_rate:g}."
                 )
-            self._sums[0, task] += loss.item()
-            self._sums[1, task] += (scores.argmax(dim=1) == targets[:, task]).double().mean().item()
+        self._sums += means
         self._summed += 1
         if self.step % self._settings.log_every == 0 or self.step == self._settings.steps:
-            means = (self._sums / self._summed).tolist()
+            average = (self._sums / self._summed).tolist()
             self.log += [
-                LogRow(self.step, task, *row) for task, row in zip(self._tasks, zip(*means, strict=True), strict=True)
+                LogRow(self.step, task, *row) for task, row in zip(self._tasks, zip(*average, strict=True), strict=True)
             ]
             self._sums, self._summed = torch.zeros_like(self._sums), 0
 
 
-def _batch_indices(images: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:
-    """Return the images of one step: a window on an endless row of permutations, one an epoch."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // images
-    orders = {int(epoch): _epoch_order(images, int(epoch), seed) for epoch in np.unique(epochs)}
-    return np.array([orders[int(e)][p % images] for e, p in zip(epochs, positions, strict=True)], dtype=np.int64)
-
-
-@lru_cache(maxsize=4)
-def _epoch_order(images: int, epoch: int, seed: int) -> NDArray[np.int64]:
-    return keyed_generator(seed, "order", epoch).permutation(images)
+def _make_optimiser(
+    network: nn.Module, settings: TrainingSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "adamw":
+        adamw = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+        return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, rate, total_steps=settings.steps)
+    sgd = torch.optim.SGD(network.parameters(), lr=rate, momentum=settings.momentum, weight_decay=decay)
+    return sgd, torch.optim.lr_scheduler.MultiStepLR(sgd, list(settings.decay_at), settings.decay)
 
 
 def _torch_seed(seed: int, *key: str | int) -> int:

@@ -31,12 +31,13 @@ class TaskData:
 class Layout:
     """The numbers that are kept of each unit: those at the true classes only or, with ``full`` storage, of all classes.
 
-    ``errors`` is one of ERRORS. Raises InputError for another storage.
+    ``errors`` is one of ERRORS; without ``softmax``, numbers are raw scores. Raises InputError for another storage.
     """
 
     tasks: Sequence[TaskData]
     storage: str = "true-class"
     errors: str = "none"
+    softmax: bool = True
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGE:

@@ -157,10 +157,12 @@ class UnitStore:
             values["error_estimate"] = error_estimate
         for task in self.layout.tasks:
             found = values[f"conditional_{task.name}"]
-            if not ((found >= 0) & (found <= 1 + 1e-5)).all():
-                units = [unit for unit, right in zip(self.units[rows], _each_right(found), strict=True) if not right]
+            right = _each_right(found, softmax=self.layout.softmax)
+            if not right.all():
+                unit = next(unit for unit, fine in zip(self.units[rows], right, strict=True) if not fine)
+                wrong = "conditionals outside [0, 1]" if self.layout.softmax else "scores that are not finite"
                 raise InputError(
-                    f"{self.output}: task '{task.name}' has conditionals outside [0, 1] without unit {units[0]};"
+                    f"{self.output}: task '{task.name}' has {wrong} without unit {unit};"
                     " accepted is a network whose predictions are finite."
                 )
         with self._said_if_full():
@@ -276,8 +278,8 @@ class UnitStore:
             ) from None
 
 
-def _each_right(values: NDArray[Any]) -> NDArray[np.bool_]:
-    within = (values >= 0) & (values <= 1 + 1e-5)
+def _each_right(values: NDArray[Any], *, softmax: bool) -> NDArray[np.bool_]:
+    within = (values >= 0) & (values <= 1 + 1e-5) if softmax else np.isfinite(values)
     return np.asarray(within.reshape(len(values), -1).all(axis=1))
 
 

@@ -1,8 +1,4 @@
-# One stimulus set, and a list of its images with the classes of each experiment's tasks.
-
-
-localrules:
-    list_images,
+# The stimuli of the demo: drawings with a word over each.
 
 
 rule render_images:
@@ -35,23 +31,10 @@ rule render_images:
         " --output-folder results/images > {log} 2>&1"
 
 
-rule list_images:
-    input:
-        stimuli=rules.render_images.output.tables,
-    output:
-        lists=expand("results/lists/{{experiment}}/{part}.txt", part=["train", "test"]),
-        classes="results/lists/{experiment}/classes.csv",
-    log:
-        "results/logs/list_images/{experiment}.log",
-    conda:
-        "../envs/featuresharing.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
-    message:
-        "Listing the images and classes of {wildcards.experiment}."
-    shell:
-        "featuresharing list-images --stimuli {input.stimuli} --tasks {params.tasks}"
-        " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"
+TRAIN_IMAGES = rules.render_images.output.train
+TEST_IMAGES = rules.render_images.output.test
+STIMULUS_TABLES = rules.render_images.output.tables
+
+
+include: "lists.smk"
+include: "training.smk"

@@ -1,0 +1,87 @@
+"""Curves of lesions: accuracy against how many units of a layer are removed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from featuresharing.errors import InputError
+from featuresharing.figures.curves import COLOURS
+
+THRESHOLD = 1e-5
+"""Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
+
+
+@dataclass(frozen=True)
+class LesionPoint:
+    """Accuracy of ``task`` with a ``fraction`` of a layer's units removed, those that ``order`` relies on most first.
+
+    Beside it mean and standard deviation for random orders, and the p-value of the difference.
+    """
+
+    layer: str
+    order: str
+    task: str
+    fraction: float
+    accuracy: float
+    random_mean: float
+    random_sd: float
+    p: float
+
+
+@rc_context({"text.parse_math": False})
+def plot_lesions(points: Sequence[LesionPoint], *, title: str, note: str = "") -> Figure:
+    """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
+
+    Lines are the tasks, bands the mean and standard deviation of random orders; dots above mark p < THRESHOLD. Layers
+    and orders stand as they first appear in ``points``. Raises InputError if there are none.
+    """
+    if not points:
+        raise InputError("a figure of lesions has no points; accepted: at least one")
+    layers, orders, tasks = (
+        list(dict.fromkeys(getattr(p, name) for p in points)) for name in ("layer", "order", "task")
+    )
+    size = (1.2 + 1.75 * len(layers), 1.3 + 1.75 * len(orders))
+    figure = Figure(figsize=(max(7.2, size[0]), size[1]), dpi=100, facecolor="white", layout="constrained")
+    panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
+    colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
+    for row, order in enumerate(orders):
+        for column, layer in enumerate(layers):
+            axes = panels[row][column]
+            for height, task in enumerate(tasks):
+                line = [p for p in points if (p.layer, p.order, p.task) == (layer, order, task)]
+                _draw_line(axes, sorted(line, key=lambda point: point.fraction), colours[task], 1.05 + 0.06 * height)
+            axes.set(xlim=(0, 1), ylim=(0, 1.1 + 0.06 * len(tasks)))
+            axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+            axes.set_yticks([0, 0.5, 1])
+            axes.grid(color="0.92")
+            axes.spines[["top", "right"]].set_visible(False)
+            if row == 0:
+                axes.set_title(layer, fontsize=10)
+        panels[row][0].set_ylabel(f"units of {order}\nremoved first", fontsize=9)
+    figure.suptitle(f"{title}\n", x=0.01, ha="left", fontweight="bold", fontsize=11)
+    figure.text(0.01, 0.94 if len(orders) > 1 else 0.9, note, ha="left", fontsize=8.5, color="0.3")
+    figure.supxlabel("Fraction of the layer's units removed", fontsize=9)
+    figure.supylabel("Accuracy", fontsize=9)
+    _write_legend(figure, colours)
+    return figure
+
+
+def _draw_line(axes: "object", line: Sequence[LesionPoint], colour: str, height: float) -> None:
+    x, y = ([getattr(point, name) for point in line] for name in ("fraction", "accuracy"))
+    mean, deviation = (np.array([getattr(point, name) for point in line]) for name in ("random_mean", "random_sd"))
+    axes.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
+    axes.plot(x, y, color=colour, linewidth=1.6, clip_on=False)  # type: ignore[attr-defined]
+    marked = [point.fraction for point in line if point.p < THRESHOLD]
+    axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
+
+
+def _write_legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
+    handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
+    labels = [*(f"accuracy of {task}" for task in colours), "random orders, mean ± sd", f"differs, p < {THRESHOLD:g}"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)

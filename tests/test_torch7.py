@@ -1,0 +1,338 @@
+"""The reader of Torch7 files, against files that real Torch7 wrote and against thousands of damaged ones."""
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from featuresharing import InputError, load_network
+from featuresharing.marginal.conditionals import collect, mix
+from featuresharing.marginal.engine import make_engine
+from featuresharing.marginal.estimation import Variants
+from featuresharing.networks.forward import task_outputs
+from featuresharing.networks.torch7_conversion import load_torch7_network
+from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
+
+FIXTURES = Path(__file__).parent / "fixtures/torch7"
+ALEXNETS = {
+    "alexnet67_flat_dirty": "alexnet67_outputs",
+    "alexnet67_ascii": "alexnet67_outputs",
+    "alexnet67_cudnn_cuda": "alexnet67_outputs",
+    "alexnet67_double": "alexnet67_outputs_double",
+}
+
+
+def read(name: str) -> Any:
+    return read_torch7(FIXTURES / f"{name}.t7")
+
+
+def tensor(values: Any) -> Tensor:
+    return torch.from_numpy(np.array(values))
+
+
+def outputs_by_path(network: nn.Module, images: Tensor) -> dict[str, Any]:
+    """Return what every module gives, by its path."""
+    found: dict[str, Any] = {}
+    for path, module in network.named_modules():
+        module.register_forward_hook(lambda _, __, result, path=path: found.update({path: result}))
+    with torch.no_grad():
+        found[""] = network(images)
+    return found
+
+
+@pytest.mark.parametrize("name", ALEXNETS)
+def test_networks_compute_what_torch7_computed(name: str) -> None:
+    network = load_torch7_network(FIXTURES / f"{name}.t7")
+    double = name == "alexnet67_double"
+    images = tensor(read("alexnet67_input")).to(torch.float64 if double else torch.float32)
+    with torch.no_grad():
+        outputs = network(images)
+    for found, wanted in zip(outputs, read(ALEXNETS[name]).sequence(), strict=True):
+        torch.testing.assert_close(found, tensor(wanted), rtol=0, atol=1e-12 if double else 1e-5)
+
+
+def test_the_network_at_full_image_size() -> None:
+    network = load_network(FIXTURES / "alexnet224_float.t7")
+    with torch.no_grad():
+        outputs = network(tensor(read("alexnet224_input")))
+    for found, wanted in zip(outputs, read("alexnet224_outputs").sequence(), strict=True):
+        torch.testing.assert_close(found[0], tensor(wanted), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "layers"),
+    [
+        ("alexnet67_cudnn_cuda", read("alexnet67_input"), read("alexnet67_layers")),
+        ("zoo_layers", read("zoo_io")["input"], read("zoo_io")["layers"]),
+    ],
+)
+def test_every_layer_by_its_path(name: str, images: Any, layers: Table) -> None:
+    found = outputs_by_path(load_torch7_network(FIXTURES / f"{name}.t7"), tensor(images))
+    compared = 0
+    for path, wanted in layers.entries:
+        results = task_outputs(found[path]).values()
+        expected = list(wanted.sequence()) if isinstance(wanted, Table) else [wanted]
+        for result, values in zip(results, expected, strict=True):
+            torch.testing.assert_close(
+                result, tensor(values), rtol=0, atol=1e-5, msg=lambda text, p=path: f"{p}: {text}"
+            )
+            compared += 1
+    assert compared >= len(layers)
+
+
+def test_the_whole_zoo() -> None:
+    example = read("zoo_io")
+    with torch.no_grad():
+        found = load_torch7_network(FIXTURES / "zoo_layers.t7")(tensor(example["input"]))
+    torch.testing.assert_close(found, tensor(example["output"]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["0.0.0", "0.0.6", "1.2"])
+def test_marginalization_from_the_samples_of_torch7(layer: str) -> None:
+    example = read("alexnet67_marginalization")[layer]
+    weights, biases, log_priors = (
+        np.array(example[f"{name}"]) for name in ("weight_samples", "bias_samples", "log_priors")
+    )
+    network = load_torch7_network(FIXTURES / "alexnet67_double.t7")
+    module = network.get_submodule(layer)
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+
+    def variants() -> Iterator[Variants]:
+        for unit in range(len(weights)):
+            own = weights[unit].reshape(-1, *module.weight.shape[1:])
+            shares = np.exp(log_priors[unit])
+            yield Variants(unit, shares, lambda part, w=own, b=biases[unit]: (w[part], b[part]), 1.0, 0.0)  # type: ignore[misc]
+
+    engine = make_engine(
+        network, layer, tensor(read("alexnet67_input")).double(), engine="one-channel", dtype="float64"
+    )
+    found = collect(mix(engine, variants()), engine, list(range(len(weights))), "prior-weighted")
+    for conditionals, wanted in zip(found, example["conditionals"].sequence(), strict=True):
+        assert conditionals.dtype == np.float64
+        np.testing.assert_allclose(conditionals, wanted, rtol=0, atol=1e-6)
+
+
+def test_class_maps() -> None:
+    expected = [line.split() for line in (FIXTURES / "meta_expected.txt").read_text().splitlines()]
+    maps = list(read("meta")[1]["train"]["classToIdx"].sequence())
+    found = {(task, int(key), int(value)) for task, table in enumerate(maps, 1) for key, value in table.entries}
+    assert found == {tuple(map(int, words)) for words in expected}
+
+
+def test_every_type_of_value() -> None:
+    found = read("primitives")
+    kinds = {"Byte": "u1", "Char": "i1", "Short": "i2", "Int": "i4", "Long": "i8"}
+    kinds |= {"Half": "f2", "Float": "f4", "Double": "f8"}
+    for name, kind in kinds.items():
+        assert (found[name].dtype, found[name].shape) == (np.dtype(kind), (3, 4))
+        if name != "Half":
+            assert found[f"{name}_storage"].tolist() == found[name].ravel().tolist()
+    assert np.isnan(found["num"]["nan"])
+    assert (found["num"]["inf"], found["num"]["ninf"], found["num"]["big"]) == (np.inf, -np.inf, 2.0**53)
+    assert found["cycle"]["me"] is found["cycle"]
+    assert found["same1"] is found["list"]
+    assert (found["str"]["nul"], found["str"]["utf8"], found["str"]["empty"]) == ("a\0b", "ü", "")
+    assert (found["mixed"][1], found["mixed"][True], found["mixed"][2.5], found["mixed"][-3]) == (
+        10,
+        "bool",
+        "frac",
+        "neg",
+    )
+    ((key, value),) = found["keytable"].entries
+    assert key is found["list"]
+    assert value == "list as key"
+    assert found["func"].code.startswith(b"\x1bLJ")
+    assert found["empty"].size == found["resized0"].size == len(found["emptytable"]) == 0
+
+
+def test_tensors_of_one_storage_share_it() -> None:
+    shared = read("primitives")["shared"]
+    base = shared["base"]
+    assert np.shares_memory(base, shared["narrow"])
+    np.testing.assert_array_equal(shared["t"], base.T)
+    assert (shared["narrow"].shape, shared["select"].shape, shared["expanded"].strides[1]) == ((2, 3, 2), (2, 4), 0)
+
+
+def number(value: float) -> bytes:
+    return struct.pack("<id", 1, value)
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<i", len(value)) + value.encode()
+
+
+def torch_object(index: int, name: str) -> bytes:
+    return struct.pack("<ii", 4, index) + text("V 1") + text(name)
+
+
+def long_tensor(long: str, values: list[int]) -> bytes:
+    tensor_head = torch_object(1, "torch.LongTensor") + struct.pack(f"<i3{long}", 1, len(values), 1, 1)
+    storage = torch_object(2, "torch.LongStorage") + struct.pack(f"<{long}", len(values))
+    return tensor_head + storage + struct.pack(f"<{len(values)}{long}", *values)
+
+
+@pytest.mark.parametrize("long", ["i", "q"])
+def test_longs_of_either_size(long: str, tmp_path: Path) -> None:
+    path = tmp_path / "longs.t7"
+    path.write_bytes(long_tensor(long, [5, -7, 2**31 - 1]))
+    assert read_torch7(path).tolist() == [5, -7, 2**31 - 1]
+
+
+def test_checkpoint_tables_hold_a_network_at_model(tmp_path: Path) -> None:
+    network = (FIXTURES / "alexnet67_double.t7").read_bytes()
+    path = tmp_path / "checkpoint.t7"
+    # the table's index is one that the network's own objects do not have
+    entries = struct.pack("<i", 2) + text("epoch") + number(55) + struct.pack("<i", 2) + text("model") + network
+    path.write_bytes(struct.pack("<iii", 3, 10**6, 2) + entries)
+    assert is_torch7(path)
+    assert load_torch7_network(path).get_submodule("1.7.1").weight.dtype == torch.float64  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "number"),
+        (b"\x03\0\0\0", "number"),
+        (struct.pack("<ii", 2, 10**9), "1000000000 characters are declared"),
+        (struct.pack("<ii", 2, -5), "-5 characters are declared"),
+        (struct.pack("<iii", 3, 1, 2**31 - 1), "a table of 2147483647 entries"),
+        (torch_object(1, "torch.FloatStorage") + struct.pack("<q", 10**12), "1000000000000 numbers are declared"),
+        (torch_object(1, "torch.FloatTensor") + struct.pack("<i", 60), "60 dimensions"),
+        (
+            torch_object(1, "torch.FloatTensor")
+            + struct.pack("<i3q", 1, 10**12, 1, 1)
+            + torch_object(2, "torch.FloatStorage")
+            + struct.pack("<qf", 1, 1.0),
+            "sizes [1000000000000]",
+        ),
+        (b"".join(struct.pack("<iiiid", 3, index, 1, 1, 0) for index in range(300)), "nested more than 200 deep"),
+        (torch_object(1, "nn.Linear") + struct.pack("<i", 0), "'nn.Linear' has no table of fields"),
+        (b"3\n1\n1\n1\nabc\n", "no float64 numbers"),
+        (b"4\n1\n3\nV 1\n17\ntorch.FloatTensor\n1\n2\n999999999999\n", "numbers are declared"),
+        (b"hello", "no int64 numbers"),
+    ],
+)
+def test_impossible_files_are_refused_with_a_sentence(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.t7"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.t7 is no complete Torch7 file: at byte [0-9]+, .*; acce") as error:
+        read_torch7(path)
+    assert said in str(error.value)
+
+
+def test_a_repeated_number_can_declare_a_huge_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "expanded.t7"
+    huge = torch_object(1, "torch.FloatTensor") + struct.pack("<i3q", 1, 10**12, 0, 1)
+    huge += torch_object(2, "torch.FloatStorage") + struct.pack("<qf", 1, 1.0)
+    path.write_bytes(huge)
+    assert read_torch7(path).shape == (10**12,)
+    linear = torch_object(9, "nn.Linear") + struct.pack("<iii", 3, 10, 1) + struct.pack("<i", 2) + text("weight") + huge
+    path.write_bytes(linear)
+    with pytest.raises(InputError, match=r"nn.Linear.*sizes \[1000000000000\]; accepted is one that the file"):
+        load_torch7_network(path)
+
+
+def patched(name: str, old: bytes, new: bytes, path: Path) -> Path:
+    content = (FIXTURES / f"{name}.t7").read_bytes()
+    assert old in content
+    assert len(old) == len(new)
+    path.write_bytes(content.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            b"nn.CAddTable",
+            b"nn.CMulTable",
+            r"module 5\.1 \(nn\.CMulTable\): this class is not known; accepted are nn\.",
+        ),
+        (b"nn.JoinTable", b"my.JoinTable", r"module 12\.1 \(my\.JoinTable\): this class is not known"),
+        (
+            b"nInputPlane",
+            b"nOutputPlan",
+            r"module 0 \(nn.SpatialConvolution\): field 'nInputPlane' is None; accepted is a n",
+        ),
+        (b"running_mean", b"running_mode", r"module 1 .*field 'running_mean' is None; accepted is a tensor"),
+        (b"modules", b"modulos", r"the network itself .*field 'modules' is None; accepted is a table of modules"),
+    ],
+)
+def test_networks_that_cannot_be_converted(old: bytes, new: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        load_torch7_network(patched("zoo_layers", old, new, tmp_path / "other.t7"))
+
+
+def test_files_without_a_network() -> None:
+    with pytest.raises(InputError, match=r"meta\.t7 holds no network; accepted is a Torch7 module"):
+        load_torch7_network(FIXTURES / "meta.t7")
+    with pytest.raises(InputError, match=r"nowhere\.t7 cannot be read \(No such file"):
+        read_torch7(FIXTURES / "nowhere.t7")
+
+
+def corrupted(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a damaged copy: cut, with flipped bits, with random bytes, or with an integer that says too much."""
+    kind = rng.integers(5)
+    damaged = bytearray(content)
+    place = int(rng.integers(len(content)))
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        for bit in rng.integers(8 * len(content), size=int(rng.integers(1, 6))):
+            damaged[bit // 8] ^= 1 << int(bit % 8)
+    elif kind == 2:
+        count = int(rng.integers(1, 33))
+        damaged[place : place + count] = rng.bytes(count)
+    elif kind == 3:
+        huge = int(rng.choice([10**12, 2**31 - 1, 2**62, -1, 10**6, 255]))
+        damaged[place : place + 8] = struct.pack("<q", huge)
+    else:
+        return rng.bytes(len(content) if len(content) < 1000 else 1000)
+    return bytes(damaged)
+
+
+def test_damaged_files_give_one_error_and_no_gigabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ["meta", "primitives", "alexnet67_outputs", "zoo_layers", "alexnet67_cudnn_cuda", "alexnet67_ascii"]
+    path = tmp_path / "damaged.t7"
+    refused = read_well = 0
+    # networks are slow to convert and ascii is slow to read, so that their share is small
+    turns = [0, 1, 2] * 620 + [3, 4] * 130 + [5] * 60
+    tracemalloc.start()
+    for turn in turns:
+        path.write_bytes(corrupted((FIXTURES / f"{names[turn]}.t7").read_bytes(), rng))
+        try:
+            value = read_torch7(path)
+            if isinstance(value, TorchObject):
+                load_torch7_network(path)
+            read_well += 1
+        except InputError:
+            refused += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused > 1000
+    assert read_well > 100
+    assert peak < 50e6
+
+
+def test_large_files_load_at_once(tmp_path: Path) -> None:
+    """Not a timed test: a reader that touches every number in Python would take minutes."""
+    weight = torch_object(3, "torch.FloatTensor") + struct.pack("<i5q", 2, 4096, 9216, 9216, 1, 1)
+    weight += torch_object(4, "torch.FloatStorage") + struct.pack("<q", 4096 * 9216)
+    path = tmp_path / "large.t7"
+    with path.open("wb") as file:
+        file.write(torch_object(1, "nn.Linear") + struct.pack("<iii", 3, 2, 1) + struct.pack("<i", 2) + text("weight"))
+        file.write(weight)
+        file.write(np.ones(4096 * 9216, np.float32).data)
+    start = time.monotonic()
+    network = load_torch7_network(path)
+    assert isinstance(network, nn.Linear)
+    assert network.weight.shape == (4096, 9216)
+    assert time.monotonic() - start < 60

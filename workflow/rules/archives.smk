@@ -1,0 +1,97 @@
+# The paper's own archives: downloaded or put in place by hand, checked, extracted, and brought into the workflow's form.
+
+
+localrules:
+    download_archive,
+    extract_archive,
+    import_list,
+    import_model,
+
+
+ARCHIVES = {archive["file"]: archive for archive in config["archives"]["files"].values()}
+EXTRACTED = {part: f"results/archives/{part}" for part in config["archives"]["files"]}
+TEST_IMAGES = "results/archives/images"
+
+
+wildcard_constraints:
+    file=alternatives(ARCHIVES),
+    part=alternatives(EXTRACTED),
+
+
+rule download_archive:
+    output:
+        config["archives"]["folder"] + "/{file}",
+    log:
+        "results/logs/download_archive/{file}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    params:
+        urls=lambda wildcards: [url.rstrip("/") + "/" + wildcards.file for url in config["archives"]["urls"]],
+        checks=lambda wildcards: flags({key: ARCHIVES[wildcards.file][key] for key in ("size", "sha256")}),
+    message:
+        "Downloading {wildcards.file}."
+    shell:
+        "featuresharing download {params.checks} --urls {params.urls:q} --output {output} > {log} 2>&1"
+
+
+rule extract_archive:
+    input:
+        lambda wildcards: config["archives"]["folder"] + "/" + config["archives"]["files"][wildcards.part]["file"],
+    output:
+        directory("results/archives/{part}"),
+    log:
+        "results/logs/extract_archive/{part}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    params:
+        checks=lambda wildcards: flags(
+            {key: config["archives"]["files"][wildcards.part][key] for key in ("size", "sha256")}
+        ),
+    message:
+        "Extracting the archive of {wildcards.part}."
+    shell:
+        "featuresharing extract {params.checks} --archive {input} --output-folder {output} > {log} 2>&1"
+
+
+rule import_list:
+    input:
+        models=EXTRACTED["models"],
+        images=EXTRACTED["images"],
+    output:
+        list="results/lists/{experiment}/test.txt",
+        classes="results/lists/{experiment}/classes.csv",
+    log:
+        "results/logs/import_list/{experiment}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    params:
+        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+        class_map=lambda wildcards, input: f"{input.models}/{EXPERIMENTS[wildcards.experiment]['class_map']}",
+        list=lambda wildcards, input: f"{input.images}/{EXPERIMENTS[wildcards.experiment]['image_list']}",
+        numerics=NUMERICS,
+    message:
+        "Listing the images and classes of {wildcards.experiment}."
+    shell:
+        "featuresharing import-list --list {params.list:q} --images {input.images}/images"
+        " --class-map {params.class_map:q} --tasks {params.tasks:q}"
+        " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"
+
+
+rule import_model:
+    input:
+        models=EXTRACTED["models"],
+        classes=rules.import_list.output.classes,
+    output:
+        "results/networks/{experiment}/{checkpoint}.t7",
+    log:
+        "results/logs/import_model/{experiment}/{checkpoint}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    params:
+        model=lambda wildcards, input: f"{input.models}/{EXPERIMENTS[wildcards.experiment]['model']}",
+        settings=flags(IMAGE_SIZE | {"layers": [f"{path}={COSTS[layer].units}" for layer, path in LAYERS.items()]}),
+    message:
+        "Checking the model of {wildcards.experiment}."
+    shell:
+        "featuresharing import-model {params.settings} --model {params.model:q} --classes {input.classes}"
+        " --output {output} > {log} 2>&1"

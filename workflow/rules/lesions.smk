@@ -1,0 +1,84 @@
+# How accuracy falls as more and more units of a layer are removed, those that a task relies on most first.
+
+
+localrules:
+    tabulate_lesions,
+    plot_lesions,
+
+
+rule measure_lesions:
+    input:
+        images=TEST_IMAGES,
+        list="results/baseline/{experiment}/kept.txt",
+        classes="results/lists/{experiment}/classes.csv",
+        checkpoint=NETWORK,
+        conditionals=rules.marginalize_layer.output,
+    output:
+        "results/lesion_curves/{experiment}/{layer}_{checkpoint}.csv",
+    log:
+        "results/logs/measure_lesions/{experiment}/{layer}_{checkpoint}.log",
+    benchmark:
+        "results/benchmarks/measure_lesions/{experiment}/{layer}_{checkpoint}.tsv"
+    conda:
+        "../envs/featuresharing.yaml"
+    threads: config["jobs"]["threads"]
+    resources:
+        mem_mb=memory_of_job,
+        runtime=lambda wildcards, attempt: lesion_minutes(wildcards.layer, attempt),
+        gpu=GPUS,
+    params:
+        settings=flags(
+            {key: config["lesions"][key] for key in ("steps", "random_orders")}
+            | config["evidence"]
+            | {"seed": config["seed"]}
+            | IMAGE_SIZE
+        ),
+        device=config["device"],
+        numerics=NUMERICS,
+    message:
+        "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+    shell:
+        "featuresharing lesion-curves {params.settings} --conditionals {input.conditionals}"
+        " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
+        " --device {params.device} --threads {threads} --memory $(({resources.mem_mb} / 2))"
+        " --output {output} > {log} 2>&1"
+
+
+rule tabulate_lesions:
+    input:
+        expand(rules.measure_lesions.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=LAST),
+    output:
+        report(
+            "results/tables/lesions.csv",
+            caption="../report/lesions_table.rst",
+            category="Lesions",
+            labels={"table": "accuracy without units"},
+        ),
+    log:
+        "results/logs/tabulate_lesions.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    message:
+        "Tabulating lesions."
+    shell:
+        "featuresharing tabulate-lesions --curves {input} --output {output} > {log} 2>&1"
+
+
+rule plot_lesions:
+    input:
+        expand(rules.measure_lesions.output, layer=LAYERS, checkpoint=LAST, allow_missing=True),
+    output:
+        report(
+            "results/figures/{experiment}/lesions.png",
+            caption="../report/lesions.rst",
+            category="Lesions",
+            labels={"figure": "{experiment}"},
+        ),
+    log:
+        "results/logs/plot_lesions/{experiment}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    message:
+        "Plotting lesions of {wildcards.experiment}."
+    shell:
+        "featuresharing plot-lesions --curves {input} --output {output} > {log} 2>&1"

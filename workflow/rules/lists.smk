@@ -1,0 +1,27 @@
+# Lists of a stimulus set's images with the classes of each experiment's tasks.
+
+
+localrules:
+    list_images,
+
+
+rule list_images:
+    input:
+        stimuli=STIMULUS_TABLES,
+    output:
+        lists=expand("results/lists/{{experiment}}/{part}.txt", part=["train", "test"]),
+        classes="results/lists/{experiment}/classes.csv",
+    log:
+        "results/logs/list_images/{experiment}.log",
+    conda:
+        "../envs/featuresharing.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+    message:
+        "Listing the images and classes of {wildcards.experiment}."
+    shell:
+        "featuresharing list-images --stimuli {input.stimuli} --tasks {params.tasks}"
+        " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"
