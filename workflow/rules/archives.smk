@@ -20,13 +20,13 @@ wildcard_constraints:
 
 rule download_archive:
     output:
-        config["archives"]["folder"] + "/{file}",
+        f"{config['archives']['folder']}/{{file}}",
     log:
         "results/logs/download_archive/{file}.log",
     conda:
         "../envs/featuresharing.yaml"
     params:
-        urls=lambda wildcards: [url.rstrip("/") + "/" + wildcards.file for url in config["archives"]["urls"]],
+        urls=lambda wildcards: [f"{url.rstrip('/')}/{wildcards.file}" for url in config["archives"]["urls"]],
         checks=lambda wildcards: flags({key: ARCHIVES[wildcards.file][key] for key in ("size", "sha256")}),
     message:
         "Downloading {wildcards.file}."
@@ -36,7 +36,7 @@ rule download_archive:
 
 rule extract_archive:
     input:
-        lambda wildcards: config["archives"]["folder"] + "/" + config["archives"]["files"][wildcards.part]["file"],
+        lambda wildcards: f"{config['archives']['folder']}/{config['archives']['files'][wildcards.part]['file']}",
     output:
         directory("results/archives/{part}"),
     log:

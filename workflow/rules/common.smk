@@ -38,9 +38,9 @@ CHECKPOINTS = ["pretrained"] if PRETRAINED else checkpoint_names(config["trainin
 LAST = CHECKPOINTS[-1]
 
 # Torch7 models do not say how large their images are; checkpoints do.
-NETWORK = "results/networks/{experiment}/{checkpoint}" + (".t7" if PRETRAINED else ".pt")
+NETWORK = f"results/networks/{{experiment}}/{{checkpoint}}.{'t7' if PRETRAINED else 'pt'}"
 IMAGE_SIZE = {"image_size": config["images"]["image_size"]} if PRETRAINED else {}
-UNIT_FIGURE = "results/figures/{experiment}/{layer}" + (".gif" if len(CHECKPOINTS) > 1 else f"_{LAST}.png")
+UNIT_FIGURE = f"results/figures/{{experiment}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
 PREDICT_MINUTES = 120 if config["source"] != "drawings" else 10
 
 
@@ -84,7 +84,7 @@ GPUS = count_gpus_of_job()
 
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
-CONDITIONALS = "results/lesion" if LESION else "results/marginal"
+CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
 METHOD = seeded("marginalization")
 if LESION:
     METHOD = {"estimator": "lesion", "softmax": config["lesions"]["softmax"]} | {

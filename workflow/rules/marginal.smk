@@ -12,7 +12,7 @@ rule marginalize_layer:
         classes="results/lists/{experiment}/classes.csv",
         checkpoint=NETWORK,
     output:
-        CONDITIONALS + "/{experiment}/{layer}_{checkpoint}.h5",
+        f"{CONDITIONALS}.h5",
     log:
         "results/logs/marginalize_layer/{experiment}/{layer}_{checkpoint}.log",
     benchmark:
@@ -31,7 +31,7 @@ rule marginalize_layer:
         size=flags(IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         units=lambda wildcards: f"--units {wildcards.units}" if wildcards.get("units") else "",
-        reuse=CONDITIONALS + "/{experiment}/{layer}_{checkpoint}",
+        reuse=CONDITIONALS,
         device=config["device"],
         numerics=NUMERICS,
     message:
@@ -47,7 +47,7 @@ rule marginalize_layer:
 
 use rule marginalize_layer as marginalize_block with:
     output:
-        temp(CONDITIONALS + "/{experiment}/{layer}_{checkpoint}/{units}.h5"),
+        temp(f"{CONDITIONALS}/{{units}}.h5"),
     log:
         "results/logs/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.log",
     benchmark:
@@ -66,7 +66,7 @@ rule merge_blocks:
             rules.marginalize_block.output, units=BLOCKS[wildcards.layer], **wildcards, allow_missing=True
         ),
     output:
-        CONDITIONALS + "/{experiment}/{layer}_{checkpoint}.h5",
+        f"{CONDITIONALS}.h5",
     log:
         "results/logs/merge_blocks/{experiment}/{layer}_{checkpoint}.log",
     wildcard_constraints:
