@@ -34,7 +34,7 @@ class LesionPoint:
 
 
 @rc_context({"text.parse_math": False})
-def plot_lesions(points: Sequence[LesionPoint], *, title: str, note: str = "") -> Figure:
+def plot_lesions(points: Sequence[LesionPoint], *, title: str) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 
     Lines are the tasks, bands the mean and standard deviation of random orders; dots above mark p < THRESHOLD. Layers
@@ -46,7 +46,7 @@ def plot_lesions(points: Sequence[LesionPoint], *, title: str, note: str = "") -
         list(dict.fromkeys(getattr(p, name) for p in points)) for name in ("layer", "order", "task")
     )
     size = (1.2 + 1.75 * len(layers), 1.3 + 1.75 * len(orders))
-    figure = Figure(figsize=(max(7.2, size[0]), size[1]), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(max(7.2, size[0]), size[1]), dpi=100, facecolor="white")
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
     colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
     for row, order in enumerate(orders):
@@ -62,11 +62,13 @@ def plot_lesions(points: Sequence[LesionPoint], *, title: str, note: str = "") -
             axes.spines[["top", "right"]].set_visible(False)
             if row == 0:
                 axes.set_title(layer, fontsize=10)
-        panels[row][0].set_ylabel(f"units of {order}\nremoved first", fontsize=9)
-    figure.suptitle(f"{title}\n", x=0.01, ha="left", fontweight="bold", fontsize=11)
-    figure.text(0.01, 0.94 if len(orders) > 1 else 0.9, note, ha="left", fontsize=8.5, color="0.3")
-    figure.supxlabel("Fraction of the layer's units removed", fontsize=9)
-    figure.supylabel("Accuracy", fontsize=9)
+        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first", fontsize=9)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.85 / width, right=1 - 0.2 / width, bottom=0.85 / height, top=1 - 0.65 / height, wspace=0.12, hspace=0.2
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
     _write_legend(figure, colours)
     return figure
 
@@ -84,4 +86,4 @@ def _write_legend(figure: Figure, colours: Mapping[str, str]) -> None:
     handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
     handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
     labels = [*(f"accuracy of {task}" for task in colours), "random orders, mean ± sd", f"differs, p < {THRESHOLD:g}"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
