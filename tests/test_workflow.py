@@ -161,7 +161,8 @@ def changed(finished: Path) -> Iterator[Path]:
         (
             {"marginalization": {"seed": 1}},
             {"marginalize_layer": 42, "plot_units": 42, "animate_units": 14, "tabulate_contributions": 1}
-            | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
+            | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
+            | {"measure_lesions": 14, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
     ],
 )
