@@ -175,9 +175,6 @@ def test_archives_that_were_put_there_by_hand_are_taken(archives: dict[str, byte
     assert (tmp_path / "run" / targets[0]).read_bytes() == (FIXTURES / "alexnet67_cudnn_cuda.t7").read_bytes()
 
 
-CHECKSUM = {"archives": {"files": {"models": {"sha256": "0" * 64}}}}
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
