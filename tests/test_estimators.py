@@ -657,7 +657,7 @@ def test_more_samples_go_on_where_fewer_stopped() -> None:
     [
         (
             {"estimator": "psychic"},
-            "estimator 'psychic' is not known; accepted are prior-weighted, monte-carlo, quadrature.",
+            "estimator 'psychic' is not known; accepted are prior-weighted, monte-carlo, quadrature, lesion.",
         ),
         ({"samples": 0}, "samples: found 0; accepted is at least 1 for prior-weighted."),
         (
