@@ -19,7 +19,7 @@ from featuresharing.errors import InputError
 from featuresharing.jobs import LayerCost, kept_draws, marginalize_seconds
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
-from featuresharing.marginal.layers import Layer, unit_count, unit_size
+from featuresharing.networks.layers import Layer, unit_count, unit_size
 from featuresharing.networks.names import LAYERS
 
 PAIRS = {

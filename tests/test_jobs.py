@@ -9,8 +9,8 @@ from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, 
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import draw_variants
-from featuresharing.marginal.layers import unit_size
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
+from featuresharing.networks.layers import unit_size
 from featuresharing.networks.names import LAYERS
 
 SHAPES = {

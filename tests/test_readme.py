@@ -16,10 +16,10 @@ README = (ROOT / "README.md").read_text()
 class TwoTasks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.hidden, self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(5, 2)
+        self.hidden, self.first, self.second = nn.Linear(12, 5), nn.Linear(5, 3), nn.Linear(5, 2)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = torch.tanh(self.hidden(x))
+        x = torch.tanh(self.hidden(x.flatten(1)))
         return self.first(x), self.second(x)
 
 
@@ -27,9 +27,11 @@ def test_the_examples_run_on_ones_own_network(capsys: pytest.CaptureFixture[str]
     blocks = re.findall(r"(?:^    from featuresharing.*\n)(?:^(?:    .*)?\n)+", README, re.MULTILINE)
     code = "\n".join(map(textwrap.dedent, blocks)).replace("layer3.0.conv1", "hidden")
     targets = [np.array([0, 1, 2]), np.array([0, 1, 0])]
-    names = {"network": TwoTasks(), "images": np.eye(3, 4, dtype=np.float32), "targets": targets}
+    names = {"network": TwoTasks(), "images": np.eye(3, 12, dtype=np.float32).reshape(3, 3, 2, 2), "targets": targets}
     exec(code, names)
     assert names["accuracy"].shape == (21, 6, 2)
+    assert names["image"].shape == (3, 2, 2)
+    assert names["unit"] == 1
     assert 0 <= float(capsys.readouterr().out) <= 1
 
 

@@ -127,6 +127,14 @@ def lesion_minutes(layer, attempt):
     return job_minutes(seconds / config["jobs"]["threads"], attempt)
 
 
+def feature_minutes(layer, attempt):
+    """Return the time limit of a job that finds the images that drive a layer's units."""
+    cost = COSTS[layer]
+    # a gradient takes two passes back for each forward; behind the layer there is nothing to do
+    passes = 3 * cost.units * config["features"]["iterations"]
+    return job_minutes(SECONDS_PER_MULTIPLY_ADD * cost.forward * passes / config["jobs"]["threads"], attempt)
+
+
 def memory_of_job(wildcards, attempt):
     """Return the memory limit of a marginalize job in MB."""
     full = config["marginalization"]["storage"] == "full"

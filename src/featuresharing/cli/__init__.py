@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from featuresharing.cli import archives, data, figures, lesions, marginal, networks, results, tables
+from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
 from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
 from featuresharing.version import PACKAGE
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (data, archives, networks, marginal, lesions, tables, figures, results):
+    for group in (data, archives, networks, marginal, lesions, features, tables, figures, results):
         group.add_commands(commands)
     try:
         options = parser.parse_args(arguments)

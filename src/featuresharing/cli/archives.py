@@ -83,8 +83,8 @@ def _import_model(options: argparse.Namespace) -> None:
 
     from featuresharing.data.lists import read_classes
     from featuresharing.files import replacing
-    from featuresharing.marginal.layers import find_layer, unit_count
     from featuresharing.networks.checkpoints import check_fits, open_network
+    from featuresharing.networks.layers import find_layer, unit_count
     from featuresharing.torch7 import is_torch7
 
     if not options.model.is_file() or not is_torch7(options.model):

@@ -9,11 +9,13 @@ from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
+    add_layer,
     add_list,
     add_network,
     add_output,
     choose_device,
     number,
+    read_aliases,
     read_list,
     say,
     switch,
@@ -29,8 +31,7 @@ def add_commands(commands: Commands) -> None:
     add_list(parser)
     add_network(parser)
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
-    parser.add_argument("--layer", required=True, help="alias or module path")
-    parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
+    add_layer(parser)
     parser.add_argument(
         "--estimator", default="prior-weighted", help="prior-weighted, monte-carlo, quadrature or lesion"
     )
@@ -72,14 +73,14 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.files import file_digest
     from featuresharing.marginal.conditionals import Marginalization
     from featuresharing.marginal.estimation import Estimation
-    from featuresharing.marginal.layers import choose_units, find_layer, unit_count
     from featuresharing.marginal.memory import SHARE, free_memory
     from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.networks.forward import predict
+    from featuresharing.networks.layers import choose_units, find_layer, unit_count
     from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
-    aliases = _parse_aliases(options.aliases)
+    aliases = read_aliases(options)
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
     check_fits(options.checkpoint, stored.classes, list(classes.values()))
@@ -198,13 +199,3 @@ def _relatives(base: Path | None) -> list[Path]:
     hidden = [*base.parent.glob(f".{glob.escape(whole.name)}.*"), *base.glob(".*")]
     known = [path for path in hidden if path.suffix in (".progress", ".done")]
     return [path for path in (whole, *sorted(base.glob("*.h5")), *sorted(known)) if path.exists()]
-
-
-def _parse_aliases(pairs: list[str]) -> dict[str, str]:
-    aliases = {}
-    for pair in pairs:
-        name, sign, path = pair.partition("=")
-        if not (name and sign and path):
-            raise InputError(f"--aliases: found '{pair}'; accepted is NAME=PATH, such as conv5=0.0.10.")
-        aliases[name] = path
-    return aliases

@@ -92,6 +92,23 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_layer(parser: argparse.ArgumentParser) -> None:
+    """Add a layer and names for layers."""
+    parser.add_argument("--layer", required=True, help="alias or module path")
+    parser.add_argument("--aliases", nargs="*", default=[], metavar="NAME=PATH", help="aliases of module paths")
+
+
+def read_aliases(options: argparse.Namespace) -> dict[str, str]:
+    """Return the module paths by alias that the options of :func:`add_layer` name."""
+    aliases = {}
+    for pair in options.aliases:
+        name, sign, path = pair.partition("=")
+        if not (name and sign and path):
+            raise InputError(f"--aliases: found '{pair}'; accepted is NAME=PATH, such as conv5=0.0.10.")
+        aliases[name] = path
+    return aliases
+
+
 def switch(text: str) -> bool:
     """Return whether an option is on; a type of option: true or false."""
     if text not in ("true", "false"):

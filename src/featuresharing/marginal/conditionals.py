@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from featuresharing.errors import InputError
 from featuresharing.marginal.engine import Engine, OneChannelEngine, full_precision, make_engine
 from featuresharing.marginal.estimation import Estimation, Variants, draw_variants
-from featuresharing.marginal.layers import choose_units, find_layer
 from featuresharing.marginal.memory import cut
 from featuresharing.marginal.quadrature import integrate
 from featuresharing.marginal.variants import is_out_of_memory
+from featuresharing.networks.layers import choose_units, find_layer
 from featuresharing.progress import progress_bar
 
 Array = NDArray[np.float32] | NDArray[np.float64]

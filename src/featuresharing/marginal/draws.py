@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing.marginal.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
+from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
 from featuresharing.randomness import keyed_generator
 
 

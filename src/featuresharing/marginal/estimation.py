@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.marginal.draws import deviations, shift_parameters, squared_lengths
-from featuresharing.marginal.layers import Layer, unit_size
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
+from featuresharing.networks.layers import Layer, unit_size
 
 ESTIMATORS = ("prior-weighted", "monte-carlo", "quadrature", "lesion")
 """Accepted names of estimators."""

@@ -15,8 +15,8 @@ from featuresharing.errors import InputError
 from featuresharing.marginal.conditionals import Conditionals, Marginalization, collect, retried
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Estimation
-from featuresharing.marginal.layers import choose_units, find_layer
 from featuresharing.marginal.memory import cut
+from featuresharing.networks.layers import choose_units, find_layer
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
 

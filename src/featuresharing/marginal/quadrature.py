@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing.marginal.layers import flat_parameters
 from featuresharing.marginal.memory import cut
+from featuresharing.networks.layers import flat_parameters
 
 if TYPE_CHECKING:
     from featuresharing.marginal.engine import OneChannelEngine

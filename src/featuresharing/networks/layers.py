@@ -1,4 +1,4 @@
-"""Layers whose units can be marginalized: one filter of a convolution, one row of a linear layer."""
+"""Layers with units: one filter of a convolution, one row of a linear layer."""
 
 from collections.abc import Iterable, Mapping
 from math import prod

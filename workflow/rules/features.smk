@@ -1,0 +1,50 @@
+# The image that drives each unit of a layer, one PNG a unit and a sheet of all; made when asked for.
+
+
+localrules:
+    features,
+
+
+rule visualize_units:
+    input:
+        checkpoint=NETWORK,
+    output:
+        sheet=report(
+            "results/features/{experiment}/{layer}_{checkpoint}.png",
+            caption="../report/features.rst",
+            category="Features",
+            subcategory="{experiment}",
+            labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
+        ),
+        pictures=directory("results/features/{experiment}/{layer}_{checkpoint}"),
+    log:
+        "results/logs/visualize_units/{experiment}/{layer}_{checkpoint}.log",
+    benchmark:
+        "results/benchmarks/visualize_units/{experiment}/{layer}_{checkpoint}.tsv"
+    conda:
+        "../envs/featuresharing.yaml"
+    threads: config["jobs"]["threads"]
+    resources:
+        mem_mb=memory_of_job,
+        runtime=lambda wildcards, attempt: feature_minutes(wildcards.layer, attempt),
+        gpu=GPUS,
+    params:
+        settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),
+        path=lambda wildcards: LAYERS[wildcards.layer],
+        device=config["device"],
+        numerics=NUMERICS,
+    message:
+        "Finding what drives the units of {wildcards.layer} in {wildcards.experiment},"
+        " checkpoint {wildcards.checkpoint}."
+    shell:
+        "featuresharing visualize-units {params.settings} --title {wildcards.experiment}"
+        " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path}"
+        " --checkpoint {input.checkpoint} --device {params.device} --threads {threads}"
+        " --output-folder {output.pictures} --output {output.sheet} > {log} 2>&1"
+
+
+rule features:
+    input:
+        expand(rules.visualize_units.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=LAST),
+    message:
+        "Pictures of all units are there."
