@@ -134,6 +134,25 @@ def test_training_leaves_global_random_states_alone() -> None:
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
 
 
+@pytest.mark.parametrize(("precision", "near"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_fewer_bits_give_nearly_the_same_network_and_resume(precision: str, near: float) -> None:
+    plain = {"batch_norm": False, "dropout": 0, "optimiser": "sgd"}
+
+    def parameters(training: Trainer) -> torch.Tensor:
+        state = training.checkpoint().network.state_dict()
+        assert all(value.dtype == torch.float32 for value in state.values())
+        return torch.cat([value.flatten() for value in state.values()])
+
+    start, exact = parameters(trainer(**plain)), parameters(advance(trainer(**plain), 6))
+    rounded = advance(trainer(**plain, precision=precision), 6)
+    difference = (parameters(rounded) - exact).abs().max() / (exact - start).abs().max()
+    assert 0 < difference < near
+    half = advance(trainer(**plain, precision=precision), 3)
+    resumed = trainer(**plain, precision=precision)
+    resumed.load_state_dict(half.state_dict())
+    assert equal(advance(resumed, 3).checkpoint().network, rounded.checkpoint().network)
+
+
 def test_training_that_diverges_stops_with_its_step() -> None:
     with pytest.raises(
         InputError, match=r"diverged: the loss of task '\w+' is .* at step \d+; accepted is a lower learning"

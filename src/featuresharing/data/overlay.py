@@ -110,6 +110,7 @@ def overlay_folder(
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     if not rows:
         raise InputError(f"folder {folder}: no image can be decoded; accepted are folders with images.")
+    os.sync()  # once for all images: one by one would take longer than drawing them
     shutil.rmtree(output, ignore_errors=True)
     part.rename(output)
     return rows, skipped
@@ -131,7 +132,7 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> t
     kind = Path(file).suffix.lower()
     written = file if kind in SAVED else f"{file}.png"
     target = output / written
-    if target.is_file() and target.stat().st_size:
+    if _is_whole(target):
         return written, word, ""
     try:
         pixels = read_image(folder / file)
@@ -144,3 +145,12 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> t
     drawn.save(temporary, "PNG" if written.lower().endswith(".png") else "JPEG", **SAVED.get(kind, {}))
     temporary.replace(target)
     return written, word, ""
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether an image is there to its end: a loss of power may have cut off what was just written."""
+    try:
+        read_image(path)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""Data sets with one folder a class: words over their images, and batches of their files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from featuresharing import InputError
+from featuresharing.cli import main
+from featuresharing.data.images import imagenet_preprocessing, preprocess, read_image
+from featuresharing.data.overlay import OverlaySettings, list_class_folders, overlay_folder, read_hierarchy
+from featuresharing.data.words import WordStyle
+from featuresharing.networks.batches import Augmentation, FileBatches, Order, Share, augment
+
+FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
+SIZE = 20
+
+
+def settings(**changes: Any) -> OverlaySettings:
+    return OverlaySettings(
+        **{"words": ("sun", "map"), "style": WordStyle(FONT, (9, 12), (122, 255)), "seed": 0} | changes
+    )
+
+
+def image(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 90, (*reversed(size), 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("n01", "n02")):
+        (tmp_path / "data" / name / "deeper").mkdir(parents=True)
+        for index, kind in enumerate(("JPEG", "png", "bmp")):
+            image(3 * number + index).save(tmp_path / f"data/{name}/a b{index}.{kind}")
+        image(9 + number).save(tmp_path / f"data/{name}/deeper/c.jpg")
+        (tmp_path / f"data/{name}/.hidden").write_text("no image")
+    return tmp_path / "data"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_image_gets_a_word_and_keeps_its_class(folder: Path, tmp_path: Path) -> None:
+    rows, skipped = overlay_folder(folder, tmp_path / "words", settings(), hierarchy={"n01": "x", "n02": "y"})
+    assert skipped == []
+    names = [
+        f"{name}/{file}"
+        for name in ("n01", "n02")
+        for file in ("a b0.JPEG", "a b1.png", "a b2.bmp.png", "deeper/c.jpg")
+    ]
+    assert [row["image"] for row in rows] == [f"words/{name}" for name in names]
+    assert [(row["subordinate"], row["basic"]) for row in rows] == [("n01", "x")] * 4 + [("n02", "y")] * 4
+    assert {row["word"] for row in rows} == {"sun", "map"}
+    assert sorted(contents(tmp_path / "words")) == sorted(names)
+    for name in ("n01/a b1.png", "n02/a b1.png"):
+        before, after = read_image(folder / name), read_image(tmp_path / "words" / name)
+        assert before.shape == after.shape
+        changed = (before != after).any(axis=2)
+        assert 0.02 < changed.mean() < 0.6
+        assert after[changed].max() >= 122
+
+
+def test_an_image_depends_on_its_path_and_the_seed_alone(folder: Path, tmp_path: Path) -> None:
+    overlay_folder(folder, tmp_path / "alone", settings())
+    overlay_folder(folder, tmp_path / "two", settings(), jobs=2)
+    assert contents(tmp_path / "two") == contents(tmp_path / "alone")
+    overlay_folder(folder, tmp_path / "other", settings(seed=1))
+    assert contents(tmp_path / "other") != contents(tmp_path / "alone")
+    (folder / "n01/a b0.JPEG").unlink()
+    overlay_folder(folder, tmp_path / "fewer", settings())
+    assert contents(tmp_path / "fewer").items() < contents(tmp_path / "alone").items()
+
+
+def test_what_was_drawn_is_kept_and_what_was_cut_off_drawn_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay_folder(folder, tmp_path / "whole", settings())
+    wanted = contents(tmp_path / "whole")
+    read: list[Path] = []
+
+    def reading(path: Path) -> NDArray[np.uint8]:
+        if len(read) == 5 and path.is_relative_to(folder):
+            raise KeyboardInterrupt
+        read.extend([path] if path.is_relative_to(folder) else [])
+        return read_image(path)
+
+    monkeypatch.setattr("featuresharing.data.overlay.read_image", reading)
+    with pytest.raises(KeyboardInterrupt):
+        overlay_folder(folder, tmp_path / "cut", settings())
+    assert not (tmp_path / "cut").exists()
+    (part,) = tmp_path.glob(".cut.*.part")
+    short = part / "n01/deeper/c.jpg"
+    short.write_bytes(short.read_bytes()[:-100])
+    read.clear()
+    monkeypatch.setattr("featuresharing.data.overlay.read_image", lambda path: read.append(path) or read_image(path))
+    overlay_folder(folder, tmp_path / "cut", settings())
+    again = [path.relative_to(folder).as_posix() for path in read if path.is_relative_to(folder)]
+    assert again == ["n01/deeper/c.jpg", "n02/a b1.png", "n02/a b2.bmp", "n02/deeper/c.jpg"]
+    assert contents(tmp_path / "cut") == wanted
+
+
+def command(folder: Path, tmp_path: Path, **options: str) -> list[str]:
+    (tmp_path / "words.txt").write_text("sun\nmap\n")
+    given = {"folder": str(folder), "words": str(tmp_path / "words.txt"), "font": str(FONT)}
+    given |= {"output-folder": str(tmp_path / "out")} | options
+    return ["overlay-words", *(word for name, value in given.items() for word in (f"--{name}", *value.split("|")))]
+
+
+def test_images_that_cannot_be_decoded_stop_or_are_skipped_with_a_count(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = folder / "n02/a b0.JPEG"
+    broken.write_bytes(broken.read_bytes()[:200])
+    assert main(command(folder, tmp_path)) == 2
+    assert "n02/a b0.JPEG cannot be decoded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.csv").exists()
+    assert main(command(folder, tmp_path, undecodable="skip")) == 0
+    said = capsys.readouterr().out
+    assert "skipped: image" in said
+    assert "7 images are in" in said
+    assert "1 cannot be decoded and were skipped." in said
+    assert (tmp_path / "out.csv").read_text().count("\n") == 8
+    assert "out/n02/a b0.JPEG" not in (tmp_path / "out.csv").read_text()
+
+
+def test_wrong_folders_and_tables_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "table.csv").write_text("subordinate,basic\nn01,x\n")
+    with pytest.raises(InputError, match="class 'n02' is missing"):
+        read_hierarchy(tmp_path / "table.csv", ["n01", "n02"])
+    (tmp_path / "table.csv").write_text("fine,coarse\nn01,x\n")
+    with pytest.raises(InputError, match="a column is missing"):
+        read_hierarchy(tmp_path / "table.csv", ["n01"])
+    (folder / "n03").mkdir()
+    with pytest.raises(InputError, match="n03 has no images"):
+        list_class_folders(folder)
+    with pytest.raises(InputError, match="has 1 folders; accepted are two or more"):
+        list_class_folders(folder / "n01")
+    with pytest.raises(InputError, match="cannot be read"):
+        list_class_folders(tmp_path / "missing")
+    assert main(command(folder, tmp_path, **{"font-sizes": "12|9"})) == 2
+    assert "--font-sizes: found 12 9; accepted are rising numbers." in capsys.readouterr().err
+
+
+def file_batches(folder: Path, **options: Any) -> FileBatches:
+    paths = sorted(path for path in folder.rglob("*.*") if path.is_file() and not path.name.startswith("."))
+    targets = np.arange(2 * len(paths), dtype=np.int64).reshape(-1, 2)
+    augmentation = options.pop("augmentation", Augmentation((0.3, 1.0), flip=True))
+    look = imagenet_preprocessing(SIZE)
+    return FileBatches(paths, targets, Order(len(paths), 6, seed=2), look, augmentation, **options)
+
+
+def test_batches_do_not_depend_on_workers_processes_or_where_they_begin(folder: Path) -> None:
+    whole = file_batches(folder)
+    steps = [whole.batch(step) for step in range(4)]
+    assert [tuple(images.shape) for images, _ in steps] == [(6, 3, SIZE, SIZE)] * 4
+    seen = torch.cat([targets for _, targets in steps])[:, 0] // 2
+    assert sorted(seen[:8].tolist()) == sorted(seen[8:16].tolist()) == list(range(8))
+    assert not torch.equal(seen[:8], seen[8:16])
+    late, read_ahead = file_batches(folder), file_batches(folder, workers=1)
+    for step in (2, 3):
+        for other in (late, read_ahead):
+            assert all(torch.equal(a, b) for a, b in zip(other.batch(step), steps[step], strict=True))
+    shares = [file_batches(folder, share=Share(rank, 2)) for rank in range(2)]
+    for step, (images, targets) in enumerate(steps):
+        for rank, share in enumerate(shares):
+            found, true = share.batch(step)
+            assert torch.equal(found, images[rank::2])
+            assert torch.equal(true, targets[rank::2])
+
+
+def test_an_image_that_is_not_varied_is_only_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    image(0, (SIZE, SIZE)).save(path)
+    pixels = read_image(path)
+    assert np.array_equal(augment(pixels, SIZE, Augmentation(), 0, 5), pixels)
+    batch, _ = FileBatches(
+        [path, path], np.zeros((2, 1), np.int64), Order(2, 2, 0), imagenet_preprocessing(SIZE), Augmentation()
+    ).batch(0)
+    np.testing.assert_array_equal(batch[0].numpy(), preprocess(path, pixels, imagenet_preprocessing(SIZE)))
+
+
+def test_crops_lie_in_the_image_and_half_are_mirrored() -> None:
+    across = np.linspace(0, 250, 60).astype(np.uint8)
+    pixels = np.broadcast_to(across[None, :, None], (50, 60, 3)).copy()
+    rising, widths = [], []
+    for position in range(300):
+        row = augment(pixels, SIZE, Augmentation((0.2, 0.6), flip=True), 0, position)[SIZE // 2, :, 0].astype(int)
+        rising.append(row[-1] > row[0])
+        widths.append(abs(row[-1] - row[0]) / 250 * SIZE / (SIZE - 1))
+    assert 0.4 < np.mean(rising) < 0.6
+    # of the width: the root of the area, times that of the aspect in relation to the image's
+    assert min(widths) > np.sqrt(0.2 * 3 / 4 / (60 / 50)) - 0.06
+    assert max(widths) < np.sqrt(0.6 * 4 / 3 / (60 / 50)) + 0.06
+    assert max(widths) - min(widths) > 0.25
