@@ -107,9 +107,16 @@ def _train(options: argparse.Namespace) -> None:
         with process_group(_torch_device(options)) as (share, device):
             _train_share(options, share, device)
     elif options.processes > 1:
+        _check_batch_size(options, options.processes)
         run_processes(options.processes, sys.argv[1:])
     else:
         _train_share(options, Share(), choose_device(options))
+
+
+def _check_batch_size(options: argparse.Namespace, processes: int) -> None:
+    if options.batch_size % processes:
+        found = f"found {options.batch_size} for {processes} processes"
+        raise InputError(f"--batch-size: {found}; accepted is a multiple of their number.")
 
 
 def _torch_device(options: argparse.Namespace) -> str:
@@ -133,9 +140,7 @@ def _train_share(options: argparse.Namespace, share: "Share", device: str) -> No
     steps = sorted(set(options.checkpoints))
     if steps[-1] < 1:
         raise InputError(f"--checkpoints: found {steps}; accepted are steps from 0, the last at least 1.")
-    if options.batch_size % share.processes:
-        found = f"found {options.batch_size} for {share.processes} processes"
-        raise InputError(f"--batch-size: {found}; accepted is a multiple of their number.")
+    _check_batch_size(options, share.processes)
     classes, images = read_list(options)
     shape = AlexNetShape(
         options.image_size,
