@@ -16,9 +16,11 @@ from PIL import Image
 
 from featuresharing import (
     contribution,
+    lesion_accuracy,
     load_network,
     marginalize,
     predict,
+    random_orders,
     rank_correlation,
     read_conditionals,
     sharing,
@@ -31,6 +33,8 @@ from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
 
 RESOURCES = Path(__file__).parents[1] / "resources"
+FONT = RESOURCES / "fonts/DejaVuSans-Bold.ttf"
+ARCHIVES = ("download", "extract", "import-list", "import-model")
 COMMANDS = (
     *(
         "render-images",
@@ -43,7 +47,8 @@ COMMANDS = (
         "tabulate-accuracy",
     ),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
-    *("status", "verify"),
+    *ARCHIVES,
+    *("overlay-words", "lesion-curves", "tabulate-lesions", "plot-lesions", "visualize-units", "status", "verify"),
 )
 SIZES: dict[str, Any] = {
     "image_size": 16,
@@ -92,6 +97,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run("tabulate-contributions", conditionals=conditionals, output=contributions) == 0
     table = path / "tables/sharing.csv"
     assert run("tabulate-sharing", conditionals=conditionals, resamples=50, output=table) == 0
+    curves = {"list": kept["list"], **network, "conditionals": conditionals}
+    assert run("lesion-curves", **curves, steps=2, random_orders=2, output=path / "tables/curves.csv") == 0
     for number, sort_by in enumerate(("word", "basic")):
         figure = path / f"figures/{number}.png"
         assert run("plot-units", conditionals=conditionals, sort_by=sort_by, dpi=50, output=figure) == 0
@@ -118,7 +125,7 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("lists/train.txt", "lists/test.txt", "lists/classes.csv", "lists/kept.txt"),
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
         *("baseline/demo/5.h5", "marginal/conv2_5.h5"),
-        *("tables/accuracy.csv", "tables/contributions.csv", "tables/sharing.csv"),
+        *(f"tables/{name}.csv" for name in ("accuracy", "contributions", "curves", "sharing")),
         *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
     }
     with Image.open(folder / "figures/units.gif") as gif:
@@ -213,6 +220,43 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
     assert "resumed at step 3" in capsys.readouterr().out
     for name in ("0.pt", "5.pt", "training.csv"):
         assert (tmp_path / "resumed" / name).read_bytes() == (folder / "networks/demo" / name).read_bytes()
+
+
+def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv", "device": "cpu"}
+    given |= {"checkpoint": folder / "networks/demo/5.pt", "conditionals": folder / "marginal/conv2_5.h5"}
+    given |= {"steps": 4, "random_orders": 3}
+    whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
+    assert run("lesion-curves", **given, output=whole) == 0
+    calls: list[Any] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return lesion_accuracy(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featuresharing.marginal.lesions.lesion_accuracy", counted)
+        assert run("lesion-curves", **given, output=cut) == 130
+    assert not cut.exists()
+    assert run("lesion-curves", **given, output=cut) == 0
+    assert "2 orders were measured already." in capsys.readouterr().out
+    assert cut.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.csv", "whole.csv"]
+
+    network = load_network(given["checkpoint"])
+    images = read_image_list(given["list"], list(read_classes(given["classes"]).values()))
+    pixels = read_inputs(images.paths, stimulus_preprocessing(16))
+    orders = random_orders(range(4), 3)
+    removed, accuracy = lesion_accuracy(network, "0.0.3", pixels, images.targets, orders)
+    table = [row for row in rows(whole) if row["order"] == "word"]
+    assert [int(row["removed"]) for row in table if row["task"] == "basic"] == removed.tolist()
+    for column, task in enumerate(("basic", "word")):
+        means = [float(row["random_mean"]) for row in table if row["task"] == task]
+        np.testing.assert_allclose(means, accuracy[:, :, column].mean(axis=0), atol=1e-8)
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)], ids=lambda a: a[0] if a else "none")
@@ -370,7 +414,7 @@ def test_a_checkpoint_of_another_architecture_is_named(
     check_refused(capsys, status, "resnet.pt holds a network of architecture 'resnet'; accepted")
 
 
-@pytest.mark.parametrize("command", COMMANDS[:-2])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in (*ARCHIVES, "status", "verify")])
 def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -396,9 +440,18 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "animate-units": {"frames": folder / "figures/0.png"},
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
         "plot-training": {"logs": folder / "networks/demo/training.csv", "accuracy": folder / "tables/accuracy.csv"},
+        "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
+        "lesion-curves": {**lists, **conditionals, "checkpoint": options["checkpoint"], "steps": 1},
+        "tabulate-lesions": {"curves": folder / "tables/curves.csv"},
+        "plot-lesions": {"curves": folder / "tables/curves.csv"},
+        "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
-    kind = "output_folder" if command in ("render-images", "list-images", "train") else "output"
-    status = run(command, **arguments[command] | {kind: output if kind == "output" else output.parent})
+    places = {"output_folder": output.parent, "output": output}
+    if command in ("render-images", "list-images", "train", "overlay-words"):
+        del places["output"]
+    elif command != "visualize-units":
+        del places["output_folder"]
+    status = run(command, **arguments[command] | places)
     check_refused(capsys, status, f"{tmp_path}/file")
 
 

@@ -264,6 +264,16 @@ def test_other_settings_start_anew_and_a_choice_of_units_keeps_to_it(checkpoint:
     assert not list(tmp_path.glob(".conv5*"))
 
 
+def test_a_folder_with_other_files_is_left_alone(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conv5").mkdir()
+    (tmp_path / "conv5/thesis.tex").write_text("years of work")
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 2
+    assert "conv5 holds thesis.tex already; accepted is a new folder, or an empty one." in capsys.readouterr().err
+    assert (tmp_path / "conv5/thesis.tex").exists()
+
+
 def test_the_command_refuses_what_is_not_there(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featuresharing import read_conditionals
+from featuresharing import lesion, load_network, read_conditionals
+from featuresharing.data.images import read_inputs, stimulus_preprocessing
 
 pytestmark = pytest.mark.end_to_end
 
@@ -237,6 +238,35 @@ def test_jobs_with_a_gpu_run_one_at_a_time(finished: Path, tmp_path: Path) -> No
     events = re.findall(r"^(Job \d+: Marginalizing|Finished jobid: \d+)", result.stderr, re.MULTILINE)
     kinds = [event.split()[0] for event in events]
     assert kinds == ["Job", "Finished"] * len(targets)
+
+
+def test_lesions_of_raw_scores_and_pictures_of_units_on_request(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, symlinks=True)
+    change = {"method": "lesion", "lesions": {"softmax": False}, "evidence": {"method": "probdiff"}}
+    write_change(folder, change | {"features": {"iterations": 20}})
+    names = ("figures/object_text/fc7_120.png", "lesion_curves/object_text/fc7_120.csv")
+    targets = [f"results/{name}" for name in (*names, "features/object_text/conv1_120.png")]
+    result = run_snakemake(folder, *targets)
+    assert result.returncode == 0, result.stderr
+
+    layer = read_conditionals(folder / "results/lesion/object_text/fc7_120.h5")
+    assert (layer.attributes["estimator"], bool(layer.attributes["softmax"])) == ("lesion", False)
+    lines = (folder / "results/baseline/object_text/kept.txt").read_text().splitlines()
+    images = read_inputs([Path(line.rsplit(" ", 1)[0]) for line in lines], stimulus_preprocessing(24))
+    network = load_network(folder / "results/networks/object_text/120.pt")
+    truths = np.array([line.rsplit(" ", 1)[1].split(",") for line in lines], dtype=int).T
+    for scores, kept, truth in zip(
+        lesion(network, "1.5", images, softmax=False), layer.conditionals.values(), truths, strict=True
+    ):
+        np.testing.assert_allclose(kept, scores[:, range(len(truth)), truth], rtol=0, atol=1e-5)
+    curves = rows(folder / "results/lesion_curves/object_text/fc7_120.csv")
+    assert {float(row["accuracy"]) for row in curves if row["removed"] == "0"} == {1.0}
+
+    pictures = sorted(path.name for path in (folder / "results/features/object_text/conv1_120").iterdir())
+    assert pictures == [f"{unit:04d}.png" for unit in range(6)]
+    Image.open(folder / "results/features/object_text/conv1_120.png").verify()
+    assert planned_jobs(folder, "features")["visualize_units"] == 2 * len(LAYERS) - 1
 
 
 def test_another_training_seed_trains_anew_on_the_same_images(changed: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,22 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_free(folder: Path, *, ours: str = "(?!)") -> None:
+    """Raise InputError if a ``folder`` that is to be replaced holds names which do not match the pattern ``ours``.
+
+    So no command deletes what it did not make. Raises it also if no folder can be made there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        other = next((path.name for path in folder.iterdir() if not re.fullmatch(ours, path.name)), None)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to ({error.strerror}); accepted is a writable folder.") from None
+    if other is not None:
+        raise InputError(f"folder {folder} holds {other} already; accepted is a new folder, or an empty one.")
 
 
 def reserve(path: Path, size: int) -> None:

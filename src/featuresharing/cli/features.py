@@ -53,12 +53,13 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.data.images import read_image
     from featuresharing.figures.features import plot_features
     from featuresharing.figures.saving import save_figure
-    from featuresharing.files import file_digest
+    from featuresharing.files import check_free, file_digest
     from featuresharing.networks.checkpoints import open_network
     from featuresharing.networks.layers import choose_units, find_layer
     from featuresharing.networks.maximization import Maximization, maximize_units
     from featuresharing.version import NUMERICS
 
+    check_free(options.output_folder, ours=r"\d{4,}\.png")
     settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
     stored = open_network(options.checkpoint, image_size=options.image_size)
     path, module = find_layer(stored.network, options.layer, read_aliases(options))

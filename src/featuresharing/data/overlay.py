@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
+from featuresharing.files import check_free
 from featuresharing.randomness import keyed_generator
 
 COLUMNS = ("image", "subordinate", "basic", "word")
@@ -91,8 +91,10 @@ def overlay_folder(
 
     Returns a row of COLUMNS for every image, and what was wrong with those that were skipped. An image depends on
     (settings, its path in the folder) alone. What an interrupted run wrote is kept in a hidden folder beside ``output``
-    and continued. Raises InputError for an image that cannot be decoded, unless those are skipped.
+    and continued. Raises InputError for an image that cannot be decoded, unless those are skipped,
+    and for an ``output`` that holds something.
     """
+    check_free(output)
     classes = list_class_folders(folder)
     part = output.with_name(f".{output.name}.{settings.key()}.part")
     part.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,6 @@ def overlay_folder(
     if not rows:
         raise InputError(f"folder {folder}: no image can be decoded; accepted are folders with images.")
     os.sync()  # once for all images: one by one would take longer than drawing them
-    shutil.rmtree(output, ignore_errors=True)
     part.rename(output)
     return rows, skipped
 
