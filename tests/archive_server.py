@@ -12,16 +12,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Site:
     """What a server gives, and how it fails.
 
-    ``files`` by path; ``cuts`` are after how many bytes the connections of the next answers break; ``refusals`` are
-    statuses of the next answers. ``ranges`` and ``validators`` say what it can do; ``asked`` and ``sent`` what it did.
+    ``files`` by path, in a ``version`` that the header ``validator`` names; ``cuts`` are after how many bytes the
+    connections of the next answers break; ``refusals`` are statuses of the next answers, with ``retry_after``.
+    ``ranges``, ``validators``, ``lengths`` and ``if_range`` say what it can do; its parts begin ``shift`` bytes late,
+    have at most ``most`` bytes, and come with ``content_range`` and, if ``part_validators``, a validator. ``asked`` and
+    ``sent`` say what it did.
     """
 
     files: dict[str, bytes]
     version: str = '"one"'
+    validator: str = "ETag"
     cuts: list[int] = field(default_factory=list)
     refusals: list[int] = field(default_factory=list)
+    retry_after: str = "0"
     ranges: bool = True
     validators: bool = True
+    lengths: bool = True
+    if_range: bool = True
+    shift: int = 0
+    most: int | None = None
+    content_range: str = "bytes {start}-{end}/{size}"
+    part_validators: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     sent: int = 0
     url: str = ""
@@ -38,7 +49,7 @@ def serving(site: Site) -> Iterator[Site]:
             if site.refusals:
                 self.send_response(site.refusals.pop(0))
                 self.send_header("Content-Length", "0")
-                self.send_header("Retry-After", "0")
+                self.send_header("Retry-After", site.retry_after)
                 self.end_headers()
                 return
             content = site.files.get(self.path.removeprefix("/"))
@@ -46,20 +57,29 @@ def serving(site: Site) -> Iterator[Site]:
                 self.send_error(404)
                 return
             start = 0
-            if wanted and site.ranges and self.headers.get("If-Range", site.version) == site.version:
+            same = self.headers.get("If-Range", site.version) == site.version
+            if wanted and site.ranges and (same or not site.if_range):
                 (digits,) = re.fullmatch(r"bytes=(\d+)-", wanted).groups()  # type: ignore[union-attr]
                 start = int(digits)
             if start >= len(content) > 0:
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            if site.validators:
-                self.send_header("ETag", site.version)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
             part = content[start:]
+            if start:
+                start += site.shift
+                part = content[start:][: site.most]
+                end = start + len(part) - 1
+                said = site.content_range.format(start=start, end=end, size=len(content))
+                self.send_header("Content-Range", said)
+            if site.validators and (site.part_validators or not start):
+                self.send_header(site.validator, site.version)
+            if site.lengths:
+                self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
             cut = site.cuts.pop(0) if site.cuts and site.cuts[0] < len(part) else len(part)
             site.sent += len(part[:cut])
             self.wfile.write(part[:cut])

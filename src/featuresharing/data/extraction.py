@@ -1,47 +1,106 @@
 """Extract archives that anyone may have made: nothing outside the folder, no links out of it, no devices, no floods."""
 
+import errno
 import lzma
 import os
 import shutil
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn, Self
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files import is_full, sync
 
-DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, UnicodeError, OverflowError)
+DAMAGE = (
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    UnicodeError,
+    OverflowError,
+    RecursionError,
+)
 """What reading a damaged archive leads to."""
 
+MOST_HEADER = 2**20
+"""Bytes of a long name or of pax fields, which are read into memory."""
 
-def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_files: int = 10_000_000) -> int:
+DEEPEST = 64
+"""Names in the path of a member."""
+
+PADDING = 2**20
+"""Bytes that may follow the end of an archive in any case."""
+
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_files: int = 5_000_000) -> int:
     """Extract a tar archive (plain, gz, bz2 or xz) to ``folder``, which appears whole or not at all; return its files.
 
     Only files and folders are taken; a link is, if its target is a file of the archive, which is copied. Permissions
     and owners are left out. A folder that is there is replaced. Raises InputError for an archive that is damaged, has
-    members outside of it, devices, links that lead elsewhere, or more than ``most_bytes`` or ``most_files``.
+    members outside of it, devices, links that lead elsewhere, sparse files, paths of more than 64 names, or more than
+    ``most_bytes``, or ``most_files`` members or folders; also for a ``folder`` that cannot be written.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir(parents=True)
-        with _damage_said(archive), tarfile.open(archive, "r:*") as file:
-            count = _Extraction(archive, part, most_bytes, most_files).run(file)
-        for path in [*part.rglob("*"), part]:
-            if path.is_dir():
-                sync(path)
-        aside = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        if folder.exists():
-            folder.rename(aside)
-        part.rename(folder)
-        sync(folder.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        with _damage_said(archive):
+            with _writing(folder):
+                if folder.exists() and not folder.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                part.mkdir(parents=True)
+            with tarfile.open(archive, "r:*", tarinfo=_Member) as file:
+                count = _Extraction(part, most_bytes, most_files).run(file)
+            with _writing(folder):
+                _put(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return count
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Let ``part`` take the place of ``folder``."""
+    for path in [*part.rglob("*"), part]:
+        if path.is_dir():
+            sync(path)
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    part.rename(folder)
+    sync(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+class _RefusedError(Exception):
+    """What an archive holds is refused, for what was found and what is accepted, in words."""
+
+
+def _refusal(member: tarfile.TarInfo, problem: str) -> _RefusedError:
+    return _RefusedError(f"member {member.name!r} {problem}; accepted are files and folders inside the archive")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise InputError(f"{folder} cannot be written to ({error.strerror}); accepted is a writable folder.") from None
 
 
 @contextmanager
@@ -50,6 +109,8 @@ def _damage_said(archive: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except _RefusedError as error:
+        raise InputError(f"archive {archive}: {error}.") from None
     except FileNotFoundError:
         raise InputError(f"archive {archive} does not exist; accepted is a tar archive.") from None
     except DAMAGE as error:
@@ -64,48 +125,90 @@ def _damage_said(archive: Path) -> Iterator[None]:
         ) from None
 
 
+class _Member(tarfile.TarInfo):
+    """A member that is refused before reading its headers costs more than it should."""
+
+    @classmethod
+    def fromtarfile(cls, file: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(file)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            # tarfile would take this for the end, without a word
+            raise tarfile.ReadError(f"a header is missing or damaged: {error}") from None
+
+    def _proc_member(self, file: tarfile.TarFile) -> Self:
+        most = MOST_HEADER if self.type in _HEADERS else sys.maxsize
+        if self.type == tarfile.XGLTYPE:
+            most -= len(str(file.pax_headers))  # global ones stay in memory
+        if not 0 <= self.size <= most:
+            raise _RefusedError(f"header {self.name!r} declares {self.size} bytes; accepted are 0 to {most}")
+        return super()._proc_member(file)  # type: ignore[misc, no-any-return]
+
+    def _refuse_sparse(self, other: object, *_: Any) -> NoReturn:
+        raise _refusal(other if isinstance(other, tarfile.TarInfo) else self, "is sparse")
+
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
 class _Extraction:
     """One extraction into ``folder``; counts what it writes."""
 
-    def __init__(self, archive: Path, folder: Path, most_bytes: int, most_files: int) -> None:
-        self._archive, self._folder = archive, folder
-        self._bytes_left, self._files_left = most_bytes, most_files
-        self._limits = f"{most_bytes} bytes in {most_files} files"
+    def __init__(self, folder: Path, most_bytes: int, most_files: int) -> None:
+        self._folder = folder
+        self._bytes_left, self._members_left, self._folders_left = most_bytes, most_files, most_files
+        self._limits = f"{most_bytes} bytes in {most_files} files and as many folders"
 
     def run(self, file: tarfile.TarFile) -> int:
         """Extract every member; return how many files there are."""
         count = 0
-        for member in file:
+        while member := file.next():
+            file.members.clear()  # type: ignore[attr-defined]  # millions of them would fill the memory
             target = self._place(member)
-            self._files_left -= 1
-            self._bytes_left -= member.size if member.isfile() else 0
-            if self._files_left < 0 or self._bytes_left < 0:
-                raise InputError(f"archive {self._archive} holds too much; accepted are at most {self._limits}.")
+            self._spend(members=1, size=member.size if member.isfile() else 0)
             if member.isdir():
-                target.mkdir(parents=True, exist_ok=True)
+                self._make(target)
                 continue
             if not member.isfile() and not member.issym() and not member.islnk():
-                raise self._refusal(member, "is a device, a pipe or the like")
-            target.parent.mkdir(parents=True, exist_ok=True)
+                raise _refusal(member, "is a device, a pipe or the like")
+            self._make(target.parent)
             if member.isfile():
                 self._write(file, member, target)
             else:
                 self._copy(member, target)
             count += 1
-        # tarfile ends without a word where the next header is missing or damaged
-        assert file.fileobj is not None
-        file.fileobj.seek(file.offset)
-        if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise EOFError("its end is missing")
+        self._finish(file)
         return count
+
+    def _finish(self, file: tarfile.TarFile) -> None:
+        """Read what follows the last member: at its end, compressed archives have their checksums."""
+        assert file.fileobj is not None
+        self._bytes_left += PADDING
+        while chunk := file.fileobj.read(2**20):
+            self._spend(size=len(chunk))
+
+    def _spend(self, *, size: int = 0, members: int = 0, folders: int = 0) -> None:
+        self._bytes_left -= size
+        self._members_left -= members
+        self._folders_left -= folders
+        if min(self._bytes_left, self._members_left, self._folders_left) < 0:
+            raise _RefusedError(f"it holds too much; accepted are at most {self._limits}")
+
+    def _make(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._spend(folders=sum(not each.exists() for each in (folder, *folder.parents)))
+            folder.mkdir(parents=True)
 
     def _place(self, member: tarfile.TarInfo) -> Path:
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts or "\0" in member.name or "\\" in member.name:
-            raise self._refusal(member, "leads out of the folder")
+            raise _refusal(member, "leads out of the folder")
+        if len(name.parts) > DEEPEST:
+            raise _refusal(member, f"has a path of more than {DEEPEST} names")
         target = self._folder / name
         if target != self._folder and (target.is_file() or any(parent.is_file() for parent in target.parents)):
-            raise self._refusal(member, "stands there twice, or below a file")
+            raise _refusal(member, "stands there twice, or below a file")
         return target
 
     def _write(self, file: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
@@ -124,12 +227,6 @@ class _Extraction:
         source = Path(os.path.normpath(start / member.linkname))
         inside = not os.path.isabs(member.linkname) and source.is_relative_to(self._folder)
         if not inside or not source.is_file():
-            raise self._refusal(member, f"is a link to {member.linkname}, which is no file before it in the archive")
-        self._bytes_left -= source.stat().st_size
-        if self._bytes_left < 0:
-            raise InputError(f"archive {self._archive} holds too much; accepted are at most {self._limits}.")
+            raise _refusal(member, f"is a link to {member.linkname}, which is no file before it in the archive")
+        self._spend(size=source.stat().st_size)
         shutil.copyfile(source, target)
-
-    def _refusal(self, member: tarfile.TarInfo, problem: str) -> InputError:
-        accepted = "accepted are files and folders inside the archive"
-        return InputError(f"archive {self._archive}: member {member.name!r} {problem}; {accepted}.")
