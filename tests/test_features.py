@@ -195,17 +195,25 @@ def test_pictures_are_stretched_from_lowest_to_highest() -> None:
 
 def test_a_sheet_shows_every_picture_in_order(tmp_path: Path) -> None:
     colours = [(10 * n, 255 - 10 * n, 128) for n in range(20)]
-    pictures = {n: np.full((30, 30, 3), colour, np.uint8) for n, colour in enumerate(colours)}
+    pictures = {n: np.full((60, 60, 3), colour, np.uint8) for n, colour in enumerate(colours)}
     save_figure(plot_features(pictures, title="conv1", columns=6), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as file:
         sheet = np.asarray(file.convert("RGB")).astype(int)
     corner = np.argwhere((sheet == colours[0]).all(axis=2))[0]
     for n, colour in enumerate(colours):
-        down, across = corner[0] + n // 6 * 31 + 15, corner[1] + n % 6 * 31 + 15
+        down, across = corner[0] + n // 6 * 61 + 30, corner[1] + n % 6 * 61 + 30
         assert tuple(sheet[down, across]) == colour
-        assert (sheet == colour).all(axis=2).sum() == 900
+        assert (sheet == colour).all(axis=2).sum() == 3600
     with pytest.raises(InputError, match="no pictures"):
         plot_features({}, title="conv1")
+
+
+def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
+    picture = np.zeros((24, 24, 3), np.uint8)
+    picture[3, 5] = (255, 0, 0)
+    save_figure(plot_features({0: picture}, title="conv1"), tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as file:
+        assert (np.asarray(file.convert("RGB")) == (255, 0, 0)).all(axis=2).sum() == 16
 
 
 def test_large_sheets_are_reduced(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.networks.maximization import Maximization, maximize_units
     from featuresharing.version import NUMERICS
 
-    check_free(options.output_folder, ours=r"\d{4,}\.png")
+    check_free(options.output_folder, ours=r"\d{4,}\.png|\.snakemake_timestamp")
     settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
     stored = open_network(options.checkpoint, image_size=options.image_size)
     path, module = find_layer(stored.network, options.layer, read_aliases(options))
@@ -98,11 +98,13 @@ def _visualize(options: argparse.Namespace) -> None:
             done = sum(picture.exists() for picture in pictures.values())
             kept = f"{done} of {len(units)} units are done and kept; the same command goes on there"
             raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
-        where = options.title or options.checkpoint.name
-        title = f"{where}: what drives the units of {options.layer}"
+        title = f"{options.title or options.checkpoint.name}: {options.layer}"
         if stored.step >= 0:
             title += f" after {stored.step} training steps"
-        sheet = plot_features({unit: read_image(picture) for unit, picture in pictures.items()}, title=title)
+        shown = {unit: read_image(picture) for unit, picture in pictures.items()}
+        sheet = plot_features(
+            shown, title=title, note="The image that drives each unit most. Its number: left + above."
+        )
         save_figure(sheet, options.output)
         _finish(work, options.output_folder, pictures)
     say(f"{len(units)} units are in {options.output_folder}, and together on {options.output}.")

@@ -14,9 +14,15 @@ DPI = 100
 SHEET_PIXELS = 3000
 """Pixels that the pictures of a sheet take side by side at most; larger ones are reduced by a whole factor."""
 
+READABLE_PIXELS = 96
+"""Width up to which smaller pictures are enlarged by a whole factor, if the sheet has room for it."""
+
 MARGIN = 0.55
-HEAD = 0.75
+HEAD = 0.85
 """Inches left of and above the pictures, for numbers and title."""
+
+NARROWEST = 6.0
+"""Inches that the title needs."""
 
 FLAT = 127
 """Grey of an image that is the same everywhere."""
@@ -32,7 +38,9 @@ def feature_picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @rc_context({"text.parse_math": False})
-def plot_features(pictures: Mapping[int, NDArray[np.uint8]], *, title: str, columns: int | None = None) -> Figure:
+def plot_features(
+    pictures: Mapping[int, NDArray[np.uint8]], *, title: str, note: str = "", columns: int | None = None
+) -> Figure:
     """Draw pictures [H, W, 3] of units in rows of ``columns`` (None: about a square), in the order given.
 
     Numbers at the left and above add up to that of the unit, where these are 0, 1, 2 and so on; else the left ones are
@@ -42,16 +50,18 @@ def plot_features(pictures: Mapping[int, NDArray[np.uint8]], *, title: str, colu
         raise InputError("a sheet of units has no pictures; accepted: at least one")
     wide = columns or ceil(sqrt(len(pictures)))
     units, stacked = list(pictures), np.stack(list(pictures.values()))
-    reduced = _reduce(stacked, max(1, ceil(wide * stacked.shape[2] / SHEET_PIXELS)))
-    sheet = _tile(reduced, wide)
+    shown = _reduce(stacked, max(1, ceil(wide * stacked.shape[2] / SHEET_PIXELS)))
+    larger = max(1, min(READABLE_PIXELS // shown.shape[2], SHEET_PIXELS // (wide * shown.shape[2])))
+    shown = shown.repeat(larger, axis=1).repeat(larger, axis=2)
+    sheet = _tile(shown, wide)
     size = (MARGIN + sheet.shape[1] / DPI + 0.15, HEAD + sheet.shape[0] / DPI + 0.15)
-    figure = Figure(figsize=(max(size[0], 5.0), size[1]), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(max(size[0], NARROWEST), size[1]), dpi=DPI, facecolor="white")
     width, height = figure.get_size_inches()
     place = (MARGIN / width, 0.15 / height, sheet.shape[1] / DPI / width, sheet.shape[0] / DPI / height)
     axes = figure.add_axes(place)
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.spines[:].set_visible(False)
-    down, across = (reduced.shape[1] + 1, reduced.shape[2] + 1)
+    down, across = (shown.shape[1] + 1, shown.shape[2] + 1)
     rows = range(0, len(units), wide)
     every = max(1, ceil(16 / down))
     axes.set_yticks(
@@ -64,6 +74,7 @@ def plot_features(pictures: Mapping[int, NDArray[np.uint8]], *, title: str, colu
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=8, pad=2)
     figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontweight="bold", fontsize=11)
+    figure.text(0.1 / width, 1 - 0.36 / height, note, va="top", fontsize=9)
     return figure
 
 
