@@ -18,6 +18,7 @@ from PIL import Image
 
 from featuresharing import lesion, load_network, read_conditionals
 from featuresharing.data.images import read_inputs, stimulus_preprocessing
+from featuresharing.data.lists import read_classes, read_image_list
 
 pytestmark = pytest.mark.end_to_end
 
@@ -252,18 +253,18 @@ def test_lesions_of_raw_scores_and_pictures_of_units_on_request(finished: Path, 
 
     layer = read_conditionals(folder / "results/lesion/object_text/fc7_120.h5")
     assert (layer.attributes["estimator"], bool(layer.attributes["softmax"])) == ("lesion", False)
-    lines = (folder / "results/baseline/object_text/kept.txt").read_text().splitlines()
-    images = read_inputs([Path(line.rsplit(" ", 1)[0]) for line in lines], stimulus_preprocessing(24))
+    classes = read_classes(folder / "results/lists/object_text/classes.csv")
+    images = read_image_list(folder / "results/baseline/object_text/kept.txt", list(classes.values()))
+    pixels = read_inputs(images.paths, stimulus_preprocessing(24))
     network = load_network(folder / "results/networks/object_text/120.pt")
-    truths = np.array([line.rsplit(" ", 1)[1].split(",") for line in lines], dtype=int).T
     for scores, kept, truth in zip(
-        lesion(network, "1.5", images, softmax=False), layer.conditionals.values(), truths, strict=True
+        lesion(network, "1.5", pixels, softmax=False), layer.conditionals.values(), images.targets.T, strict=True
     ):
         np.testing.assert_allclose(kept, scores[:, range(len(truth)), truth], rtol=0, atol=1e-5)
     curves = rows(folder / "results/lesion_curves/object_text/fc7_120.csv")
     assert {float(row["accuracy"]) for row in curves if row["removed"] == "0"} == {1.0}
 
-    pictures = sorted(path.name for path in (folder / "results/features/object_text/conv1_120").iterdir())
+    pictures = sorted(path.name for path in (folder / "results/features/object_text/conv1_120").glob("*.png"))
     assert pictures == [f"{unit:04d}.png" for unit in range(6)]
     Image.open(folder / "results/features/object_text/conv1_120.png").verify()
     assert planned_jobs(folder, "features")["visualize_units"] == 2 * len(LAYERS) - 1
