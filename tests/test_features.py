@@ -173,6 +173,7 @@ def test_what_cannot_be_climbed_is_refused(network: nn.Module) -> None:
     assert "unit 6 of layer '0.0.0' does not exist" in refused(network, "0.0.0", (3, 24, 24), units=[6])
     assert "layer 'conv9' does not exist" in refused(network, "conv9", (3, 24, 24))
     assert "images of [4, 24, 24] do not pass to layer '0.0.0'" in refused(network, "0.0.0", (4, 24, 24))
+    assert "image_shape: found [24, 24]; accepted are the three numbers" in refused(network, "0.0.0", (24, 24))
     aside = nn.Sequential(nn.Conv2d(3, 2, 1))
     aside.add_module("spare", nn.Linear(2, 2))
     aside.forward = aside[0].forward  # type: ignore[method-assign]
@@ -291,3 +292,6 @@ def test_the_command_refuses_what_is_not_there(
     assert "unit 25 of layer 'conv5' does not exist; accepted are 0 to 19." in capsys.readouterr().err
     assert main(arguments(checkpoint, tmp_path, step=0)) == 2
     assert "step: found 0.0; accepted is a number above 0." in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder")) == 2
+    assert "folder cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err

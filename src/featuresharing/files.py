@@ -22,8 +22,10 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
     Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not.
 
     What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
-    Raises InputError if the folder cannot be made or written to, DiskFullError if the disk is full.
+    Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
     """
+    if output.is_dir():
+        raise InputError(f"{output} cannot be written: it is a folder; accepted is the name of a file.")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = output.with_name(f".{output.name}.{os.getpid()}.part")

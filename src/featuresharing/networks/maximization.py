@@ -70,6 +70,10 @@ def maximize_units(
     a layer that such an image does not reach, or numbers that are not finite.
     """
     chosen = settings or Maximization()
+    if len(image_shape) != 3:
+        raise InputError(
+            f"image_shape: found {list(image_shape)}; accepted are the three numbers of an image, [C, H, W]."
+        )
     path, module = find_layer(network, layer, aliases)
     wanted = set(choose_units(module, layer, units))
     groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
