@@ -19,6 +19,7 @@ from archive_server import Site, serving
 from PIL import Image
 
 from featuresharing import load_network, read_conditionals
+from featuresharing.cli import main
 from featuresharing.data.class_maps import class_names, read_class_map
 from featuresharing.data.images import imagenet_preprocessing, read_inputs
 
@@ -175,48 +176,54 @@ def test_archives_that_were_put_there_by_hand_are_taken(archives: dict[str, byte
     assert (tmp_path / "run" / targets[0]).read_bytes() == (FIXTURES / "alexnet67_cudnn_cuda.t7").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"network": {"channels": [6, 8, 10, 8, 9], "hidden": [24, 24]}}, "layer '0.0.10' has 8 units; accepted are 9"),
-        (
-            {"layers": {"conv5": "1.2"}, "network": {"channels": [6, 8, 10, 8, 8], "hidden": [25, 24]}},
-            "accepted are 25",
-        ),
-        ({"images": {"image_size": 128}}, "does not take RGB images of 128 x 128 pixels"),
-    ],
-)
-def test_models_of_another_shape_are_refused(
-    changes: dict[str, object], said: str, archives: dict[str, bytes], tmp_path: Path
-) -> None:
-    there = prepare(tmp_path / "run", "http://127.0.0.1:9/", **changes)  # type: ignore[arg-type]
+def test_a_model_of_another_shape_is_refused(archives: dict[str, bytes], tmp_path: Path) -> None:
+    network = {"channels": [6, 8, 10, 8, 9], "hidden": [24, 24]}
+    there = prepare(tmp_path / "run", "http://127.0.0.1:9/", network=network)
     (tmp_path / "run/archives").mkdir()
     for name, content in archives.items():
         (tmp_path / "run/archives" / name).write_bytes(content)
     result = run(*snakemake(tmp_path / "run", there, targets=("results/networks/object_text/pretrained.t7",)))
     assert result.returncode != 0
-    assert said in result.stdout + result.stderr
+    assert "layer '0.0.10' has 8 units; accepted are 9" in result.stdout + result.stderr
     assert not list((tmp_path / "run/results/networks").rglob("*.t7"))
 
 
-@pytest.mark.parametrize("choice", ["stop", "skip"])
-def test_images_that_cannot_be_decoded(choice: str, tmp_path: Path) -> None:
-    changes = {"baseline": {"max_images": 6, "undecodable": choice}}
-    there = prepare(tmp_path / "run", "http://127.0.0.1:9/", **changes)  # type: ignore[arg-type]
-    (tmp_path / "run/archives").mkdir()
+@pytest.mark.parametrize(
+    ("size", "layer", "said"),
+    [
+        (SIZE, "1.2=25", "layer '1.2' has 24 units; accepted are 25"),
+        (SIZE, "1.9=25", "layer '1.9' does not exist"),
+        (128, "1.2=24", "does not take RGB images of 128 x 128 pixels"),
+    ],
+)
+def test_what_a_model_lacks_is_named(
+    size: int, layer: str, said: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"model": FIXTURES / "alexnet67_cudnn_cuda.t7", "image-size": size, "layers": layer}
+    given |= {"classes": finished / "results/lists/object_text/classes.csv", "output": tmp_path / "x.t7"}
+    assert main(["import-model", *(str(word) for name, value in given.items() for word in (f"--{name}", value))]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.t7").exists()
+
+
+def test_images_that_cannot_be_decoded_stop_or_are_skipped_with_a_count(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    there = prepare(folder, "http://127.0.0.1:9/")
+    (folder / "archives").mkdir()
     for name, content in make_archives(tmp_path / "made", broken_image=True).items():
-        (tmp_path / "run/archives" / name).write_bytes(content)
+        (folder / "archives" / name).write_bytes(content)
     target = "results/baseline/object_text/kept.txt"
-    result = run(*snakemake(tmp_path / "run", there, targets=(target,)))
-    if choice == "stop":
-        assert result.returncode != 0
-        assert "a picture 3.JPEG cannot be decoded" in result.stdout + result.stderr
-        return
+    result = run(*snakemake(folder, there, targets=(target,)))
+    assert result.returncode != 0
+    assert "a picture 3.JPEG cannot be decoded" in result.stdout + result.stderr
+
+    there.write_text(json.dumps(json.loads(there.read_text()) | {"baseline": {"max_images": 6, "undecodable": "skip"}}))
+    result = run(*snakemake(folder, there, targets=(target,)))
     assert result.returncode == 0, result.stderr
-    log = (tmp_path / "run/results/logs/predict_images/object_text/pretrained.log").read_text()
+    log = (folder / "results/logs/predict_images/object_text/pretrained.log").read_text()
     assert "a picture 3.JPEG cannot be decoded" in log
     assert "1 of 9 images cannot be decoded and are left out." in log
-    kept = (tmp_path / "run" / target).read_text()
+    kept = (folder / target).read_text()
     assert len(kept.splitlines()) == 6
     assert "picture 3" not in kept
 
