@@ -19,7 +19,7 @@ from featuresharing.cli.stopping import seconds_left
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.store.progress import DamagedError, read_progress
-from featuresharing.store.verification import problems_of_final, problems_of_progress
+from featuresharing.store.verification import problems_of_progress
 
 SHAPE = AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20))
 IMAGES = 24
@@ -188,20 +188,24 @@ def test_a_signal_before_work_begins_is_said_too(folder: Path, tmp_path: Path) -
     assert "Traceback" not in said
 
 
-def test_a_job_leaves_before_its_time_limit(folder: Path, tmp_path: Path) -> None:
+def test_a_job_leaves_before_its_time_limit(folder: Path, tmp_path: Path, uninterrupted: Path) -> None:
     output = tmp_path / "conv2_7.h5"
-    job = command(folder, output, samples=500)
-    environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": str(int(time.time()) + 12), "PATH": ""}
+    job = command(folder, output, samples=2_000)
+    began = time.time()
+    subprocess.run(command(folder, uninterrupted), check=True, capture_output=True)  # finds that all is there
+    end = int(time.time() + 3 * (time.time() - began)) + 20
+    environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": str(end), "PATH": ""}
     stopped = subprocess.run(job, check=False, capture_output=True, text=True, env=environment)
-    assert time.time() < int(environment["SLURM_JOB_END_TIME"])
+    assert time.time() < end
     assert stopped.returncode == 128 + signal.SIGALRM
     limit = r"stopped, the time limit of its SLURM job is near: \d+ of 64 units are done and kept; the same command"
     assert re.search(limit, stopped.stderr)
     done = cells_done(output)
     assert done > 0
-    finished = subprocess.run(job, check=True, capture_output=True, text=True)
-    assert f"{done} of 64 units are there already" in finished.stdout
-    assert problems_of_final(output) == []
+    status, said = interrupt(job, output, signal.SIGTERM, after_more(output, 0))
+    assert status == 128 + signal.SIGTERM
+    assert f"{done} of 64 units are there already" in said
+    assert cells_done(output) > done
 
 
 @pytest.mark.parametrize(
