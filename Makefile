@@ -26,7 +26,7 @@ run: $(READY)
 
 test: $(READY)
 	@echo "Running every test."
-	python -m pytest
+	python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	ruff check .

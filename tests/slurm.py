@@ -42,9 +42,9 @@ SlurmdTimeout=10
 MinJobAge=3600
 KillWait=5
 GresTypes=gpu
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=3200 Gres=gpu:1
-NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=3200
-NodeName=n3 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[3]} CPUs=4 RealMemory=3200
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=16000 Gres=gpu:1
+NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=16000
+NodeName=n3 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[3]} CPUs=2 RealMemory=16000
 PartitionName=cpu Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n1 MaxTime=INFINITE State=UP
 """
@@ -138,7 +138,7 @@ class Cluster:
         lines = self.run("squeue", "-h", "-t", "all", "-o", "%i|%T|%N|%P|%k").splitlines()
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
-    def wait_for(self, condition: object, what: str, seconds: float = 90) -> None:
+    def wait_for(self, condition: object, what: str, seconds: float = 180) -> None:
         """Wait until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():  # type: ignore[operator]

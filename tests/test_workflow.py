@@ -328,6 +328,8 @@ def test_a_wrong_list_is_said_in_one_sentence(finished: Path, tmp_path: Path) ->
 def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
     """Interrupt at every stage, in every way, the whole process group each time."""
     folder = new_folder(tmp_path)
+    tables = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")]
+    targets = [*tables, "results/figures/object_text/fc7.gif"]
     moments = {
         "results/images/train": signal.SIGTERM,
         "results/networks/object_text/.progress/005.pt": signal.SIGKILL,
@@ -337,7 +339,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path
     }
     for stage, number in moments.items():
         process = subprocess.Popen(
-            snakemake_command(folder),
+            snakemake_command(folder, *targets),
             start_new_session=True,
             # a test run in the background of a shell ignores SIGINT and would hand that down
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
@@ -351,9 +353,8 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path
         assert process.wait(timeout=120) != 0
         if number == signal.SIGKILL:
             assert run_snakemake(folder, "--unlock").returncode == 0
-    result = run_snakemake(folder)
+    result = run_snakemake(folder, *targets)
     assert result.returncode == 0, result.stderr
-    for table in ("accuracy", "contributions", "sharing"):
-        path = f"results/tables/{table}.csv"
-        assert (folder / path).read_text() == (finished / path).read_text()
+    for table in tables:
+        assert (folder / table).read_text() == (finished / table).read_text()
     assert not list((folder / "results").rglob("*.part"))
