@@ -45,8 +45,8 @@ slurm-partition-config: {folder}/partitions.yaml
 
 PARTITIONS = """
 partitions:
-  cpu: {max_runtime: 1440, max_mem_mb: 16000, max_threads: 2}
-  gpu: {max_runtime: 1440, max_mem_mb: 16000, max_threads: 2, max_gpu: 1}
+  cpu: {max_runtime: 1440, max_mem_mb: 16000, max_threads: 4}
+  gpu: {max_runtime: 1440, max_mem_mb: 16000, max_threads: 4, max_gpu: 1}
 """
 
 
