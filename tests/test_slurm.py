@@ -32,7 +32,7 @@ LAYERS = ("conv1", "conv5", "fc6", "fc7")
 LONG = {"marginalization": {"estimator": "monte-carlo", "samples": 2500}}
 """With it, fc6 takes some seconds."""
 
-TABLES = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")]
+TABLES = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing", "lesions")]
 TARGETS = [f"results/marginal/object_text/{name}.h5" for name in ("fc6_60", "fc6_00", "fc7_60")]
 
 SITE = """
