@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, write_final
 from featuresharing.store.layout import Layout
-from featuresharing.store.lock import OutputLock
+from featuresharing.locks import OutputLock
 from featuresharing.store.progress import (
     DamagedError,
     Head,
