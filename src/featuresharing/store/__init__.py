@@ -1,6 +1,6 @@
 """The store: conditionals of a layer's units in files that survive a kill at any instant (docs/format.md).
 
-While units are computed, they go to a progress file beside the output (:mod:`.progress`) under a lock (:mod:`featuresharing.locks`);
+While units are computed, they go to a progress file beside the output (:mod:`.progress`) under a lock;
 :mod:`.units` resumes it, takes over units from files that are cut in other ways (:mod:`.relatives`), and turns it into
 the final file (:mod:`.final`) when all are there. :mod:`.layout` says which numbers are kept, :mod:`.status` how far
 files got, :mod:`.verification` what is wrong with them.

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
+from featuresharing.locks import OutputLock
 from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, write_final
 from featuresharing.store.layout import Layout
-from featuresharing.locks import OutputLock
 from featuresharing.store.progress import (
     DamagedError,
     Head,
