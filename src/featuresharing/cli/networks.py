@@ -283,10 +283,10 @@ def _predict_files(
     import numpy as np
 
     from featuresharing.data.images import preprocess, read_image
-    from featuresharing.networks.forward import predict
+    from featuresharing.networks.predicting import predict
 
     read: list[int] = []
-    found: list[tuple[NDArray[np.float32], ...]] = []
+    found: list[tuple[NDArray[Any], ...]] = []
     for first in range(0, len(paths), PREDICT_BATCH):
         inputs = []
         for position, path in enumerate(paths[first : first + PREDICT_BATCH], start=first):
@@ -303,7 +303,8 @@ def _predict_files(
             found.append(predict(stored.network, np.stack(inputs), device=device)[1])
     if skipped := len(paths) - len(read):
         say(f"{skipped} of {len(paths)} images cannot be decoded and are left out.")
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)], np.array(read, dtype=np.int64)
+    probabilities = [np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*found, strict=True)]
+    return probabilities, np.array(read, dtype=np.int64)
 
 
 def _select_images(options: argparse.Namespace) -> None:

@@ -39,7 +39,9 @@ from featuresharing.marginal.packing import (
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.slabs import shape_of
 from featuresharing.marginal.tracing import filters_of, trace
-from featuresharing.networks.forward import evaluating, network_values, run_network, split_images, task_outputs
+from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.inputs import to_input
+from featuresharing.networks.preparation import prepare
 
 ENGINES = ("one-channel", "plain")
 """Accepted names of engines."""
@@ -157,7 +159,7 @@ class OneChannelEngine:
             if base is None:
                 if not self.batches.keep:
                     self._kept.clear()
-                base = interpreter.base(self._images[part].to(self.device, self.dtype))
+                base = interpreter.base(to_input(self._images[part], self.device, self.dtype, copy=False))
                 self._kept[part.start, part.stop] = base
             yield part, interpreter, base
 
@@ -191,7 +193,7 @@ class OneChannelEngine:
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
     def _make_plan(self, images: int) -> Plan:
-        sample = self._images[:images].to(self.device, self.dtype, copy=True)  # a network may write into its input
+        sample = to_input(self._images[:images], self.device, self.dtype)
         recorded = trace(self._network, self._values, sample)
         use = find_use(recorded, self._path, self._weight, self._bias)
         return make_plan(recorded, use, whole=self._whole)
@@ -274,9 +276,9 @@ class PlainEngine:
 
     @torch.no_grad()
     def _run(self, images: Tensor) -> dict[str, Tensor]:
-        inputs = images.to(self.device, self.dtype, copy=True)
-        with evaluating(self._network):
-            return task_outputs(run_network(self._network, self._values, inputs))
+        return score_images(
+            self._network, self._values, images, device=self.device, dtype=self.dtype, total=self.images
+        )
 
 
 def make_engine(
@@ -286,18 +288,20 @@ def make_engine(
     *,
     engine: str = "one-channel",
     dtype: str | None = None,
+    softmax: bool = True,
     **settings: Any,
 ) -> Engine:
-    """Return the engine by name for a layer at ``path`` and ``images`` [N, ...]; raises InputError for wrong names."""
+    """Return the engine by name for a layer at ``path`` and ``images`` [N, ...].
+
+    Raises InputError for wrong names, and for whatever :func:`featuresharing.networks.preparation.prepare` refuses.
+    """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
-    if dtype not in (None, "float32", "float64"):
-        raise InputError(f"dtype '{dtype}' is not known; accepted are float32 and float64.")
-    (tensor,) = split_images(images, None)
-    own = next(network.parameters()).dtype
-    chosen = getattr(torch, dtype) if dtype else own if own in (torch.float32, torch.float64) else torch.float32
+    device, batch_size = settings.get("device", "cpu"), settings.get("batch_size")
+    ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
-    return kind(network, path, tensor, dtype=chosen, **settings)
+    with computing():
+        return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
 
 
 @contextmanager

@@ -24,8 +24,9 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.variants import is_out_of_memory
-from featuresharing.networks.forward import evaluating, run_network, task_outputs
+from featuresharing.networks.failures import is_out_of_memory
+from featuresharing.networks.forward import evaluating, run_network
+from featuresharing.networks.outputs import raw_scores
 
 PLAIN = "engine='plain' runs such networks, slowly"
 """What else a user can do."""
@@ -56,12 +57,8 @@ def trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> T
     names: list[str] = []
 
     def run(parameters: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = task_outputs(run_network(network, parameters, inputs))
+        outputs = raw_scores(run_network(network, parameters, inputs), len(images))
         names[:] = outputs
-        for task, scores in outputs.items():
-            if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-                found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-                raise InputError(f"output '{task}': found {found}; accepted are raw scores [images, classes].")
         return tuple(outputs.values())
 
     with _quiet(network):

@@ -13,7 +13,8 @@ from featuresharing.data.images import Preprocessing, imagenet_preprocessing, st
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
 from featuresharing.networks.alexnet import plain_alexnet
-from featuresharing.networks.forward import evaluating, task_outputs
+from featuresharing.networks.forward import evaluating
+from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import is_torch7

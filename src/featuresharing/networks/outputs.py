@@ -1,0 +1,101 @@
+"""What a network returns: named raw scores, one [images, classes] a task, whatever containers hold them."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featuresharing.errors import InputError
+
+ACCEPTED = "accepted are raw scores [images, classes]"
+
+
+def task_outputs(result: Any) -> dict[str, Any]:
+    """Name a network's outputs: a tensor is task "0", a list or tuple counts from "0".
+
+    A dict keeps its keys; named tuples and dataclasses keep the names of their fields. Containers in containers join
+    names by dots. What is None is left out. Raises InputError for two outputs of one name, or none at all.
+    """
+    named: dict[str, Any] = {}
+    for name, value in _leaves(result, ()):
+        if name in named:
+            raise InputError(f"output '{name}': found two of that name; accepted are outputs of different names.")
+        named[name] = value
+    if not named:
+        raise InputError("outputs: found none; accepted are raw scores [images, classes], one tensor a task.")
+    return named
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    parts = _parts(value)
+    if parts is None:
+        if value is not None:
+            yield ".".join(path) or "0", value
+        return
+    for name, part in parts:
+        yield from _leaves(part, (*path, str(name)))
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Return names and parts of a container; None for what is no container."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return zip(value._fields, value, strict=True)
+    if isinstance(value, tuple | list):
+        return enumerate(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return None
+
+
+def raw_scores(result: Any, images: int) -> dict[str, Tensor]:
+    """Return the outputs of a pass on so many ``images`` by name, each a floating-point tensor [images, classes].
+
+    Raises InputError that names the first one which is something else.
+    """
+    outputs = task_outputs(result)
+    for task, scores in outputs.items():
+        if not isinstance(scores, Tensor):
+            raise InputError(f"output '{task}': found {type(scores).__name__}; {ACCEPTED}.")
+        shape = list(scores.shape)
+        if scores.ndim == 0 or shape[0] != images:
+            raise InputError(f"output '{task}': found {shape} on {images} images; {ACCEPTED}.")
+        sizes = ", ".join(["images", *map(str, shape[1:])])
+        if scores.ndim == 1:
+            binary = "a head with one score s for two classes has to give [0, s] for each image"
+            raise InputError(f"output '{task}': found [{sizes}], one number an image; {ACCEPTED}: {binary}.")
+        if scores.ndim != 2 or shape[1] == 0:
+            raise InputError(f"output '{task}': found [{sizes}]; {ACCEPTED}.")
+        if not scores.is_floating_point():
+            kind = str(scores.dtype).removeprefix("torch.")
+            raise InputError(f"output '{task}': found {kind} [{sizes}]; {ACCEPTED}, in floating point.")
+    return outputs
+
+
+def check_classes(tasks: Sequence[str], classes: Sequence[int]) -> None:
+    """Raise InputError for a task of one class: softmax gives it probability 1 whatever the network does."""
+    for task, count in zip(tasks, classes, strict=True):
+        if count < 2:
+            raise InputError(
+                f"output '{task}': found 1 class, whose softmax is always 1; accepted are two classes or more: "
+                "a head with one score s for two classes has to give [0, s] for each image."
+            )
+
+
+def first_undefined(scores: Tensor) -> int | None:
+    """Return the first image whose scores [images, classes] have no softmax: one is NaN or infinite, or all are -inf.
+
+    Some scores may be -inf: that rules a class out.
+    """
+    undefined = torch.isnan(torch.softmax(scores, dim=-1)).any(dim=-1) | torch.isnan(scores).any(dim=-1)
+    return int(undefined.nonzero()[0]) if bool(undefined.any()) else None
+
+
+def refuse_undefined(task: str, image: int) -> InputError:
+    """Return the error for an image on which a task's scores are NaN or infinite."""
+    return InputError(
+        f"output '{task}': found scores that are NaN or infinite on image {image}; accepted are finite numbers."
+    )
