@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
+from featuresharing.networks.unchanged import unchanged
 
 
 def predict(
@@ -45,22 +46,20 @@ def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = 
 def run_network(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Any:
     """Return what the network gives with parameters and buffers ``values``, which stay as they are.
 
-    A forward pass may write into buffers: it gets copies, so that every pass starts from the same.
+    A forward pass may write into buffers: it gets copies, so that every pass starts from the same. It may put other
+    numbers into parameters (``.data``): it gets other tensors on the same numbers.
     """
-    buffers = {name: values[name].clone() for name, _ in network.named_buffers()}
-    return functional_call(network, {**values, **buffers}, (images,))
+    buffers = {name for name, _ in network.named_buffers()}
+    given = {name: value.clone() if name in buffers else value.detach() for name, value in values.items()}
+    return functional_call(network, given, (images,))
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode for a block; then give every module its mode back."""
-    modes = {module: module.training for module in network.modules()}
-    try:
+    """Put the network into evaluation mode for a block; then give it back as it was, its modes and all else."""
+    with unchanged(network):
         network.eval()
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def task_outputs(result: Any) -> dict[str, Tensor]:
