@@ -169,6 +169,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise TypeError(f"{func} depends on how values lie in memory")
         nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
         result = func(*args, **kwargs)
+        if func is torch.ops.aten.detach.default:  # the same tensor under another name
+            self._nodes[result] = nodes[0][0]
+            return result
         node = self.graph.call_function(func, *nodes)
         if isinstance(result, Tensor):
             self._label(node, result)

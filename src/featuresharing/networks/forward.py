@@ -12,6 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.outputs import raw_scores
+from featuresharing.networks.unchanged import unchanged
 from featuresharing.networks.wrappers import looking_through
 
 
@@ -32,23 +33,21 @@ def _outside_inference(value: Tensor) -> Tensor:
 def run_network(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Any:
     """Return what the network gives with parameters and buffers ``values``, which stay as they are.
 
-    A forward pass may write into buffers: it gets copies, so that every pass starts from the same.
+    A forward pass may write into buffers: it gets copies, so that every pass starts from the same. It may put other
+    numbers into parameters (``.data``): it gets other tensors on the same numbers.
     """
-    buffers = {name: values[name].clone() for name, _ in network.named_buffers()}
-    return functional_call(network, {**values, **buffers}, (images,))
+    buffers = {name for name, _ in network.named_buffers()}
+    given = {name: value.clone() if name in buffers else value.detach() for name, value in values.items()}
+    return functional_call(network, given, (images,))
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode for a block; then give every module its mode back."""
-    modes = {module: module.training for module in network.modules()}
-    try:
+    """Put the network into evaluation mode for a block; then give it back as it was, its modes and all else."""
+    with unchanged(network):
         network.eval()
         with looking_through(network):
             yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @contextmanager
@@ -82,12 +81,13 @@ def score_images(
     """
     try:
         with evaluating(network):
-            result = run_network(network, values, to_input(images, device, dtype))
+            outputs = raw_scores(run_network(network, values, to_input(images, device, dtype)), len(images))
+            # copies: a network may return a tensor that it keeps, and gets it back as it was
+            return {task: scores.to(dtype, copy=True) for task, scores in outputs.items()}
     except Exception as error:  # whatever a network's own code does
         if isinstance(error, InputError) or is_out_of_memory(error):
             raise
         raise _not_taken(network, [total or len(images), *images.shape[1:]], images, error) from error
-    return {task: scores.to(dtype) for task, scores in raw_scores(result, len(images)).items()}
 
 
 def _not_taken(network: nn.Module, shape: list[int], images: Tensor, error: Exception) -> InputError:

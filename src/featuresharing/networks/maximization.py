@@ -95,7 +95,7 @@ def maximize_units(
 
 
 def _is_size(size: object) -> bool:
-    return isinstance(size, int | np.integer) and not isinstance(size, bool) and size > 0
+    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0
 
 
 def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDArray[np.float32]:

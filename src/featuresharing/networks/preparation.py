@@ -106,8 +106,8 @@ def check_network(network: nn.Module) -> nn.Module:
             part = f" '{name}'" if name else ""
             raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
     _check_arguments(inside)
-    for name, value in inside.named_parameters():
-        _check_values(f"parameter '{name}'", value)
+    for name, parameter in inside.named_parameters():
+        _check_values(f"parameter '{name}'", parameter)
     for name, value in inside.named_buffers():
         if is_lazy(value) or value.is_meta or name.rpartition(".")[2] in ("running_mean", "running_var"):
             _check_values(f"buffer '{name}'", value)
@@ -190,9 +190,9 @@ def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype
 
 
 def _difference(together: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> tuple[str, float] | None:
-    """Return the first task whose scores on two images differ by more than rounding from those of parts, and by how much.
+    """Return the first task whose scores on two images differ from those of parts, and by how much.
 
-    Rounding is small compared with the scores, or moves no prediction.
+    Rounding is no difference: it is small compared with the scores, or moves no prediction.
     """
     for task, scores in together.items():
         others = torch.cat([part[task] for part in parts])
