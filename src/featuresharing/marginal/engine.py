@@ -39,7 +39,7 @@ from featuresharing.marginal.packing import (
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import filters_of, make_trace, record
+from featuresharing.marginal.tracing import UntraceableError, filters_of, make_trace, record
 from featuresharing.networks.computed import layer_values
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import to_input
@@ -212,7 +212,7 @@ class OneChannelEngine:
         self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
 
     def _interpreter(self, images: int) -> Interpreter:
-        plan = self._make_plan(images)
+        plan = self.plan if images == self.plan.trace.rows else self._make_plan(images)
         products = products_to_pack(plan) if self._packed else []
         packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
         return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
@@ -290,11 +290,13 @@ def make_engine(
     engine: str = "one-channel",
     dtype: str | None = None,
     softmax: bool = True,
+    otherwise: str = "engine='plain' runs such networks, slowly",
     **settings: Any,
 ) -> Engine:
     """Return the engine by name for a layer at ``path`` and ``images`` [N, ...].
 
-    Raises InputError for wrong names, and for whatever :func:`featuresharing.networks.preparation.prepare` refuses.
+    Raises InputError for wrong names, for whatever :func:`featuresharing.networks.preparation.prepare` refuses, and for
+    what cannot be traced, saying what else a user can do ``otherwise``: by then the network has run on the images.
     """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
@@ -302,4 +304,7 @@ def make_engine(
     ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
     with computing():
-        return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+        try:
+            return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+        except UntraceableError as error:
+            raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error

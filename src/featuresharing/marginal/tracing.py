@@ -18,16 +18,17 @@ from torch import Tensor, fx, nn
 from torch.func import functionalize
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, run_graph
+from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, nodes_behind, run_graph
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import evaluating, run_network
 from featuresharing.networks.outputs import raw_scores
 
-PLAIN = "engine='plain' runs such networks, slowly"
-"""What else a user can do."""
+
+class UntraceableError(InputError):
+    """A network or a layer of it cannot be traced, though it runs."""
 
 
-class NumbersSeenError(InputError):
+class NumbersSeenError(UntraceableError):
     """Python code of a network sees numbers that depend on the images."""
 
 
@@ -91,11 +92,11 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
             failed = error
     if refused := recorder.refused:
         raise NumbersSeenError(
-            f"{kind} cannot be traced: its Python code sees numbers that depend on the images ({refused}); {PLAIN}."
+            f"{kind} cannot be traced: its Python code sees numbers that depend on the images ({refused})."
         ) from refused
     if failed is not None:
-        raise InputError(
-            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)}); {PLAIN}."
+        raise UntraceableError(
+            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)})."
         ) from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs.values()))
     return Recording(recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks))
@@ -104,9 +105,10 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
 def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
     """Return the trace of a ``network`` that was recorded on ``images``; raises InputError for random numbers."""
     graph, values = fx.Graph(), recording.values
-    graph.output(graph.graph_copy(recording.graph, {}))
-    if any(_mutates(node) for node in graph.nodes):
+    if any(_mutates(node) for node in recording.graph.nodes):
         graph, values = _without_mutations(network, recording, images)
+    else:
+        graph.output(graph.graph_copy(recording.graph, {}))
     _refuse_chance(network, graph)
     for node in reversed(graph.nodes):
         if _mutates(node) and not node.users:  # what was written into the images or a buffer, and is read no more
@@ -134,7 +136,7 @@ def _without_mutations(network: nn.Module, recording: Recording, images: Tensor)
             failed = error
     if failed is not None:
         reason = reason_of(failed).partition(". ")[0]
-        raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from failed
+        raise UntraceableError(f"{type(network).__name__} cannot be traced ({reason}).") from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
     return recorder.graph, recorder.values
 
@@ -156,7 +158,7 @@ def _mutates(node: fx.Node) -> bool:
 
 
 def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
-    for node in graph.nodes:
+    for node in nodes_behind(graph):
         if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
             continue
         given = bind_arguments(node)
