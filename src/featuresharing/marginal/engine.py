@@ -195,9 +195,14 @@ class OneChannelEngine:
         sample = to_input(self._images[:images], self.device, self.dtype)
         recording = record(self._network, self._values, sample.clone())
         trace = make_trace(self._network, recording, sample.clone())
-        use = find_use(trace, self._path, self._weight, self._bias)
+        names = [name for name in (self._weight, self._bias) if name]
+        try:
+            use = find_use(trace, self._path, self._weight, self._bias)
+        except UntraceableError as error:
+            places = record(self._network, self._values, sample.clone(), locate=names).places
+            taken = " and ".join(dict.fromkeys(places))
+            raise UntraceableError(f"{str(error).removesuffix('.')} (they are taken by {taken}).") from error
         if check:
-            names = [name for name in (self._weight, self._bias) if name]
             others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
             check_trace(self._network, self._values, sample, others, names, recording, trace)
         return make_plan(trace, use, whole=self._whole)

@@ -12,7 +12,7 @@ import numpy as np
 from torch import fx
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import SHAPE_ONLY
+from featuresharing.marginal.recording import SHAPE_ONLY, name_of
 from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
 from featuresharing.marginal.tracing import Trace, UntraceableError, bind_arguments
 
@@ -141,10 +141,8 @@ def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse
     is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
     is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
     if not (is_convolution or (is_product and matrix and node.args[-1] is matrix)):
-        found = node.target
-        raise UntraceableError(
-            f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products."
-        )
+        found = f"'{name_of(node.target)}' takes its weight"
+        raise UntraceableError(f"layer '{path}': {found}; accepted are plain convolutions and products.")
     added = node.args[2] if is_convolution else node.args[0] if node.target is aten.addmm.default else None
     own = nodes[bias] if bias else None
     if added is not own or (own and len(own.users) > 1):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import nodes_behind, run_graph
+from featuresharing.marginal.recording import name_of, nodes_behind, run_graph
 from featuresharing.marginal.tracing import NumbersSeenError, Recording, Trace, UntraceableError, record
 from featuresharing.networks.failures import reason_of
 
@@ -77,7 +77,7 @@ def _difference(one: Recording, other: Recording, constants: Sequence[str]) -> s
     steps = list(zip(one.steps(), other.steps(), strict=False))
     for (mine, yours), node in zip(steps, one.graph.nodes, strict=False):
         if mine != yours:
-            return f"operator '{_name(node.target)}' is not the same for all images and weights"
+            return f"operator '{name_of(node.target)}' is not the same for all images and weights"
     if len(one.graph.nodes) != len(other.graph.nodes):
         return "some operators run for some images or weights only"
     for name in constants:
@@ -85,10 +85,6 @@ def _difference(one: Recording, other: Recording, constants: Sequence[str]) -> s
         if not _same(value, other.values[name]):
             return f"numbers {list(value.shape)} that come from elsewhere are not the same for all images and weights"
     return None
-
-
-def _name(target: object) -> str:
-    return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else str(target)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

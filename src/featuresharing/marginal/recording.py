@@ -9,7 +9,7 @@ Two modes of torch work together. :class:`Recorder` sees operators where they re
 
 import inspect
 import operator
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,16 +62,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operator into ``graph``; tensors from elsewhere become constants in ``values``.
 
     ``looks`` are what Python has seen of parameters, buffers and constants. ``refused`` is the error that was raised
-    when it was about to see more.
+    when it was about to see more. ``places`` are those of operators that take values by the names ``locate``.
     """
 
-    def __init__(self, network: nn.Module, values: dict[str, Tensor], images: Tensor) -> None:
+    def __init__(
+        self, network: nn.Module, values: dict[str, Tensor], images: Tensor, locate: Collection[str] = ()
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.values: dict[str, Tensor] = {}
         self.looks: list[Look] = []
+        self.places: list[str] = []
         self.refused: NumbersLeaveError | None = None
-        self._network = network
+        self._network, self._locate = network, locate
         self._paused = False
         self._nodes = WeakTensorKeyDictionary()
         self._dependent: dict[int, Any] = {}  # memory that came to depend on the images by writing into it
@@ -98,11 +101,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise TypeError(f"{func} depends on how values lie in memory")
         given: list[Tensor] = []
         nodes = self._nodes_in(args, given), {key: self._nodes_in(value, given) for key, value in kwargs.items()}
-        name = func._schema.name.partition("::")[2]
+        name = name_of(func)
         if seen := _seen(func, args, given):
             self.look(name, seen)
         depends = func not in SHAPE_ONLY and any(self._depends(value) for value in given)
         result = func(*args, **kwargs)
+        taken = self._locate and any(self._nodes[value].target in self._locate for value in given)
+        if taken and name not in ("detach", "clone", "t"):  # the pass itself begins with these
+            self.places.append(f"'{name}' in {place_now(self._network)}")
         if func is aten.detach.default:  # the same tensor under another name
             self._nodes[result] = nodes[0][0]
             return result
@@ -207,6 +213,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _label(self, node: fx.Node, value: Tensor, *, depends: bool) -> None:
         node.meta.update(shape=tuple(value.shape), itemsize=value.element_size(), depends=depends)
+
+
+def name_of(func: Any) -> str:
+    """Return what an operator of a graph is called, without its library and its kind of arguments."""
+    return func._schema.name.partition("::")[2] if isinstance(func, torch._ops.OpOverload) else func.__name__
 
 
 def _seen(func: Any, args: tuple[Any, ...], given: list[Tensor]) -> list[Tensor]:

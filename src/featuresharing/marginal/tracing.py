@@ -8,7 +8,8 @@ that every node is a value that never changes: this is what lets the interpreter
 Networks whose Python looks at numbers that depend on the images, or that draw random numbers, are refused by name.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Recording:
     """A forward pass as it was: operators in ``graph``, some of them in place, and the ``scores`` that it gave.
 
     ``values`` are parameters, buffers and constants by name, ``tasks`` the names of the scores, ``looks`` what Python
-    saw of parameters, buffers and constants.
+    saw of parameters, buffers and constants, and ``places`` which operators took values that were asked for.
     """
 
     graph: fx.Graph
@@ -45,10 +46,13 @@ class Recording:
     tasks: tuple[str, ...]
     scores: tuple[Tensor, ...]
     looks: tuple[Look, ...]
+    places: tuple[str, ...]
 
     def steps(self) -> list[str]:
         """Return every operator with its arguments and the size of its result, in words that can be compared."""
-        return [f"{node} {node.target} {node.args} {node.kwargs} {node.meta.get('shape')}" for node in self.graph.nodes]
+        nodes = self.graph.nodes
+        words = (f"{node} {node.target} {node.args} {node.kwargs} {node.meta.get('shape')}" for node in nodes)
+        return [re.sub("0x[0-9a-f]+", "", each) for each in words]  # where objects lie in memory
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,12 @@ class Trace:
     rows: int
 
 
-def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Recording:
+def record(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, *, locate: Collection[str] = ()
+) -> Recording:
     """Write down the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+
+    Of values by the names ``locate``, it is noted which operator takes them where.
 
     Raises InputError for a network that cannot be recorded or does not return scores [N, classes] a task.
     """
@@ -79,7 +87,7 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
     outputs: dict[str, Tensor] = {}
     scores: tuple[Tensor, ...] = ()
     with _quiet(network, values):
-        recorder = Recorder(network, dict(values), images)
+        recorder = Recorder(network, dict(values), images, locate)
         try:
             with recorder, Watcher(recorder):
                 outputs = raw_scores(run_network(network, values, images), len(images))
@@ -99,7 +107,9 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
             f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)})."
         ) from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs.values()))
-    return Recording(recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks))
+    return Recording(
+        recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks), tuple(recorder.places)
+    )
 
 
 def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
