@@ -86,12 +86,12 @@ def check_classes(tasks: Sequence[str], classes: Sequence[int]) -> None:
 
 
 def first_undefined(scores: Tensor) -> int | None:
-    """Return the first image whose scores [images, classes] have no softmax: one is NaN or infinite, or all are -inf.
+    """Return the first image whose scores [..., images, classes] have no softmax.
 
-    Some scores may be -inf: that rules a class out.
+    That is where one is NaN or infinite, but for -inf: that rules a class out, unless all are.
     """
-    undefined = torch.isnan(torch.softmax(scores, dim=-1)).any(dim=-1) | torch.isnan(scores).any(dim=-1)
-    return int(undefined.nonzero()[0]) if bool(undefined.any()) else None
+    undefined = torch.isnan(torch.softmax(scores, dim=-1)).any(dim=-1)
+    return int(undefined.nonzero()[0, -1]) if bool(undefined.any()) else None
 
 
 def refuse_undefined(task: str, image: int) -> InputError:
