@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.engine import Engine, OneChannelEngine, full_precision, make_engine
+from featuresharing.marginal.engine import Engine, OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Estimation, Variants, draw_variants
 from featuresharing.marginal.memory import cut
 from featuresharing.marginal.quadrature import integrate
@@ -337,7 +337,7 @@ def retried(engine: Engine, work: Callable[[], Result]) -> Result:
     """Return what ``work`` returns, in full precision; when memory runs out, work on half as much at a time."""
     while True:
         try:
-            with full_precision(), computing():
+            with computing():
                 return work()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not engine.shrink():

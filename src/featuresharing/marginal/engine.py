@@ -37,8 +37,10 @@ from featuresharing.marginal.packing import (
     products_to_pack,
 )
 from featuresharing.marginal.plan import Plan, find_use, make_plan
+from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import filters_of, trace
+from featuresharing.marginal.tracing import filters_of, make_trace, record
+from featuresharing.networks.computed import layer_values
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.preparation import prepare
@@ -90,16 +92,13 @@ class OneChannelEngine:
     ) -> None:
         self.dtype, self.device, self.images = dtype, device, len(images)
         self._network, self._images = network, images
-        self._layer: Any = network.get_submodule(path)
         self._path, self._whole = path, whole
-        self._values = network_values(network, device, dtype)
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
-        self._weight = names.get(id(self._layer.weight))
-        self._bias = None if self._layer.bias is None else names.get(id(self._layer.bias))
+        own = network_values(network, device, dtype)
+        self._values, self._weight, self._bias = layer_values(network, path, own)
         self._memory = int(SHARE * free_memory(device)) if memory is None else memory
         self._laid_out: dict[str, Tensor] = {}
         self._packed: dict[tuple[str, ...], Product] = {}
-        self.plan = self._make_plan(min(2, len(images)))
+        self.plan = self._make_plan(min(2, len(images)), check=True)
         self.tasks = self.plan.trace.tasks
         self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
         if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
@@ -116,7 +115,7 @@ class OneChannelEngine:
         self._cut()
 
     def _cut(self) -> None:
-        parameters = self._layer.weight[0].numel() * self.dtype.itemsize
+        parameters = self._values[self._weight][0].numel() * self.dtype.itemsize
         self.batches = choose_batches(
             footprint(self.plan),
             cost_of(self.plan),
@@ -192,11 +191,16 @@ class OneChannelEngine:
         parts = [[base[node].cpu() for node in interpreter.plan.outputs] for _, interpreter, base in chunks]
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
-    def _make_plan(self, images: int) -> Plan:
+    def _make_plan(self, images: int, *, check: bool = False) -> Plan:
         sample = to_input(self._images[:images], self.device, self.dtype)
-        recorded = trace(self._network, self._values, sample)
-        use = find_use(recorded, self._path, self._weight, self._bias)
-        return make_plan(recorded, use, whole=self._whole)
+        recording = record(self._network, self._values, sample.clone())
+        trace = make_trace(self._network, recording, sample.clone())
+        use = find_use(trace, self._path, self._weight, self._bias)
+        if check:
+            names = [name for name in (self._weight, self._bias) if name]
+            others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
+            check_trace(self._network, self._values, sample, others, names, recording, trace)
+        return make_plan(trace, use, whole=self._whole)
 
     def _pack(self) -> None:
         """Pack large matrices, if there is memory for their copies."""
@@ -231,10 +235,7 @@ class PlainEngine:
         self.dtype, self.device, self.images = dtype, device, len(images)
         self._network, self._images = network, images
         self.batches = Batches(min(batch_size or len(images), len(images)), 64, 1, keep=True, group=1)
-        self._values = network_values(network, device, dtype)
-        layer = network.get_submodule(path)
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
-        self._own = [None if parameter is None else names[id(parameter)] for parameter in (layer.weight, layer.bias)]
+        self._values, *self._own = layer_values(network, path, network_values(network, device, dtype))
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
@@ -302,17 +303,3 @@ def make_engine(
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
     with computing():
         return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Keep GPUs from rounding factors to ten bits (TF32) for a block."""
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    own = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends:
-            backend.allow_tf32 = False
-        yield
-    finally:
-        for backend, allowed in zip(backends, own, strict=True):
-            backend.allow_tf32 = allowed

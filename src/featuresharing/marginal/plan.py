@@ -12,7 +12,8 @@ import numpy as np
 from torch import fx
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.slabs import SHAPE_ONLY, Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.marginal.recording import SHAPE_ONLY
+from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
 from featuresharing.marginal.tracing import PLAIN, Trace, bind_arguments
 
 
@@ -124,6 +125,12 @@ def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> L
         raise InputError(f"layer '{path}': its weight is computed from other parameters; accepted is a parameter.")
     if weight not in trace.used:
         raise InputError(f"layer '{path}' is used 0 times in one pass; accepted are layers used once.")
+    for look in trace.looks:
+        if look.names & {weight, bias}:
+            raise InputError(
+                f"layer '{path}': Python code sees numbers that depend on its weights ('{look.operator}' in "
+                f"{look.place}); {PLAIN}."
+            )
     users = list(nodes[weight].users)
     matrix = users[0] if len(users) == 1 and _transposes(users[0]) else None
     users = list(matrix.users) if matrix else users

@@ -1,6 +1,6 @@
 """Forward passes of any network, with its modes given back afterwards."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
+from featuresharing.networks.computed import substituted
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.outputs import raw_scores
+from featuresharing.networks.precision import full_precision
 from featuresharing.networks.unchanged import unchanged
 from featuresharing.networks.wrappers import looking_through
 
@@ -34,17 +36,22 @@ def run_network(network: nn.Module, values: Mapping[str, Tensor], images: Tensor
     """Return what the network gives with parameters and buffers ``values``, which stay as they are.
 
     A forward pass may write into buffers: it gets copies, so that every pass starts from the same. It may put other
-    numbers into parameters (``.data``): it gets other tensors on the same numbers.
+    numbers into parameters (``.data``): it gets other tensors on the same numbers. Values by other names are weights
+    that a layer computes, and take the place of what it computes.
     """
-    buffers = {name for name, _ in network.named_buffers()}
-    given = {name: value.clone() if name in buffers else value.detach() for name, value in values.items()}
-    return functional_call(network, given, (images,))
+    buffers, parameters = dict(network.named_buffers()), dict(network.named_parameters())
+    given = {name: values[name].clone() for name in buffers} | {name: values[name].detach() for name in parameters}
+    with substituted(network, {name: value for name, value in values.items() if name not in given}):
+        return functional_call(network, given, (images,))
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode for a block; then give it back as it was, its modes and all else."""
-    with unchanged(network):
+def evaluating(network: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
+    """Put the network into evaluation mode for a block; then give it back as it was, its modes and all else.
+
+    So are the numbers in ``values``, which it runs with.
+    """
+    with unchanged(network, values):
         network.eval()
         with looking_through(network):
             yield
@@ -54,11 +61,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def computing() -> Iterator[None]:
     """Compute without gradients, and in the network's own precision whatever mode the caller is in.
 
-    A caller's inference mode and autocast do not reach into the block.
+    A caller's inference mode, autocast and TF32 do not reach into the block.
     """
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
         modes.enter_context(torch.no_grad())
+        modes.enter_context(full_precision())
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
@@ -80,7 +88,7 @@ def score_images(
     ``total`` images (None: N).
     """
     try:
-        with evaluating(network):
+        with evaluating(network, values.values()):
             outputs = raw_scores(run_network(network, values, to_input(images, device, dtype)), len(images))
             # copies: a network may return a tensor that it keeps, and gets it back as it was
             return {task: scores.to(dtype, copy=True) for task, scores in outputs.items()}

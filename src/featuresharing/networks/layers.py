@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
+from featuresharing.networks.computed import plain_layer
 from featuresharing.networks.wrappers import unwrap
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -22,7 +23,8 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     """Return the module path and the module of ``layer``, which is a module path or one of ``aliases``.
 
     The path is that within the network itself: of a wrapper such as DataParallel, ``module.0`` and ``0`` are both
-    layer ``0``. Raises InputError if there is no such module or its kind has no units.
+    layer ``0``. Of a layer that computes its weights (weight norm, pruning), a plain one with these weights stands for
+    it. Raises InputError if there is no such module or its kind has no units.
     """
     if not isinstance(network, nn.Module):
         raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
@@ -37,7 +39,7 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     path = path if path in modules else path.removeprefix(prefix)
     module = modules.get(path)
     if isinstance(module, Layer):
-        return path, module
+        return path, plain_layer(module)
     known = f"'{layer}' ({path})" if path != layer else f"'{layer}'"
     found = f"is a {_full_name(module)}" if module is not None else "does not exist"
     listed = _listed(modules, aliases)

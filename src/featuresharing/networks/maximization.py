@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import computing, evaluating, network_values, run_network
-from featuresharing.networks.layers import Layer, Units, choose_units, find_layer, unit_count
+from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
 from featuresharing.networks.preparation import check_device, check_network, choose_precision
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
@@ -88,7 +88,8 @@ def maximize_units(
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
         noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
         with computing(), evaluating(network), torch.enable_grad():
-            found = _climb(network, module, layer, values, torch.from_numpy(noise), group, chosen)
+            own = network.get_submodule(path)
+            found = _climb(network, own, layer, values, torch.from_numpy(noise), group, chosen)
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image
@@ -104,7 +105,7 @@ def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDAr
 
 def _climb(
     network: nn.Module,
-    module: Layer,
+    module: nn.Module,
     layer: str,
     values: Mapping[str, Tensor],
     images: Tensor,
@@ -184,7 +185,7 @@ def _run_until(
     raise InputError(f"layer '{layer}' has no part in a forward pass; accepted is one that has.")
 
 
-def _centres(output: Tensor, module: Layer, units: Sequence[int], layer: str) -> Tensor:
+def _centres(output: Tensor, module: nn.Module, units: Sequence[int], layer: str) -> Tensor:
     """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
     if len(output) != len(units):
         raise InputError(

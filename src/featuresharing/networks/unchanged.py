@@ -44,15 +44,15 @@ _FOREIGN = ("torch", "numpy", "builtins")
 
 
 @contextmanager
-def unchanged(network: nn.Module) -> Iterator[None]:
-    """Run a block, then put the network back as it was before, in an error too.
+def unchanged(network: nn.Module, others: Iterable[Tensor] = ()) -> Iterator[None]:
+    """Run a block, then put the network, and numbers in ``others``, back as they were before, in an error too.
 
     Not seen: global variables of the network's files, and writing that bypasses torch, such as into the memory of a
     tensor through numpy.
     """
     state = _State(network)
     try:
-        with _CopyBeforeWriting(state.tensors) as copies:
+        with _CopyBeforeWriting([*state.tensors, *others]) as copies:
             yield
     finally:
         state.restore()
@@ -119,7 +119,7 @@ class _State:
         own, gradient, wanted = value.detach(), value.grad if value.is_leaf else None, value.requires_grad
 
         def undo() -> None:
-            if not _same_memory(value, own):
+            if not _samememory_of(value, own):
                 value.data = own
             if value.is_leaf:
                 if value.requires_grad != wanted:
@@ -206,7 +206,7 @@ def _is_foreign(value: Any) -> bool:
     return str(getattr(value, "__module__", "")).partition(".")[0] in _FOREIGN
 
 
-def _same_memory(value: Tensor, own: Tensor) -> bool:
+def _samememory_of(value: Tensor, own: Tensor) -> bool:
     if value.dtype != own.dtype or value.shape != own.shape or value.device != own.device:
         return False
     if value.layout != torch.strided or own.layout != torch.strided:
@@ -233,7 +233,7 @@ class _CopyBeforeWriting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, tensors: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._own = {place: tensor for tensor in tensors if (place := _memory(tensor)) is not None}
+        self._own = {place: tensor for tensor in tensors if (place := memory_of(tensor)) is not None}
         self._copies: dict[int, tuple[Any, Any]] = {}
 
     @classmethod
@@ -247,7 +247,7 @@ class _CopyBeforeWriting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operator, after copying what it writes into."""
         kwargs = kwargs or {}
         for value in written(func, args, kwargs):
-            place = _memory(value)
+            place = memory_of(value)
             if place in self._own and place not in self._copies:
                 storage = self._own[place].untyped_storage()
                 self._copies[place] = (storage, storage.clone())  # type: ignore[no-untyped-call]
@@ -279,7 +279,7 @@ def written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Te
     return []
 
 
-def _memory(value: Tensor) -> int | None:
+def memory_of(value: Tensor) -> int | None:
     """Return where a tensor's memory begins; None for those without memory of their own, such as sparse ones."""
     if value.layout != torch.strided or value.is_meta:
         return None
