@@ -215,7 +215,10 @@ SPATIAL = nn.Conv2d(3, 4, 3)
         (lambda s: {"a": s, "loss": s.mean()}, "output 'loss': found [] on 2 images; accepted are raw scores"),
         (lambda s: s[:1], "output '0': found [1, 3] on 2 images; accepted are raw scores"),
         (lambda s: torch.cat([s, s]), "output '0': found [4, 3] on 2 images; accepted are raw scores"),
-        (lambda s: Output(s, (s, s[..., None])), "output 'hidden.1': found [images, 3, 1]; accepted are raw scores"),
+        (
+            lambda s: Output(s, (s, s[..., None])),
+            "output 'hidden.1': found [images, 3, 1]; accepted are raw scores [images, classes]; a module around",
+        ),
         (lambda s: s.argmax(1, keepdim=True), "output '0': found int64 [images, 1]; accepted are raw scores"),
         (lambda s: (s, 0.5), "output '1': found float; accepted are raw scores"),
         (lambda s: (s, "name"), "output '1': found str; accepted are raw scores"),
@@ -471,6 +474,7 @@ def test_bytes_reach_the_network_as_bytes() -> None:
             IMAGES * torch.tensor([1, 1, torch.nan, 1])[:, None, None, None],
             "images: found values that are NaN or infinite in image 2",
         ),
+        (IMAGES[0, 0, 0], "images: found float32 [6], which Net does not take (Conv2d 'conv': "),
         (IMAGES[0], "images: found float32 [3, 6, 6], which Net does not take (Conv2d 'conv': "),
         (IMAGES[:, :2], "images: found float32 [4, 2, 6, 6], which Net does not take (Conv2d 'conv': "),
         (IMAGES[:, :, :2], "images: found float32 [4, 3, 2, 6], which Net does not take (Conv2d 'conv': "),
@@ -479,7 +483,7 @@ def test_bytes_reach_the_network_as_bytes() -> None:
 def test_what_is_no_batch_of_images_is_refused_in_one_sentence(images: Any, sentence: str) -> None:
     (found,) = refusals(Net(), images)
     assert found.startswith(sentence)
-    if sentence.startswith("images: found float32 [3,"):
+    if sentence.startswith(("images: found float32 [3,", "images: found float32 [6]")):
         assert found.endswith("and of a single image images[None].")
 
 

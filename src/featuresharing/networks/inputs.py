@@ -34,7 +34,7 @@ def as_images(images: Any) -> Tensor:
         with torch.inference_mode(False):
             tensor = tensor.clone()
     for first in range(0, len(tensor), 16):  # in parts: it takes memory
-        finite = torch.isfinite(tensor[first : first + 16]).flatten(1).all(dim=1)
+        finite = torch.isfinite(tensor[first : first + 16, None]).flatten(1).all(dim=1)
         if not bool(finite.all()):
             image = first + int((~finite).nonzero()[0])
             raise InputError(f"images: found values that are NaN or infinite in image {image}; accepted are finite.")
