@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from featuresharing.evidence import METHODS, Array, contribution
-from featuresharing.sharing import estimate_sharing
+from featuresharing.sharing import bootstrap_sharing
 from featuresharing.store import LayerConditionals
 
 CONTRIBUTION_COLUMNS = (
@@ -57,7 +57,7 @@ def sharing_rows(
     """Yield a row of :data:`SHARING_COLUMNS` for every pair of tasks."""
     evidence = layer_evidence(layer, method=method, laplace=laplace)
     for first, second in combinations(evidence, 2):
-        result = estimate_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
+        result = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
         yield (*_place(layer), first, second, result.sharing, result.low, result.high, result.spearman)
 
 

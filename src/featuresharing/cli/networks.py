@@ -311,6 +311,7 @@ def _select_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_image_list
     from featuresharing.files import write_table
     from featuresharing.networks.predictions import choose_images, read_predictions
+    from featuresharing.sharing import few_images
 
     classes, images = read_list(options)
     predictions = read_predictions(options.predictions)
@@ -321,6 +322,8 @@ def _select_images(options: argparse.Namespace) -> None:
     ):
         raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
     kept = choose_images(predictions, most=options.max_images, seed=options.seed)
+    if sentence := few_images(len(kept)):
+        say(f"{options.list}: {sentence}")
     chosen = images.select(kept)
     rows = (
         (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))

@@ -185,11 +185,12 @@ class Marginalization:
         return show_units(pieces, self.engine, len(self.units), self._name, show=progress)
 
     def _checked(self, piece: Piece) -> Piece:
-        """Return a piece; raises InputError for one with NaN."""
+        """Return a piece; raises InputError for one that is NaN or infinite (a raw score may be -inf)."""
         for task, values in zip(self.tasks, piece.probabilities, strict=True):
-            if not np.isnan(values).any():
+            wrong = ~(values < np.inf)
+            if not wrong.any():
                 continue
-            row, image, _ = np.argwhere(np.isnan(values))[0]
+            row, image, _ = np.argwhere(wrong)[0]
             unit, position = self.units[piece.rows][row], piece.images.start + image
             raise InputError(
                 f"layer '{self._name}': without unit {unit}, output '{task}' is NaN or infinite on image {position}; "

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from featuresharing.marginal.engine import Engine, OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Estimation
 from featuresharing.marginal.memory import cut
 from featuresharing.networks.layers import Layer, Units, choose_units, find_layer
-from featuresharing.networks.outputs import refuse_undefined
+from featuresharing.networks.outputs import first_undefined, refuse_undefined
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
 
@@ -152,8 +151,8 @@ def _count_hits(engine: OneChannelEngine, gone: list[list[int]], truth: NDArray[
     hits = np.zeros((len(gone), len(engine.tasks)), dtype=np.int64)
     for images, part, scores in engine.removed_scores(gone):
         for task, values in enumerate(scores):
-            if bool(torch.isnan(values).any()):
-                raise refuse_undefined(engine.tasks[task], images.start + int(torch.isnan(values).nonzero()[0, 1]))
+            if (undefined := first_undefined(values)) is not None:
+                raise refuse_undefined(engine.tasks[task], images.start + undefined)
             right = values.argmax(dim=-1).cpu().numpy() == truth[images, task]
             hits[part, task] += right.sum(axis=1)
     return hits

@@ -20,10 +20,12 @@ def as_images(images: Any) -> Tensor:
     Integers stay integers: networks that take tokens get them as they are. Raises InputError for what is no array of
     numbers, for no images, and for images that are NaN or infinite.
     """
-    tensor = images.detach().as_subclass(Tensor) if isinstance(images, Tensor) else _from_array(images)
+    tensor = images.detach() if isinstance(images, Tensor) else _from_array(images)
     if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
         kind = "on the meta device" if tensor.is_meta else f"{tensor.dtype}, {tensor.layout}"
         raise InputError(f"images: found a tensor ({kind}); {ACCEPTED} of real numbers.")
+    if type(tensor) is not Tensor:  # such as an image of torchvision: its operators may be others
+        tensor = tensor.as_subclass(Tensor)
     if tensor.ndim == 0:
         raise InputError(f"images: found a single number; {ACCEPTED}.")
     if len(tensor) == 0:
@@ -32,7 +34,7 @@ def as_images(images: Any) -> Tensor:
         with torch.inference_mode(False):
             tensor = tensor.clone()
     for first in range(0, len(tensor), 16):  # in parts: it takes memory
-        finite = torch.isfinite(tensor[first : first + 16]).flatten(1).all(dim=1)
+        finite = torch.isfinite(tensor[first : first + 16, None]).flatten(1).all(dim=1)
         if not bool(finite.all()):
             image = first + int((~finite).nonzero()[0])
             raise InputError(f"images: found values that are NaN or infinite in image {image}; accepted are finite.")

@@ -86,9 +86,10 @@ def maximize_units(
     with computing():
         values = network_values(network, str(device), choose_precision(network))
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
-        images = torch.from_numpy(np.stack([_noise(image_shape, seed, path, unit) for unit in group]))
+        noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
         with computing(), evaluating(network), torch.enable_grad():
-            found = _climb(network, network.get_submodule(path), layer, values, images, group, chosen)
+            own = network.get_submodule(path)
+            found = _climb(network, own, layer, values, torch.from_numpy(noise), group, chosen)
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image

@@ -10,6 +10,7 @@ from torch import Tensor
 from featuresharing.errors import InputError
 
 ACCEPTED = "accepted are raw scores [images, classes]"
+BINARY = "a head with one score s for two classes has to give [0, s] for each image"
 
 
 def task_outputs(result: Any) -> dict[str, Any]:
@@ -57,22 +58,25 @@ def raw_scores(result: Any, images: int) -> dict[str, Tensor]:
     Raises InputError that names the first one which is something else.
     """
     outputs = task_outputs(result)
+    others = "; a module around the network can leave other outputs out" if len(outputs) > 1 else ""
     for task, scores in outputs.items():
-        if not isinstance(scores, Tensor):
-            raise InputError(f"output '{task}': found {type(scores).__name__}; {ACCEPTED}.")
-        shape = list(scores.shape)
-        if scores.ndim == 0 or shape[0] != images:
-            raise InputError(f"output '{task}': found {shape} on {images} images; {ACCEPTED}.")
-        sizes = ", ".join(["images", *map(str, shape[1:])])
+        if found := _no_scores(scores, images):
+            raise InputError(f"output '{task}': found {found}; {ACCEPTED}{others}.")
         if scores.ndim == 1:
-            binary = "a head with one score s for two classes has to give [0, s] for each image"
-            raise InputError(f"output '{task}': found [{sizes}], one number an image; {ACCEPTED}: {binary}.")
-        if scores.ndim != 2 or shape[1] == 0:
-            raise InputError(f"output '{task}': found [{sizes}]; {ACCEPTED}.")
-        if not scores.is_floating_point():
-            kind = str(scores.dtype).removeprefix("torch.")
-            raise InputError(f"output '{task}': found {kind} [{sizes}]; {ACCEPTED}, in floating point.")
+            raise InputError(f"output '{task}': found [images], one number an image; {ACCEPTED}: {BINARY}.")
     return outputs
+
+
+def _no_scores(scores: Any, images: int) -> str | None:
+    """Return what is no floating-point tensor [images, classes] or [images], in words."""
+    if not isinstance(scores, Tensor):
+        return type(scores).__name__
+    if scores.ndim == 0 or len(scores) != images:
+        return f"{list(scores.shape)} on {images} images"
+    sizes = f"[{', '.join(['images', *map(str, scores.shape[1:])])}]"
+    if not scores.is_floating_point():
+        return f"{str(scores.dtype).removeprefix('torch.')} {sizes}"
+    return sizes if scores.ndim > 2 or scores.shape[-1] == 0 else None
 
 
 def check_classes(tasks: Sequence[str], classes: Sequence[int]) -> None:
@@ -81,17 +85,17 @@ def check_classes(tasks: Sequence[str], classes: Sequence[int]) -> None:
         if count < 2:
             raise InputError(
                 f"output '{task}': found 1 class, whose softmax is always 1; accepted are two classes or more: "
-                "a head with one score s for two classes has to give [0, s] for each image."
+                f"{BINARY}."
             )
 
 
 def first_undefined(scores: Tensor) -> int | None:
-    """Return the first image whose scores [images, classes] have no softmax: one is NaN or infinite, or all are -inf.
+    """Return the first image whose scores [..., images, classes] have no softmax.
 
-    Some scores may be -inf: that rules a class out.
+    That is where one is NaN or infinite, but for -inf: that rules a class out, unless all are.
     """
-    undefined = torch.isnan(torch.softmax(scores, dim=-1)).any(dim=-1) | torch.isnan(scores).any(dim=-1)
-    return int(undefined.nonzero()[0]) if bool(undefined.any()) else None
+    undefined = torch.isnan(torch.softmax(scores, dim=-1)).any(dim=-1)
+    return int(undefined.nonzero()[0, -1]) if bool(undefined.any()) else None
 
 
 def refuse_undefined(task: str, image: int) -> InputError:

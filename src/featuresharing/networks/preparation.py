@@ -149,9 +149,7 @@ def _check_values(what: str, value: Tensor) -> None:
     if is_lazy(value):
         raise InputError(f"{what} has no shape yet; accepted are networks that have seen images: run it on some once.")
     if value.is_meta:
-        raise InputError(
-            f"{what} is on the meta device, without values; accepted are networks whose weights are there."
-        )
+        raise InputError(f"{what} is on the meta device; accepted are networks whose weights have values.")
     if bool(torch.isfinite(value.detach()).all()):
         return
     first = (~torch.isfinite(value.detach())).nonzero()[0]
