@@ -318,7 +318,7 @@ class SliceWriting(nn.Module):
 
 
 class Counting(nn.Module):
-    """Counts its calls and keeps the last mean."""
+    """Counts its calls and keeps what follows from them."""
 
     def __init__(self) -> None:
         super().__init__()
