@@ -112,8 +112,8 @@ def marginalize(
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
-    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are numbers, or a mask
-    with a bool for every unit; None stands for all.
+    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are
+    numbers, or a mask with a bool for every unit; None stands for all.
 
     ``dtype`` is float32 or float64 (None: float64 for networks in float64, and float32 for all others, those of half
     precision included: :func:`featuresharing.predict` computes likewise). ``memory`` bounds the working set in bytes

@@ -40,7 +40,8 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     path = path if path in modules else path.removeprefix(prefix)
     module = modules.get(path)
     if isinstance(module, Layer):
-        if is_lazy(module.weight):
+        weight = module._parameters.get("weight")  # asking a computed one for its value may change it
+        if weight is not None and is_lazy(weight):
             raise InputError(
                 f"layer '{layer}' has no shape yet; accepted are networks that have seen images: run it on some once."
             )
