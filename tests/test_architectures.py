@@ -594,7 +594,7 @@ OPERATORS: dict[str, Make] = {
         Apply(lambda x: x.reshape(-1, 8, 12, 12)),
     ),
     "convolution with filters of its own": lambda: Apply(
-        lambda x: F.conv2d(x, x.mean(0)[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1)
+        lambda x: torch.cat([F.conv2d(y[None], y[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1) for y in x])
     ),
     "grouped convolutions in a row": lambda: nn.Sequential(
         nn.Conv2d(8, 12, 3, groups=4), nn.ReLU(), nn.Conv2d(12, 6, 3, groups=2), nn.Conv2d(6, 6, 1, groups=3)
