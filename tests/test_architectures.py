@@ -868,7 +868,7 @@ ODD_USES: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
     "bias added twice": lambda layer, x: layer(x) + layer.bias,
     "bias multiplied": lambda layer, x: layer(x) * layer.bias,
     "bias subtracted": lambda layer, x: x @ layer.weight.T - layer.bias,
-    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(0) * 2 + layer.bias,
+    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(1) * 2 + layer.bias,
     "weight as it is": lambda layer, x: x @ layer.weight,
     "weight doubled": lambda layer, x: F.linear(x, 2 * layer.weight, layer.bias),
     "weight squared": lambda layer, x: x @ (layer.weight.T @ layer.weight),
