@@ -203,7 +203,7 @@ class OneChannelEngine:
         except UntraceableError as error:
             places = record(self._network, self._values, sample.clone(), locate=names).places
             taken = " and ".join(dict.fromkeys(places))
-            raise UntraceableError(f"{str(error).removesuffix('.')} (they are taken by {taken}).") from error
+            raise UntraceableError(f"{str(error).removesuffix('.')} (its parameters are taken by {taken}).") from error
         if check:
             others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
             check_trace(self._network, self._values, sample, others, names, recording, trace)
