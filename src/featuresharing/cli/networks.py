@@ -327,6 +327,7 @@ def _select_images(options: argparse.Namespace) -> None:
     )
     write_table(options.output.with_suffix(".csv"), ("index", "image", *classes), rows)
     write_image_list(options.output, chosen.paths, chosen.targets)
+    say(f"{len(kept)} of {len(images.paths)} images are listed in {options.output}.")
 
 
 def _digest(*contents: bytes) -> str:
