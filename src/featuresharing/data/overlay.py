@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from featuresharing.data.class_folders import check_name, list_class_folders
+from featuresharing.data.class_folders import check_distinct, check_name, list_class_folders
 from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
@@ -57,7 +57,7 @@ def overlay_folder(
     check_name(output.name, "output folder")
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
-    _check_distinct(folder, [file for files in classes.values() for file in files])
+    check_distinct(folder, {file: _written_name(file) for files in classes.values() for file in files})
     part = output.with_name(f".{output.name}.{settings.key()}.part")
     part.mkdir(parents=True, exist_ok=True)
     rows, skipped = [], []
@@ -79,19 +79,8 @@ def overlay_folder(
     return rows, skipped
 
 
-def _written(file: str) -> str:
-    """Return the path of the image with its word, for that of an image."""
+def _written_name(file: str) -> str:
     return file if Path(file).suffix.lower() in SAVED else f"{file}.png"
-
-
-def _check_distinct(folder: Path, files: Sequence[str]) -> None:
-    taken = {parent for file in files for parent in map(str, PurePosixPath(file).parents)}.union(files)
-    for file in files:
-        if _written(file) != file and _written(file) in taken:
-            raise InputError(
-                f"image {folder / file} would be written as {_written(file)}, which is there too; "
-                "accepted are names that differ in more than '.png'."
-            )
 
 
 def _mapped(draw: partial[tuple[str, str, str]], files: Sequence[str], jobs: int) -> Iterator[tuple[str, str, str]]:
@@ -107,7 +96,7 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> t
     """Write one image unless it is there; return its path, its word, and what was wrong with it."""
     rng = keyed_generator(settings.seed, "overlay", file)
     word = settings.words[int(rng.integers(len(settings.words)))]
-    written = _written(file)
+    written = _written_name(file)
     target = output / written
     if _is_whole(target):
         return written, word, ""
