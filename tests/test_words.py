@@ -129,6 +129,9 @@ def test_fonts_without_letters_are_refused(tmp_path: Path) -> None:
     symbols = Path(get_data_path()) / "fonts/ttf/STIXSizFourSymReg.ttf"
     with pytest.raises(InputError, match=r"FourSymReg\.ttf lacks s \(U\+0073\), u"):
         check_words(["sun"], symbols, (9, 12))
+    if (boxes := Path(get_data_path()) / "fonts/ttf/LastResortHE-Regular.ttf").exists():
+        with pytest.raises(InputError, match=r"words '你好' and '再见' .* look the same in the font"):
+            check_words(["你好", "再见"], boxes, (9, 12))
     with pytest.raises(InputError, match=r"nowhere\.ttf does not exist"):
         check_words(["sun"], tmp_path / "nowhere.ttf", (9, 12))
     (tmp_path / "font.ttf").write_bytes(FONT.read_bytes()[:3000])

@@ -44,6 +44,9 @@ def render_stimuli(
     An image depends on (seed, drawing, number of the rendering) alone, not on ``jobs`` processes or on other drawings.
     """
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
+    for part in (*settings.words, *(drawing.subordinate for drawing in drawings)):
+        if "/" in part:
+            raise InputError(f"'{part}' holds a slash; accepted are words and classes that fit into names of files.")
     folder.mkdir(parents=True, exist_ok=True)
     render = partial(_render_drawing, sheet, folder, renderings, settings)
     if jobs == 1:
