@@ -26,7 +26,7 @@ SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 """Tags of TIFF files."""
 
-GREY_STEPS = {"L;2": 85, "L;4": 17}
+GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 """By kind of PNG: what one grey level becomes. Pillow spreads pixels, but not the level that is transparent."""
 
 
@@ -102,8 +102,8 @@ def rgb(path: Path, image: Image.Image) -> Image.Image:
         raise _refused(path, f"pixels of mode {image.mode}", "are grey of 8 or 16 bits, RGB, CMYK and YCbCr")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if isinstance(transparent, int) and image.mode == "L":
-        image.info["transparency"] = transparent * step
+    if isinstance(transparent, int) and image.mode in ("1", "L"):
+        image.info["transparency"] = min(255, transparent * step)
     return _over_white(path, image.convert("RGBA"))
 
 
