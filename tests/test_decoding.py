@@ -44,7 +44,7 @@ def refused(path: Path) -> str:
 
 def test_every_mode_of_pillow_has_a_rule() -> None:
     accepted = {*DIRECT, *WITH_ALPHA, *SIXTEEN_BIT}
-    assert accepted | REFUSED == set(Image.MODES)
+    assert accepted | REFUSED >= set(Image.MODES)
     assert not accepted & REFUSED
     for mode in REFUSED:
         with pytest.raises(InputError, match=f"found pixels of mode {mode}; accepted are grey of 8 or 16 bits"):
@@ -68,7 +68,10 @@ def test_sixteen_bit_grey_becomes_256_levels(tmp_path: Path, name: str) -> None:
     image = Image.fromarray(levels)
     if name == "big.tif":
         image = Image.frombytes("I;16B", (16, 16), levels.astype(">u2").tobytes())
-    image.save(tmp_path / name)
+    if name == "a.pgm":
+        (tmp_path / name).write_bytes(b"P5 16 16 65535\n" + levels.astype(">u2").tobytes())
+    else:
+        image.save(tmp_path / name)
     with Image.open(tmp_path / name) as opened:
         assert opened.mode in ("I;16", "I;16B", "I")
     assert np.array_equal(read_image(tmp_path / name), np.stack([RAMP] * 3, axis=2))
@@ -84,8 +87,8 @@ def test_tiff_files_whose_levels_have_no_certain_meaning_are_refused(tmp_path: P
     for mode in ("int32", "float32"):
         Image.fromarray(RAMP.astype(mode)).save(tmp_path / f"{mode}.tif")
         assert f"found pixels of mode {'F' if mode == 'float32' else 'I'}" in refused(tmp_path / f"{mode}.tif")
-    Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "a.pfm")
-    assert "found pixels of mode F" in refused(tmp_path / "a.pfm")
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n16 16\n-1.0\n" + RAMP.astype("<f4").tobytes())
+    assert "cannot be decoded: found " in refused(tmp_path / "a.pfm")  # which older versions of Pillow do not know
     Image.fromarray(RAMP.astype(np.uint16)).save(tmp_path / "negative.tif")
     content = (tmp_path / "negative.tif").read_bytes()
     black_is_zero = struct.pack("<HHII", 262, 3, 1, 1)

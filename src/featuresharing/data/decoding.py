@@ -101,7 +101,7 @@ def rgb(path: Path, image: Image.Image) -> Image.Image:
     if image.mode not in DIRECT + WITH_ALPHA:
         raise _refused(path, f"pixels of mode {image.mode}", "are grey of 8 or 16 bits, RGB, CMYK and YCbCr")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     if isinstance(transparent, int) and image.mode in ("1", "L"):
         image.info["transparency"] = min(255, transparent * step)
     return _over_white(path, image.convert("RGBA"))
