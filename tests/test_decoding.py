@@ -242,6 +242,14 @@ def test_every_accepted_format_is_read_or_refused_when_cut(tmp_path: Path, kind:
     assert np.array_equal(read_image(tmp_path / "longer"), whole)
 
 
+def test_strips_of_a_part_of_an_image_are_refused(tmp_path: Path) -> None:
+    levels = bytes(range(64))
+    (tmp_path / "a.tif").write_bytes(tiff({256: 8, 257: 8, 278: 8, 279: 64}, levels))
+    assert read_image(tmp_path / "a.tif")[..., 0].tobytes() == levels
+    (tmp_path / "a.tif").write_bytes(tiff({256: 8, 257: 9, 278: 8, 279: 64}, levels))
+    assert "found pixels of a part of the image alone" in refused(tmp_path / "a.tif")
+
+
 def test_files_that_hold_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     assert "found a file of 0 bytes" in refused(tmp_path / "a.png")

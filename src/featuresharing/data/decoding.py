@@ -61,13 +61,21 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_bounds(path: Path, image: Image.Image) -> None:
-    """Refuse what would take gigabytes or minutes to decode, by the header alone."""
+    """Refuse, by the header alone, what would take gigabytes or minutes to decode, or stay black in part."""
     tags = getattr(image, "tag_v2", {})
     for what, width, height in (("", *image.size), ("tiles of ", tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0))):
         if width * height > MOST_PIXELS:
             raise _refused(path, f"{what}{width} x {height} pixels", f"are at most {MOST_PIXELS} pixels")
+    if image.format == "TIFF" and _covered(image) < image.width * image.height:
+        raise _refused(path, "pixels of a part of the image alone", "are whole files")
     if image.format == "PPM" and image.tile[0][0] == "ppm_plain":  # type: ignore[attr-defined]
         raise _refused(path, "pixels written as text (P1, P2 or P3)", "are binary files (P4, P5 or P6)")
+
+
+def _covered(image: Image.Image) -> int:
+    """Return how many pixels the strips or tiles of a file hold."""
+    extents = [tile[1] for tile in image.tile]  # type: ignore[attr-defined]
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in extents)
 
 
 def _accepted() -> str:
