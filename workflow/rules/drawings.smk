@@ -1,11 +1,10 @@
 # The stimuli of the demo: drawings with a word over each.
 
 
+DRAWINGS = [beside(f"../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
+
+
 rule render_images:
-    input:
-        multiext(str(RESOURCES / "drawings/drawings"), ".csv", ".png"),
-        words=RESOURCES / "words.txt",
-        font=RESOURCES / "fonts/DejaVuSans-Bold.ttf",
     output:
         train=directory("results/images/train"),
         test=directory("results/images/test"),
@@ -22,18 +21,19 @@ rule render_images:
         runtime=15,
     params:
         settings=flags(seeded("images")),
-        resources=RESOURCES,
+        content=content(*DRAWINGS, WORDS, FONT),
+        resources=unrecorded(WORDS.parent),
+        folder=lambda wildcards, output: os.path.dirname(output.train),
         numerics=NUMERICS,
     message:
         "Rendering drawings and words into images."
     shell:
-        "featuresharing render-images {params.settings} --resources {params.resources:q} --jobs {threads}"
-        " --output-folder results/images > {log} 2>&1"
+        "featuresharing render-images {params.settings:q} --resources {params.resources:q} --jobs {threads}"
+        " --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES = rules.render_images.output.train
-TEST_IMAGES = rules.render_images.output.test
-STIMULUS_TABLES = rules.render_images.output.tables
+TRAIN_IMAGES, TEST_IMAGES = "results/images/train", "results/images/test"
+STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
 include: "lists.smk"

@@ -2,16 +2,10 @@
 
 
 FOLDERS = config["folders"]
-WORDS = FOLDERS["words"] or RESOURCES / "words.txt"
-FONT = FOLDERS["font"] or RESOURCES / "fonts/DejaVuSans-Bold.ttf"
+FILES = {"words": FOLDERS["words"] or WORDS, "font": FOLDERS["font"] or FONT, "hierarchy": FOLDERS["hierarchy"]}
 
 
 rule overlay_words:
-    input:
-        lambda wildcards: ancient(FOLDERS[wildcards.part]),
-        words=WORDS,
-        font=FONT,
-        hierarchy=FOLDERS["hierarchy"] or [],
     output:
         images=directory("results/images/{part}"),
         table="results/images/{part}.csv",
@@ -29,20 +23,21 @@ rule overlay_words:
         runtime=1440,
     params:
         settings=flags(
-            {key: FOLDERS[key] for key in ("font_sizes", "colours", "outline", "undecodable", "hierarchy")}
-            | {"seed": config["seed"]}
+            {key: FOLDERS[key] for key in ("font_sizes", "colours", "outline")} | {"seed": config["seed"]}
         ),
-        folder=lambda wildcards: FOLDERS[wildcards.part],
+        content=[path and content(path) for path in FILES.values()],
+        folder=lambda wildcards: flags({"folder": FOLDERS[wildcards.part]}),
+        files=unrecorded(flags(FILES | {"undecodable": FOLDERS["undecodable"]})),
         numerics=NUMERICS,
     message:
         "Drawing words over the {wildcards.part} images."
     shell:
-        "featuresharing overlay-words {params.settings} --folder {params.folder:q} --words {input.words:q}"
-        " --font {input.font:q} --jobs {threads} --output-folder {output.images} > {log} 2>&1"
+        "featuresharing overlay-words {params.settings:q} {params.folder:q} {params.files:q} --jobs {threads}"
+        " --output-folder {output.images:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES, TEST_IMAGES = expand(rules.overlay_words.output.images, part=["train", "test"])
-STIMULUS_TABLES = expand(rules.overlay_words.output.table, part=["train", "test"])
+TRAIN_IMAGES, TEST_IMAGES = "results/images/train", "results/images/test"
+STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
 include: "lists.smk"

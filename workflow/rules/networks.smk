@@ -24,14 +24,16 @@ rule predict_images:
         runtime=PREDICT_MINUTES,
         gpu=GPUS,
     params:
-        settings=flags({"undecodable": config["baseline"]["undecodable"]} | IMAGE_SIZE),
-        device=config["device"],
+        settings=flags(IMAGE_SIZE),
+        device=unrecorded(config["device"]),
+        undecodable=unrecorded(config["baseline"]["undecodable"]),
         numerics=NUMERICS,
     message:
         "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing predict {params.settings} --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
-        " --device {params.device} --threads {threads} --output {output} > {log} 2>&1"
+        "featuresharing predict {params.settings:q} --undecodable {params.undecodable:q}"
+        " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
+        " --device {params.device:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 # The last checkpoint chooses for all: at the first, hardly an image is right, and curves compare the same images.
@@ -57,5 +59,5 @@ rule select_images:
     message:
         "Keeping images of {wildcards.experiment} that are right in every task."
     shell:
-        "featuresharing select-images {params.settings} --list {input.list} --classes {input.classes}"
-        " --predictions {input.predictions} --output {output.list} > {log} 2>&1"
+        "featuresharing select-images {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
+        " --predictions {input.predictions:q} --output {output.list:q} > {log:q} 2>&1"

@@ -24,7 +24,7 @@ rule tabulate_accuracy:
     message:
         "Tabulating accuracy."
     shell:
-        "featuresharing tabulate-accuracy --predictions {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-accuracy --predictions {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_contributions:
@@ -44,12 +44,12 @@ rule tabulate_contributions:
     conda:
         "../envs/featuresharing.yaml"
     params:
-        settings=flags(config["evidence"]),
+        settings=flags(EVIDENCE),
         numerics=NUMERICS,
     message:
         "Tabulating contributions."
     shell:
-        "featuresharing tabulate-contributions {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-contributions {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_sharing:
@@ -69,9 +69,9 @@ rule tabulate_sharing:
     conda:
         "../envs/featuresharing.yaml"
     params:
-        settings=flags(config["evidence"] | config["sharing"] | {"seed": config["seed"]}),
+        settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
         numerics=NUMERICS,
     message:
         "Tabulating sharing."
     shell:
-        "featuresharing tabulate-sharing {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-sharing {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"

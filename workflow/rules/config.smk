@@ -1,0 +1,43 @@
+# The config, read and checked before anything else uses it.
+import os
+from pathlib import Path
+
+import yaml
+
+from featuresharing.config import check_config, check_writable
+from featuresharing.configfiles import check_config_files, complete_config
+from featuresharing.errors import InputError
+
+from snakemake.exceptions import WorkflowError
+
+
+def beside(name):
+    """Return where a file of this workflow is by its path from this one; Snakemake copies what is on another machine."""
+    base = workflow.current_basedir
+    return Path(base) / name if base.is_local else Path(workflow.source_path(name))
+
+
+# Imported into another workflow, this one gets its config from that one.
+IMPORTED = str(workflow.basedir) != os.path.dirname(str(workflow.current_basedir))
+
+try:
+    check_config_files([] if IMPORTED else ["config/config.yaml", *workflow.configfiles])
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: "config/config.yaml"
+
+
+try:
+    schema, defaults = beside("../schemas/config.schema.yaml"), beside("../../config/config.yaml")
+    config = complete_config(
+        config,
+        yaml.safe_load(defaults.read_text()),
+        workflow.config_settings.config,
+        yaml.safe_load(schema.read_text()),
+    )
+    check_config(config, schema)
+    check_writable(Path("results"))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
