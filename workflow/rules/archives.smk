@@ -29,7 +29,7 @@ rule download_archive:
     log:
         "results/logs/download_archive/{file}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         urls=lambda wildcards, output: [f"{url.rstrip('/')}/{wildcards.file}" for url in config["archives"]["urls"]],
         checks=lambda wildcards, output: archive_checks(ARCHIVES[wildcards.file]),
@@ -47,7 +47,7 @@ rule extract_archive:
     log:
         "results/logs/extract_archive/{part}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         checks=lambda wildcards, output: archive_checks(config["archives"]["files"][wildcards.part]),
     message:
@@ -66,7 +66,7 @@ rule import_list:
     log:
         "results/logs/import_list/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
         class_map=lambda wildcards: EXPERIMENTS[wildcards.experiment]["class_map"],
@@ -90,7 +90,7 @@ rule import_model:
     log:
         "results/logs/import_model/{experiment}/{checkpoint}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         model=lambda wildcards: EXPERIMENTS[wildcards.experiment]["model"],
         settings=flags(IMAGE_SIZE | {"layers": [f"{path}={COSTS[layer].units}" for layer, path in LAYERS.items()]}),

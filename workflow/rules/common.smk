@@ -26,6 +26,10 @@ from featuresharing.version import NUMERICS
 
 WORDS = beside("../../resources/words.txt")
 FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
+
+# Snakemake formats this path, though not the paths that it joins to others itself.
+ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
+
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
 LAYERS = config["layers"]
 PRETRAINED = config["source"] == "archives"

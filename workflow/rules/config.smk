@@ -2,10 +2,8 @@
 import os
 from pathlib import Path
 
-import yaml
-
 from featuresharing.config import check_config, check_writable
-from featuresharing.configfiles import check_config_files, complete_config
+from featuresharing.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.errors import InputError
 
 from snakemake.exceptions import WorkflowError
@@ -14,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 def beside(name):
     """Return where a file of this workflow is by its path from this one; Snakemake copies what is on another machine."""
     base = workflow.current_basedir
-    return Path(base) / name if base.is_local else Path(workflow.source_path(name))
+    return (Path(base) / name).resolve() if base.is_local else Path(workflow.source_path(name))
 
 
 # Imported into another workflow, this one gets its config from that one.
@@ -31,12 +29,7 @@ configfile: "config/config.yaml"
 
 try:
     schema, defaults = beside("../schemas/config.schema.yaml"), beside("../../config/config.yaml")
-    config = complete_config(
-        config,
-        yaml.safe_load(defaults.read_text()),
-        workflow.config_settings.config,
-        yaml.safe_load(schema.read_text()),
-    )
+    config = complete_config(config, read_yaml(defaults), workflow.config_settings.config, read_yaml(schema))
     check_config(config, schema)
     check_writable(Path("results"))
 except InputError as error:

@@ -14,7 +14,7 @@ rule render_images:
     benchmark:
         "results/benchmarks/render_images.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: 4
     resources:
         mem_mb=1000,

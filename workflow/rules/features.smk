@@ -22,7 +22,7 @@ rule visualize_units:
     benchmark:
         "results/benchmarks/visualize_units/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,

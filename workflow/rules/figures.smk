@@ -27,7 +27,7 @@ rule plot_units:
     benchmark:
         "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
@@ -56,7 +56,7 @@ rule animate_units:
     log:
         "results/logs/animate_units/{experiment}/{layer}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
@@ -82,7 +82,7 @@ rule plot_sharing:
     log:
         "results/logs/plot_sharing.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         layers=list(LAYERS),
         checkpoint=LAST,

@@ -16,7 +16,7 @@ rule overlay_words:
     wildcard_constraints:
         part="train|test",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: 4
     resources:
         mem_mb=2000,

@@ -20,7 +20,7 @@ rule measure_lesions:
     benchmark:
         "results/benchmarks/measure_lesions/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
@@ -57,7 +57,7 @@ rule tabulate_lesions:
     log:
         "results/logs/tabulate_lesions.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Tabulating lesions."
     shell:
@@ -77,7 +77,7 @@ rule plot_lesions:
     log:
         "results/logs/plot_lesions/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Plotting lesions of {wildcards.experiment}."
     shell:

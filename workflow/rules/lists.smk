@@ -14,7 +14,7 @@ rule list_images:
     log:
         "results/logs/list_images/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,

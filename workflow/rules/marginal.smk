@@ -20,7 +20,7 @@ rule marginalize_layer:
     wildcard_constraints:
         layer=alternatives(WHOLE_LAYERS),
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
@@ -72,7 +72,7 @@ rule merge_blocks:
     wildcard_constraints:
         layer=alternatives(SPLIT_LAYERS),
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Merging the blocks of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:

@@ -18,7 +18,7 @@ rule predict_images:
     benchmark:
         "results/benchmarks/predict_images/{experiment}/{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=PREDICT_MINUTES,
@@ -49,7 +49,7 @@ rule select_images:
     log:
         "results/logs/select_images/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,

@@ -20,7 +20,7 @@ rule tabulate_accuracy:
     log:
         "results/logs/tabulate_accuracy.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Tabulating accuracy."
     shell:
@@ -42,7 +42,7 @@ rule tabulate_contributions:
     benchmark:
         "results/benchmarks/tabulate_contributions.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         settings=flags(EVIDENCE),
         numerics=NUMERICS,
@@ -67,7 +67,7 @@ rule tabulate_sharing:
     benchmark:
         "results/benchmarks/tabulate_sharing.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
         numerics=NUMERICS,

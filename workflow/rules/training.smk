@@ -27,7 +27,7 @@ rule train_network:
     benchmark:
         "results/benchmarks/train_network/{experiment}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["training"]["threads"] * config["training"]["processes"] + config["training"]["workers"]
     resources:
         mem_mb=3000 if config["source"] == "drawings" else 16000,
@@ -59,7 +59,7 @@ rule plot_training:
     log:
         "results/logs/plot_training.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Plotting training."
     shell:

@@ -33,7 +33,7 @@ def described(options: argparse.Namespace) -> Iterator[None]:
     seconds = time.monotonic() - start
     written = [path for path, state in zip(outputs, before, strict=True) if _state(path) != state]
     found = f"wrote {_join([_sized(path) for path in written])}" if written else f"left {_join(outputs)} as it was"
-    say(f"{options.command} read {_join(inputs) or 'no file'} and {found} in {seconds:.1f} s.")
+    say(f"{options.command}: read {_join(inputs) or 'no file'}; {found} in {seconds:.1f} s.")
 
 
 def _paths(value: object) -> list[Path]:
