@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 def beside(name):
     """Return where a file of this workflow is by its path from this one; Snakemake copies what is on another machine."""
     base = workflow.current_basedir
-    return (Path(base) / name).resolve() if base.is_local else Path(workflow.source_path(name))
+    return (Path(base) / name).resolve() if isinstance(base, os.PathLike) else Path(workflow.source_path(name))
 
 
 # Imported into another workflow, this one gets its config from that one.
