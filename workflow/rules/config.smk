@@ -10,9 +10,11 @@ from snakemake.exceptions import WorkflowError
 
 
 def beside(name):
-    """Return where a file of this workflow is by its path from this one; Snakemake copies what is on another machine."""
-    base = workflow.current_basedir
-    return (Path(base) / name).resolve() if isinstance(base, os.PathLike) else Path(workflow.source_path(name))
+    """Return where a file of this workflow is by its path from this one, whoever imports the workflow."""
+    if not isinstance(workflow.current_basedir, os.PathLike):
+        found = workflow.current_basedir.get_path_or_uri(secret_free=True)
+        raise WorkflowError(f"{found} is not on this machine; accepted is the Snakefile of a clone, which has drawings too.")
+    return (Path(workflow.current_basedir) / name).resolve()
 
 
 # Imported into another workflow, this one gets its config from that one.
