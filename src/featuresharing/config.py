@@ -1,5 +1,6 @@
 """Check a workflow's config before anything runs: every problem is one sentence that names the key by its path."""
 
+import json
 import os
 import re
 import reprlib
@@ -37,7 +38,10 @@ _Validator = extend(
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     ).redefine(
-        "number", lambda _, value: isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        "number",
+        lambda _, value: (
+            not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and isfinite(value)))
+        ),
     ),
 )
 
@@ -109,7 +113,8 @@ def _describe(error: ValidationError, schema: Mapping[str, Any]) -> Iterator[str
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
-                yield f"config key '{_join([*error.absolute_path, key])}' is missing; accepted is {_accepted(error, key, schema)}."
+                missing = _join([*error.absolute_path, key])
+                yield f"config key '{missing}' is missing; accepted is {_accepted(error, key, schema)}."
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
         yield f"config key '{place}': found {_shown(error.instance)}; accepted is {accepted}{_hint(error.instance)}."
@@ -127,14 +132,12 @@ def _accepted(error: ValidationError, key: str, schema: Mapping[str, Any]) -> st
 _PRINTER = reprlib.Repr()
 _PRINTER.maxstring = _PRINTER.maxother = 80
 _PRINTER.maxlist = _PRINTER.maxdict = 6
+_PRINTER.maxlevel = 2
 
 
 def _shown(value: Any) -> str:
-    """Print a value in a hundred characters or so, on one line."""
-    try:
-        return _PRINTER.repr(value)
-    except ValueError:  # Python prints no integer of thousands of digits
-        return "an integer of thousands of digits"
+    """Print a value in a hundred characters or so, on one line, as YAML writes it where that is simple."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else _PRINTER.repr(value)
 
 
 def _hint(found: Any) -> str:
@@ -156,15 +159,16 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config key '{place}.name': found '{experiment['name']}' a second time; accepted are distinct names."
         yield from _source_contradictions(config["source"], experiment, place)
         if experiment["sort_by"] not in experiment["tasks"]:
-            accepted = " or ".join(experiment["tasks"])
-            yield f"config key '{place}.sort_by': found {_shown(experiment['sort_by'])}; accepted is a task: {accepted}."
+            found, accepted = _shown(experiment["sort_by"]), " or ".join(experiment["tasks"])
+            yield f"config key '{place}.sort_by': found {found}; accepted is a task: {accepted}."
     if config["source"] == "folders":
         yield from _folder_contradictions(config)
     yield from _layer_contradictions(config)
     yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
     if steps != sorted(set(steps)) or steps[-1] < 1:
-        yield f"config key 'training.checkpoints': found {_shown(steps)}; accepted are rising steps, the last at least 1."
+        accepted = "rising steps, the last at least 1"
+        yield f"config key 'training.checkpoints': found {_shown(steps)}; accepted are {accepted}."
     if len(config["images"]["basic_classes"]) == 1:
         yield "config key 'images.basic_classes': found one class; accepted are at least two, or none for all."
     try:
@@ -185,9 +189,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _source_contradictions(source: str, experiment: Mapping[str, Any], place: str) -> Iterator[str]:
-    for key in ARCHIVE_KEYS:
+    for key, accepted in ARCHIVE_KEYS.items():
         if source == "archives" and key not in experiment:
-            yield f"config key '{place}.{key}' is missing; accepted with source: archives is {ARCHIVE_KEYS[key]}."
+            yield f"config key '{place}.{key}' is missing; accepted with source: archives is {accepted}."
         if source != "archives" and key in experiment:
             yield f"config key '{place}.{key}' is there; accepted is it with source: archives only."
     for task in experiment["tasks"] if source != "archives" else ():
@@ -203,7 +207,8 @@ def _folder_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config key 'folders.{key}': found {_shown(folders[key])}; accepted is {accepted}."
     for key in ("hierarchy", "words", "font"):
         if folders[key] is not None and not os.path.isfile(folders[key]):
-            yield f"config key 'folders.{key}': found {_shown(folders[key])}, which is no file; accepted is a file, or null."
+            found = f"found {_shown(folders[key])}, which is no file"
+            yield f"config key 'folders.{key}': {found}; accepted is a file, or null."
     wanted = [experiment["name"] for experiment in config["experiments"] if "basic" in experiment["tasks"]]
     if wanted and folders["hierarchy"] is None:
         yield f"config key 'folders.hierarchy': found null; accepted is a table, for the task basic of {wanted[0]}."

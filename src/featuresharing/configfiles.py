@@ -42,24 +42,27 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: byte {error.start} is not of a text in UTF-8; accepted is YAML in UTF-8.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); accepted is a file of YAML.") from None
+    if _is_json(text):  # which may have tabs where YAML has none
+        return
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is None:
+            raise InputError(f"{path} is empty; accepted are keys and their values, such as seed: 1.")
+        if not isinstance(root, yaml.MappingNode):
+            raise InputError(f"{path} holds no keys at its top; accepted are keys and their values, such as seed: 1.")
+        for node in _all_nodes(root):
+            _check_node(node, path)
+        check_extent(root, str(path))
+        yaml.safe_load(text)
     except RecursionError:
         raise InputError(f"{path}: its blocks are nested too deeply; accepted are {MOST_LEVELS} levels.") from None
     except yaml.YAMLError as error:
-        if _is_json(text):  # which may have tabs where YAML has none
-            return
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise InputError(f"{path}{line}: {problem}; accepted is YAML, indented with blanks.") from None
-    if root is None:
-        raise InputError(f"{path} is empty; accepted are keys and their values, such as seed: 1.")
-    if not isinstance(root, yaml.MappingNode):
-        raise InputError(f"{path} holds no keys at its top; accepted are keys and their values, such as seed: 1.")
-    for node in _all_nodes(root):
-        _check_node(node, path)
-    check_extent(root, str(path))
+        raise InputError(f"{path}{line}: {problem[:200]}; accepted is YAML, indented with blanks.") from None
+    except ValueError as error:  # a date in month 13
+        raise InputError(f"{path}: a value cannot be read ({error}); accepted are numbers and texts.") from None
 
 
 def _all_nodes(root: yaml.Node) -> Iterable[yaml.Node]:
@@ -106,24 +109,35 @@ def _children(value: Any) -> Sequence[Any]:
 def check_extent(value: Any, name: str) -> None:
     """Raise InputError, which begins with ``name``, if ``value`` holds too much or itself; aliases cost no time."""
     counts: dict[int, int] = {}
-    open_: set[int] = set()
+    unfinished: set[int] = set()
 
     def count(part: Any, level: int) -> int:
         children = _children(part)
         if not children:
+            _check_leaf(part, name)
             return 1
-        if id(part) in open_:
+        if id(part) in unfinished:
             raise InputError(f"{name}: an alias stands inside what it names; accepted are values that end.")
         if id(part) not in counts:
             if level > MOST_LEVELS:
                 raise InputError(f"{name}: its blocks are nested too deeply; accepted are {MOST_LEVELS} levels.")
-            open_.add(id(part))
+            unfinished.add(id(part))
             counts[id(part)] = 1 + sum(count(child, level + 1) for child in children)
-            open_.discard(id(part))
+            unfinished.discard(id(part))
         return counts[id(part)]
 
     if count(value, 0) > MOST_VALUES:
-        raise InputError(f"{name} holds more than {MOST_VALUES} values, with what its aliases repeat; accepted are fewer.")
+        found = f"{name} holds more than {MOST_VALUES} values, with what its aliases repeat"
+        raise InputError(f"{found}; accepted are fewer.")
+
+
+def _check_leaf(value: Any, name: str) -> None:
+    if isinstance(value, int) and value.bit_length() > MOST_CHARACTERS:
+        found = f"found an integer of {value.bit_length()} bits"
+        raise InputError(f"{name}: {found}; accepted are numbers that can be computed with.")
+    if isinstance(value, str | bytes) and len(value) > MOST_CHARACTERS:
+        found = f"found a value of {len(value)} characters, {value[:20]!r} ..."
+        raise InputError(f"{name}: {found}; accepted are values of up to {MOST_CHARACTERS}.")
 
 
 def complete_config(

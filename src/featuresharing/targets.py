@@ -1,5 +1,6 @@
 """Targets of the workflow: which name in a path under results/ is not there."""
 
+import re
 from collections.abc import Collection
 
 _OF_LAYERS = ("figures", "features", "marginal", "lesion", "lesion_curves")
@@ -17,21 +18,15 @@ def describe_target(
     start, kind, experiment, name, *rest = [*target.split("/"), "", "", "", ""]
     if start != "results" or not name or any(rest) or kind not in (*_OF_LAYERS, *_OF_CHECKPOINTS, "lists"):
         return None
-    if experiment not in experiments:
-        return _sentence(target, "experiment", experiment, experiments)
+    meant = [("experiment", experiment, experiments)]
     if kind in _OF_CHECKPOINTS:
-        checkpoint = name.partition(".")[0]
-        return None if checkpoint in checkpoints else _sentence(target, "checkpoint", checkpoint, checkpoints)
-    if kind not in _OF_LAYERS:
-        return None
-    stem = name if kind == "features" and "." not in name else name.rpartition(".")[0]
-    layer, line, checkpoint = stem.partition("_")
-    if layer not in layers:
-        return _sentence(target, "layer", layer, layers)
-    if line and checkpoint not in checkpoints:
-        return _sentence(target, "checkpoint", checkpoint, checkpoints)
+        meant.append(("checkpoint", name.partition(".")[0], checkpoints))
+    if kind in _OF_LAYERS:
+        layer, line, checkpoint = re.sub(r"\.(gif|png|h5|csv)$", "", name).partition("_")
+        meant.append(("layer", layer, layers))
+        if line:
+            meant.append(("checkpoint", checkpoint, checkpoints))
+    for what, found, known in meant:
+        if found not in known:
+            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known)}."
     return None
-
-
-def _sentence(target: str, kind: str, found: str, known: Collection[str]) -> str:
-    return f"{target}: there is no {kind} '{found}'; accepted are {', '.join(known)}."

@@ -10,7 +10,7 @@ localrules:
 
 ARCHIVES = {archive["file"]: archive for archive in config["archives"]["files"].values()}
 EXTRACTED = {part: f"results/archives/{part}" for part in config["archives"]["files"]}
-TEST_IMAGES = "results/archives/images"
+TEST_IMAGES, TEST_STIMULI = "results/archives/images", []
 
 
 wildcard_constraints:

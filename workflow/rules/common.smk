@@ -75,7 +75,9 @@ def content(*paths):
     try:
         return file_digest(*map(Path, paths))
     except OSError as error:
-        raise WorkflowError(f"{error.filename} cannot be read ({error.strerror}); accepted is a readable file.") from None
+        raise WorkflowError(
+            f"{error.filename} cannot be read ({error.strerror}); accepted is a readable file."
+        ) from None
 
 
 def folder_of_output(wildcards, output):
@@ -102,7 +104,9 @@ GPUS = count_gpus_of_job()
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
 CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
-IDLE = {"quadrature": {"samples", "seed"}, "monte-carlo": {"tolerance"}}.get(config["marginalization"]["estimator"], set())
+IDLE = {"quadrature": {"samples", "seed"}, "monte-carlo": {"tolerance"}}.get(
+    config["marginalization"]["estimator"], set()
+)
 METHOD = {key: value for key, value in seeded("marginalization").items() if key not in IDLE}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 if LESION:

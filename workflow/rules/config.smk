@@ -13,7 +13,9 @@ def beside(name):
     """Return where a file of this workflow is by its path from this one, whoever imports the workflow."""
     if not isinstance(workflow.current_basedir, os.PathLike):
         found = workflow.current_basedir.get_path_or_uri(secret_free=True)
-        raise WorkflowError(f"{found} is not on this machine; accepted is the Snakefile of a clone, which has drawings too.")
+        raise WorkflowError(
+            f"{found} is not on this machine; accepted is the Snakefile of a clone, which has drawings too."
+        )
     return (Path(workflow.current_basedir) / name).resolve()
 
 

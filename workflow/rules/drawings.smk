@@ -2,6 +2,7 @@
 
 
 DRAWINGS = [beside(f"../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
+CONTENT = content(*DRAWINGS, WORDS, FONT)
 
 
 rule render_images:
@@ -21,7 +22,7 @@ rule render_images:
         runtime=15,
     params:
         settings=flags(seeded("images")),
-        content=content(*DRAWINGS, WORDS, FONT),
+        content=CONTENT,
         resources=unrecorded(WORDS.parent),
         folder=lambda wildcards, output: os.path.dirname(output.train),
         numerics=NUMERICS,
@@ -32,7 +33,9 @@ rule render_images:
         " --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES, TEST_IMAGES = "results/images/train", "results/images/test"
+# Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
+TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
+TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT]
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 

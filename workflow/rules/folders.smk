@@ -3,6 +3,8 @@
 
 FOLDERS = config["folders"]
 FILES = {"words": FOLDERS["words"] or WORDS, "font": FOLDERS["font"] or FONT, "hierarchy": FOLDERS["hierarchy"]}
+CONTENT = [path and content(path) for path in FILES.values()]
+OVERLAY = flags({key: FOLDERS[key] for key in ("font_sizes", "colours", "outline")} | {"seed": config["seed"]})
 
 
 rule overlay_words:
@@ -22,10 +24,8 @@ rule overlay_words:
         mem_mb=2000,
         runtime=1440,
     params:
-        settings=flags(
-            {key: FOLDERS[key] for key in ("font_sizes", "colours", "outline")} | {"seed": config["seed"]}
-        ),
-        content=[path and content(path) for path in FILES.values()],
+        settings=OVERLAY,
+        content=CONTENT,
         folder=lambda wildcards: flags({"folder": FOLDERS[wildcards.part]}),
         files=unrecorded(flags(FILES | {"undecodable": FOLDERS["undecodable"]})),
         numerics=NUMERICS,
@@ -36,7 +36,9 @@ rule overlay_words:
         " --output-folder {output.images:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES, TEST_IMAGES = "results/images/train", "results/images/test"
+# Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
+TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
+TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part]] for part in ("train", "test"))
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 

@@ -34,6 +34,7 @@ rule measure_lesions:
             | IMAGE_SIZE
         ),
         device=unrecorded(config["device"]),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

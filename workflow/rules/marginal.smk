@@ -33,6 +33,7 @@ rule marginalize_layer:
         units=lambda wildcards: flags({"units": wildcards.get("units")}),
         reuse=lambda wildcards, output: (os.path.dirname(output[0]) if wildcards.get("units") else output[0][:-3]),
         device=unrecorded(config["device"]),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

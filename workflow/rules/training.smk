@@ -35,6 +35,7 @@ rule train_network:
         gpu=GPUS * config["training"]["processes"],
     params:
         settings=flags(TRAINING | config["network"] | {"image_size": config["images"]["image_size"]}),
+        stimuli=lambda wildcards: TRAIN_STIMULI,
         unrecorded=unrecorded(flags({"device": config["device"]} | {key: config["training"][key] for key in WATCHED})),
         folder=folder_of_output,
         numerics=NUMERICS,

@@ -21,7 +21,7 @@ NAMED = 4
 
 @contextmanager
 def described(options: argparse.Namespace) -> Iterator[None]:
-    """Say after the block what the command that ``options`` are of has read and written; nothing where it writes none."""
+    """Say after the block what the command that has these ``options`` read and wrote; nothing where it writes none."""
     values = vars(options)
     outputs = [values[name] for name in OUTPUTS if isinstance(values.get(name), Path)]
     inputs = [path for name, value in values.items() if name not in OUTPUTS + BASES for path in _paths(value)]
