@@ -19,9 +19,12 @@ MOST_CHARACTERS = 3_500
 """Of a single value: Python refuses to print integers of more digits than about that."""
 
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where there is one
+
+
 def read_yaml(path: Path) -> Any:
-    """Return what a file of YAML holds, by the fast reader where there is one."""
-    return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    """Return what a file of YAML holds."""
+    return yaml.load(path.read_text(), Loader=_Loader)
 
 
 def check_config_files(paths: Iterable[str | Path]) -> None:
@@ -45,7 +48,7 @@ def _check_file(path: Path) -> None:
     if _is_json(text):  # which may have tabs where YAML has none
         return
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if root is None:
             raise InputError(f"{path} is empty; accepted are keys and their values, such as seed: 1.")
         if not isinstance(root, yaml.MappingNode):
@@ -53,7 +56,7 @@ def _check_file(path: Path) -> None:
         for node in _all_nodes(root):
             _check_node(node, path)
         check_extent(root, str(path))
-        yaml.safe_load(text)
+        yaml.load(text, Loader=_Loader)
     except RecursionError:
         raise InputError(f"{path}: its blocks are nested too deeply; accepted are {MOST_LEVELS} levels.") from None
     except yaml.YAMLError as error:
