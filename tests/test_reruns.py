@@ -56,6 +56,7 @@ BASE: dict[str, dict[str, Any]] = {
     "archives": {
         "source": "archives",
         "method": "lesion",
+        "evidence": {"method": "probdiff"},
         "experiments": [EXPERIMENT | {"model": "m.t7", "class_map": "c.t7", "image_list": "l.txt"}],
     },
 }
@@ -84,7 +85,7 @@ training:
   threads: 2, seed: 3}
 baseline: {max_images: 9, undecodable: skip}
 marginalization: {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, storage: full, seed: 4}
-lesions: {softmax: true, steps: 3, random_orders: 4}
+lesions: {softmax: false, steps: 3, random_orders: 4}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
 evidence: {laplace: standard}
@@ -135,11 +136,10 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "import_model": {"image_size", "layers"},
         "predict_images": {"image_size"},
         "select_images": {"max_images", "seed"},
-        "marginalize_layer": {"image_size", "dtype", "storage"},
-        "measure_lesions": {"image_size", "steps", "random_orders", "laplace", "seed"},
-        "tabulate_contributions": {"laplace"},
-        "tabulate_sharing": {"laplace", "resamples", "seed"},
-        "plot_units": {"laplace"} | STYLE,
+        "marginalize_layer": {"image_size", "softmax", "dtype", "storage"},
+        "measure_lesions": {"image_size", "steps", "random_orders", "seed"},
+        "tabulate_sharing": {"resamples", "seed"},
+        "plot_units": STYLE,
         "animate_units": {"milliseconds"},
         "visualize_units": {"image_size", "iterations", "step", "decay", "blur_every", "seed"},
     },
