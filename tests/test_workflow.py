@@ -174,6 +174,13 @@ def test_every_log_says_what_its_job_did(finished: Path) -> None:
     assert text.startswith(f"tabulate-accuracy: read {named} and 3 other files; wrote results/tables/accuracy.csv (")
 
 
+@pytest.fixture
+def changed(finished: Path) -> Iterator[Path]:
+    """The finished folder, for a config that changes for one test."""
+    yield finished
+    (finished / "change.yaml").unlink()
+
+
 def test_keys_that_change_no_number_rerun_nothing(changed: Path) -> None:
     change = {
         "device": "cpu",
