@@ -192,6 +192,28 @@ def test_experiments_on_archives_say_what_they_take(config: dict[str, Any]) -> N
     assert len(lines) == 5
 
 
+def test_an_archive_that_is_there_is_the_one_of_the_config(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    config |= {"source": "archives", "experiments": paper["experiments"]}
+    files = config["archives"]["files"]
+    files["models"] |= {"size": 4, "sha256": "A" * 64}
+    monkeypatch.chdir(tmp_path)
+    check_config(config, SCHEMA)
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives/models.tar.bz2").write_text("abcd")
+    (tmp_path / "archives/models.tar.bz2.sha256").write_text(f"{'a' * 64}  models.tar.bz2\n")
+    check_config(config, SCHEMA)
+    files["models"] |= {"size": 5, "sha256": "b" * 64}
+    size, digest = problem(config).splitlines()
+    there = "that of archives/models.tar.bz2, which is"
+    assert size.startswith(
+        f"config key 'archives.files.models.size': found 5; accepted is {there} 4, null, or a folder"
+    )
+    assert digest.startswith(f"config key 'archives.files.models.sha256': found '{'b' * 64}'; accepted is {there} 'aaa")
+
+
 def test_folders_have_to_be_there(config: dict[str, Any], tmp_path: Path) -> None:
     config["source"] = "folders"
     config["folders"] |= {"train": str(tmp_path), "test": str(tmp_path / "x"), "words": str(tmp_path / "w")}
