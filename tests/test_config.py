@@ -208,10 +208,8 @@ def test_an_archive_that_is_there_is_the_one_of_the_config(
     files["models"] |= {"size": 5, "sha256": "b" * 64}
     size, digest = problem(config).splitlines()
     there = "that of archives/models.tar.bz2, which is"
-    assert size.startswith(
-        f"config key 'archives.files.models.size': found 5; accepted is {there} 4, null, or a folder"
-    )
-    assert digest.startswith(f"config key 'archives.files.models.sha256': found '{'b' * 64}'; accepted is {there} 'aaa")
+    assert size.startswith(f"config key 'archives.files.models.size': found 5; accepted is {there} 4, or null, or a")
+    assert digest.startswith(f"config key 'archives.files.models.sha256': found {'b' * 64}; accepted is {there} aaa")
 
 
 def test_folders_have_to_be_there(config: dict[str, Any], tmp_path: Path) -> None:

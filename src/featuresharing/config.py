@@ -218,7 +218,7 @@ def _folder_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _archive_contradictions(archives: Mapping[str, Any]) -> Iterator[str]:
-    """Compare archives that are there with what the config says of them: once they are extracted, nothing else would."""
+    """Compare archives that are there with what the config says: once they are extracted, nothing else does."""
     for part, archive in archives["files"].items():
         path = Path(archives["folder"]) / archive["file"]
         if not os.path.isfile(path):
