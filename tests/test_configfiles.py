@@ -127,6 +127,10 @@ def test_a_text_of_a_file_stays_a_text() -> None:
 def test_keys_that_a_config_lacks_are_those_of_the_defaults() -> None:
     found = complete_config({"figures": {"dpi": 60}, "experiments": [1], "images": None}, SHIPPED, {}, {})
     assert found == SHIPPED | {"figures": SHIPPED["figures"] | {"dpi": 60}, "experiments": [1], "images": None}
+    assert list(found) == list(SHIPPED)
+    assert list(found["figures"]) == list(SHIPPED["figures"])
+    layers = dict(reversed(SHIPPED["layers"].items()))
+    assert list(complete_config({"layers": layers}, SHIPPED, {}, {})["layers"]) == list(layers)
 
 
 @pytest.mark.parametrize(

@@ -184,11 +184,18 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
         (folder / f"{name}.yaml").write_text(json.dumps(base))
         shipped = str(ROOT / "config/config.yaml")
         configs += [f"{shipped},data.yaml,{name}.yaml", f"{shipped},other.yaml,change.yaml,{name}.yaml"]
+    shipped_config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    backwards = {
+        key: dict(reversed(block.items())) if isinstance(block, dict) else block
+        for key, block in shipped_config.items()
+    }
+    (folder / "backwards.yaml").write_text(json.dumps(backwards | {"layers": shipped_config["layers"]}))
+    configs += ["drawings.yaml", "backwards.yaml,drawings.yaml"]
     command = [sys.executable, "-c", RECORDED, str(ROOT / "workflow/Snakefile"), *configs]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    return {name: found[2 * index : 2 * index + 2] for index, name in enumerate(BASE)}
+    return {name: found[2 * index : 2 * index + 2] for index, name in enumerate([*BASE, "reversed"])}
 
 
 def test_every_key_is_changed() -> None:
@@ -210,3 +217,8 @@ def test_rules_record_the_keys_that_change_their_numbers_and_no_others(
     listed = {rule: WANTED[source].get(rule, set()) for rule in before}
     listed["marginalize_block"] = listed["marginalize_layer"]
     assert found == listed
+
+
+def test_the_order_of_keys_reruns_nothing(recorded: dict[str, list[dict[str, dict[str, Any]]]]) -> None:
+    before, after = recorded["reversed"]
+    assert before == after

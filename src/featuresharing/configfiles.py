@@ -162,9 +162,10 @@ def complete_config(
 
 
 def _complete(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {key: value for key, value in defaults.items() if key not in config}
-    for key, value in config.items():
-        below = defaults.get(key)
+    """Fill in what is missing; keys stand in the order of the defaults, or of a config that has them all."""
+    filled = {}
+    for key in [*([] if defaults.keys() <= config.keys() else defaults), *config]:
+        value, below = config.get(key, defaults.get(key)), defaults.get(key)
         whole = isinstance(value, Mapping) and isinstance(below, Mapping)
         filled[key] = _complete(value, below) if whole else value  # type: ignore[arg-type]
     return filled

@@ -54,9 +54,12 @@ shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH;
 
 
 def flags(settings):
-    """Turn a block of the config into words of the command line, which rules quote: same names, null left out."""
+    """Turn a block of the config into words of the command line, which rules quote: same names, null left out.
+
+    They are sorted, since the order of keys in a config reruns nothing.
+    """
     words = []
-    for name, value in settings.items():
+    for name, value in sorted(settings.items()):
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, list):
             words += [option, *map(str, value)] if value else []
