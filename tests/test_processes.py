@@ -70,12 +70,16 @@ def test_two_processes_train_the_network_of_one(folder: Path, two: Path, tmp_pat
         assert list(map(float, first.split(",")[2:])) == pytest.approx(list(map(float, second.split(",")[2:])))
 
 
-def test_two_processes_that_are_stopped_go_on_to_the_same_weights(folder: Path, two: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    state = tmp_path / ".progress/state.pt"  # written at step 0, and then when the process is stopped
-    while not state.exists():
+def wait_for_a_state(process: subprocess.Popen[str], output: Path) -> None:
+    """Wait for the state of step 0; the next is written when the process is stopped."""
+    while not list(output.glob(".progress/*/state-*.pt")):
         assert process.poll() is None
         time.sleep(0.002)
+
+
+def test_two_processes_that_are_stopped_go_on_to_the_same_weights(folder: Path, two: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_a_state(process, tmp_path)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
@@ -84,6 +88,20 @@ def test_two_processes_that_are_stopped_go_on_to_the_same_weights(folder: Path, 
     again = subprocess.run(command(folder, tmp_path), capture_output=True, text=True, timeout=120, check=True)
     assert "resumed at step" in again.stdout
     assert (tmp_path / "40.pt").read_bytes() == (two / "40.pt").read_bytes()
+
+
+def test_processes_whose_parent_is_killed_keep_the_lock(folder: Path, two: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_a_state(process, tmp_path)
+    process.kill()
+    process.wait()
+    again = subprocess.run(
+        [*command(folder, tmp_path), "--wait", "2"], capture_output=True, text=True, timeout=120, check=True
+    )
+    process.communicate(timeout=120)  # until the orphans end
+    assert "has all that is trained with these settings already" in again.stdout or "resumed at step" in again.stdout
+    for name in ("00.pt", "40.pt", "training.csv"):
+        assert (tmp_path / name).read_bytes() == (two / name).read_bytes()
 
 
 def test_batches_that_cannot_be_shared_are_refused(
