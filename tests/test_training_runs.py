@@ -135,10 +135,12 @@ def test_any_outputs_that_are_missing_are_put_back_without_training(
         assert main(arguments(data, tmp_path)) == 0
         assert outputs(tmp_path) == whole
         assert "has all that is trained with these settings already" in capsys.readouterr().out
-    (tmp_path / "2.pt").unlink()
-    (tmp_path / "2.pt").write_bytes(b"something else")
-    assert main(arguments(data, tmp_path)) == 0
-    assert outputs(tmp_path) == whole
+    for content in (b"something else", whole["2.pt"]):  # another file, as a copy of the folder has
+        (tmp_path / "2.pt").unlink()
+        (tmp_path / "2.pt").write_bytes(content)
+        assert main(arguments(data, tmp_path)) == 0
+        assert outputs(tmp_path) == whole
+        assert (tmp_path / "2.pt").samefile(progress(tmp_path) / "2.pt")
 
 
 def test_a_file_system_without_hard_links_does(
