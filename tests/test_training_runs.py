@@ -42,6 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(data: Path, output: Path, *more: str) -> list[str]:
     sizes = ["--image-size", "16", "--stride", "1", "--channels", *"22222", "--kernels", *"33333", "--hidden", "3", "3"]
     settings = ["--batch-size", "4", "--checkpoints", "0", "2", "5", "--device", "cpu", "--log-every", "2"]
+    settings += ["--batch-norm", "false"]
     lists = ["--list", str(data / "list.txt"), "--classes", str(data / "classes.csv")]
     return ["train", *lists, *sizes, *settings, "--output-folder", str(output), *more]
 
@@ -401,7 +402,7 @@ def test_a_training_that_diverges_saves_no_checkpoint(
         advance(trainer)
         if trainer.step == 2:
             with torch.no_grad():
-                trainer._network.get_submodule("1.2").get_parameter("0.weight")[1, 0] = float("nan")
+                trainer._network.get_parameter("1.2.weight")[1, 0] = float("nan")
 
     monkeypatch.setattr(Trainer, "advance", diverging)
     assert main(arguments(data, tmp_path)) == 2
