@@ -144,6 +144,23 @@ def test_any_outputs_that_are_missing_are_put_back_without_training(
         assert (tmp_path / "2.pt").samefile(progress(tmp_path) / "2.pt")
 
 
+def test_how_often_the_log_is_written_starts_nothing_afresh(
+    data: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = stop_at(monkeypatch, 3)
+    with pytest.raises(Killed):
+        main(arguments(data, tmp_path))
+    go_on()
+    assert main(arguments(data, tmp_path, "--log-every", "1")) == 0
+    assert {name: content for name, content in outputs(tmp_path).items() if name.endswith(".pt")} == {
+        name: content for name, content in whole.items() if name.endswith(".pt")
+    }
+    rows = (tmp_path / "training.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1::2]] == ["2", "4", "5"]
+    assert main(arguments(data, tmp_path)) == 0
+    assert (tmp_path / "training.csv").read_text().splitlines() == rows
+
+
 def test_a_file_system_without_hard_links_does(
     data: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
