@@ -213,7 +213,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "advance", stop_at_three)
-        patch.setattr("featuresharing.cli.networks.SAVE_SECONDS", 0)
+        patch.setattr("featuresharing.runs.training.SAVE_SECONDS", 0)
         assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 130
     assert not list((tmp_path / "resumed").glob("*.pt"))
     assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 0

@@ -43,7 +43,7 @@ rule train_network:
         "Training the network of {wildcards.experiment}."
     shell:
         "featuresharing train {params.settings:q} {params.unrecorded:q} --list {input.list:q} --classes {input.classes:q}"
-        " --output-folder {params.folder:q} > {log:q} 2>&1"
+        " --wait {resources.runtime} --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_training:
