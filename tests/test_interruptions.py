@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 
 from featuresharing.cli.stopping import seconds_left
+from featuresharing.hdf5 import DamagedError
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.store.progress import DamagedError, read_progress
+from featuresharing.store.progress import read_progress
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
 SHAPE = AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20))
