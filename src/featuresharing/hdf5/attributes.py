@@ -43,6 +43,8 @@ def read_attribute(target: Any, name: str, *, variable: bool) -> Any:
         raise ValueError(f"attribute '{name}' is neither number nor text")
     if text and kind.is_variable_str() and not variable:
         raise ValueError(f"attribute '{name}' is a text of variable length")
+    if 0 in found.shape:
+        raise ValueError(f"attribute '{name}' is empty")
     if found.get_storage_size() > ATTRIBUTE_BYTES:
         raise ValueError(f"attribute '{name}' has {found.get_storage_size()} bytes")
     value = target.attrs[name]
@@ -50,3 +52,11 @@ def read_attribute(target: Any, name: str, *, variable: bool) -> Any:
         return value
     texts = [each.decode() if isinstance(each, bytes) else str(each) for each in np.ravel(np.asarray(value, object))]
     return texts if found.shape else texts[0]
+
+
+def whole_number(attributes: Mapping[str, Any], name: str) -> int:
+    """Return an attribute that is an integer; raises ValueError if it is another, or missing."""
+    found = attributes.get(name)
+    if not isinstance(found, np.integer):
+        raise ValueError(f"attribute '{name}' is no whole number")
+    return int(found)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.files import is_full
-from featuresharing.hdf5.attributes import read_attribute, read_attributes
+from featuresharing.hdf5.attributes import read_attribute, read_attributes, whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.seals import has_seal, is_intact
 from featuresharing.hdf5.trials import Trial, try_reading
@@ -75,20 +75,20 @@ class Source:
     """An open file whose parts are checked before they are read.
 
     ``names`` are its datasets, ``attributes`` its own, ``format`` is the format that it says it is of, and ``changed``
-    names what differs from what was written. Texts of ``variable`` length and ``chunks`` are read only where they are
-    expected.
+    names what differs from what was written. Texts of variable length are read in files that are not ``sealed`` alone,
+    ``chunks`` where they are expected.
     """
 
     def __init__(
-        self, path: Path, file: h5py.File, *, variable: bool = True, chunks: bool = True, changed: Sequence[str] = ()
+        self, path: Path, file: h5py.File, *, sealed: bool = False, chunks: bool = True, changed: Sequence[str] = ()
     ) -> None:
-        self.path, self.changed = path, list(changed)
-        self._file, self._size, self._variable, self._chunks = file, path.stat().st_size, variable, chunks
+        self.path, self.sealed, self.changed = path, sealed, list(changed)
+        self._file, self._size, self._chunks = file, path.stat().st_size, chunks
         if len(file) > OBJECTS:
             raise ValueError(f"it has {len(file)} datasets")
         self.names = [name.decode() for name in file.id]
         self.format = read_format(file)
-        self.attributes = read_attributes(file, variable=variable)
+        self.attributes = read_attributes(file, variable=not sealed)
 
     def dataset(self, name: str, kind: str | None = None, shape: tuple[int, ...] | None = None) -> h5py.Dataset:
         """Return a dataset, of a ``kind`` such as "<f4" and a ``shape``; raises ValueError if it is not as it must be.
@@ -111,9 +111,9 @@ class Source:
             raise ValueError(f"{name} is of shape {list(dataset.shape)}; accepted is {list(shape)}")
         return dataset
 
-    def attribute(self, dataset: h5py.Dataset, name: str) -> Any:
-        """Return an attribute of a dataset."""
-        return read_attribute(dataset, name, variable=self._variable)
+    def number_at(self, dataset: h5py.Dataset, name: str) -> int:
+        """Return a dataset's attribute that is a whole number."""
+        return whole_number({name: read_attribute(dataset, name, variable=False)}, name)
 
     def vector(self, name: str, kind: str) -> NDArray[Any]:
         """Return the numbers of a dataset with one axis."""
@@ -155,7 +155,7 @@ def opened(path: Path, what: str, mode: Mode = "whole") -> Iterator[Source]:
         with h5py.File(path, "r", locking=False) as file:
             _refuse_formats(path, what, read_format(file))
             chunks = mode in ("whole", "lenient") or not sealed
-            source = Source(path, file, variable=not sealed, chunks=chunks, changed=changed)
+            source = Source(path, file, sealed=sealed, chunks=chunks, changed=changed)
             if source.format >= SEALED_SINCE and not sealed:
                 if mode != "lenient":
                     raise ValueError("its seal is missing: it was cut or changed since it was written")
@@ -202,10 +202,7 @@ def read_format(file: h5py.File) -> int:
     """Return the format that a file says it is of, 0 if it does not say."""
     if "format_version" not in file.attrs:
         return 0
-    found = read_attribute(file, "format_version", variable=False)
-    if not isinstance(found, np.integer):
-        raise ValueError("attribute 'format_version' is no number")
-    return int(found)
+    return whole_number({"format_version": read_attribute(file, "format_version", variable=False)}, "format_version")
 
 
 def refuse_newer(path: Path, found: int) -> None:

@@ -68,10 +68,11 @@ class _Reader:
 
     @classmethod
     def get(cls) -> "_Reader":
-        """Return the present process, a new one if there is none, or if it is that of a parent of this process."""
-        if cls._present is None or cls._present._owner != os.getpid():
-            cls._present = cls()
-        return cls._present
+        """Return the present process, a new one if there is none, it ended, or is that of a parent of this process."""
+        present = cls._present
+        if present is None or present._owner != os.getpid() or present._process.poll() is not None:
+            present = cls._present = cls()
+        return present
 
     def ask(self, path: Path, seconds: float) -> Trial:
         """Let the process read a file for so long; start a new one next time if it dies."""
@@ -86,7 +87,7 @@ class _Reader:
                 return Trial(**json.loads(answer))
             self.close()
         late = self._process.returncode == -signal.SIGALRM
-        return Trial(f"HDF5 does not end in {seconds:.0f} s" if late else "HDF5 crashes")
+        return Trial(f"HDF5 does not end in {seconds:.1f} s" if late else "HDF5 crashes")
 
     def close(self) -> None:
         """End the process."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
 from featuresharing.hdf5 import Source, opened
+from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.writing import put, write_sealed
 from featuresharing.randomness import keyed_generator
 
@@ -81,11 +82,9 @@ def read_predictions(path: Path) -> Predictions:
     Raises InputError if it is missing, damaged, of another kind or of a newer format.
     """
     with opened(path, "predictions") as source:
-        tasks, step = source.attributes.get("tasks"), source.attributes.get("step")
+        tasks, step = source.attributes.get("tasks"), whole_number(source.attributes, "step")
         if not isinstance(tasks, list) or not tasks or len(set(tasks)) < len(tasks):
             raise ValueError("attribute 'tasks' names no tasks")
-        if not isinstance(step, np.integer):
-            raise ValueError("attribute 'step' is no number")
         targets = {task: source.vector(f"target_{task}", "<i8") for task in tasks}
         images = source.vector("image", "<i8") if "image" in source.names else None
         count = len(targets[tasks[0]])
@@ -95,7 +94,7 @@ def read_predictions(path: Path) -> Predictions:
         known = {*(f"{name}_{task}" for name in ("probability", "target") for task in tasks), "image"}
         if unknown := sorted({*source.names} - known):
             raise ValueError(f"{unknown[0]} is no dataset of such a file")
-        return Predictions(probabilities, targets, int(step), images)
+        return Predictions(probabilities, targets, step, images)
 
 
 def _read_probabilities(source: Source, task: str, targets: NDArray[np.int64], count: int) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from featuresharing.files import replacing, reserve
 from featuresharing.hdf5 import Source, opened
-from featuresharing.hdf5.attributes import write_attributes
+from featuresharing.hdf5.attributes import whole_number, write_attributes
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.hdf5.writing import CHECKSUMMED
 from featuresharing.store.layout import BY_UNIT, Layout
@@ -98,7 +98,7 @@ def read_progress(path: Path) -> tuple[Head, NDArray[np.bool_], dict[str, float]
 def _head_of(source: Source) -> Head:
     attributes = source.attributes
     described: dict[str, Any] = {name: json.loads(attributes[name]) for name in _DESCRIPTIONS}
-    counted: dict[str, Any] = {name: int(attributes[name]) for name in _COUNTS}
+    counted: dict[str, Any] = {name: whole_number(attributes, name) for name in _COUNTS}
     by_image, fingerprint = described["by_image"], attributes["fingerprint"]
     if min(counted.values()) < 1:
         raise ValueError("its numbers of images or units are not positive")

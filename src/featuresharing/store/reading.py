@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.hdf5 import DamagedError, Source, opened
+from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
+from featuresharing.networks.predictions import SUM_TOLERANCE
 from featuresharing.store.layout import BY_UNIT, STORAGE, digest_of, wrong_numbers
 
 WHAT = "conditionals"
@@ -62,10 +64,10 @@ class FinalFile:
             raise ValueError(f"attribute 'storage' is '{self.storage}'; accepted are {' and '.join(STORAGE)}")
         self.softmax = bool(self.attributes.get("softmax", True))
         self.units = check_units(source.vector("unit", "<i8"), self.attributes)
-        self.layer_units = int(self.attributes.get("layer_units", len(self.units)))
+        self.layer_units = layer_units_of(self.attributes, len(self.units))
         self.images = len(source.vector("image", "<i8"))
         conditionals = {task: source.dataset(f"conditional_{task}", "<f4") for task in tasks}
-        self.classes = {task: int(source.attribute(dataset, "classes")) for task, dataset in conditionals.items()}
+        self.classes = {task: source.number_at(dataset, "classes") for task, dataset in conditionals.items()}
         self.kinds, self.shapes = _expected(source.names, self.classes, self.storage, len(self.units), self.images)
         for name in sorted({*source.names, *self.shapes}):
             if name not in self.shapes:
@@ -109,6 +111,24 @@ class FinalFile:
             raise ValueError(wrong)
         return values
 
+    def wrong_numbers(self) -> Iterator[str]:
+        """Yield what is wrong with numbers of any class, once a dataset at most."""
+        skipped = np.asarray(self.dataset("skipped_mass")[:])
+        for name in self.shapes:
+            if name in ("unit", "image") or name.startswith(("class_", "target_")):
+                continue
+            dataset = self.dataset(name)
+            summed = self.storage == "full" and self.softmax and name.startswith(("conditional_", "prediction_"))
+            for part in row_blocks(dataset):
+                values = np.asarray(dataset[part], np.float64)
+                if wrong := wrong_numbers(name, values, softmax=self.softmax):
+                    yield wrong
+                    break
+                lacking = skipped[part, None] if name.startswith("conditional_") else 0
+                if summed and np.abs(values.sum(axis=-1) - (1 - lacking)).max() > SUM_TOLERANCE:
+                    yield f"{name} does not sum to 1 over classes"
+                    break
+
     def _check_origin(self) -> None:
         """Compare the fingerprint and the settings with what they are of: files of format 1 have none."""
         if self.fingerprint is None:
@@ -137,16 +157,24 @@ def check_units(units: NDArray[np.int64], attributes: Mapping[str, Any]) -> NDAr
     """Return the units of a file; raises ValueError if one is in it twice, or the layer does not have it."""
     if len(np.unique(units)) < len(units):
         raise ValueError("unit: a unit is in it twice")
-    if units.min() < 0 or units.max() >= int(attributes.get("layer_units", 2**62)):
+    if units.min() < 0 or units.max() >= layer_units_of(attributes, 2**62):
         raise ValueError("unit has units that the layer does not have")
     return units
+
+
+def layer_units_of(attributes: Mapping[str, Any], otherwise: int) -> int:
+    """Return how many units the layer of a file has, ``otherwise`` for files of format 1, which do not say."""
+    return whole_number(attributes, "layer_units") if "layer_units" in attributes else otherwise
 
 
 @contextmanager
 def open_final(path: Path, mode: Mode = "whole") -> Iterator[FinalFile]:
     """Open a final file that is as it was written (see :func:`featuresharing.hdf5.opened`)."""
     with opened(path, WHAT, mode) as source:
-        yield FinalFile(source)
+        file = FinalFile(source)
+        if mode == "whole" and not source.sealed and (wrong := next(file.wrong_numbers(), None)):
+            raise ValueError(wrong)
+        yield file
 
 
 def read_conditionals(path: Path) -> LayerConditionals:

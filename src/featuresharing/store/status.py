@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.store.progress import read_progress
-from featuresharing.store.reading import NAMED, check_names, peek_final
+from featuresharing.store.reading import NAMED, check_names, layer_units_of, peek_final
 
 SILENT_SECONDS = 120.0
 """A job that wrote nothing for so long is taken not to run."""
@@ -113,7 +113,7 @@ def _complete_part(path: Path) -> _Part | None:
     if found is None:
         return None
     attributes, units = found
-    count = int(attributes.get("layer_units", len(units)))
+    count = layer_units_of(attributes, len(units))
     fingerprint = str(attributes.get("fingerprint", ""))
     try:
         written = path.stat().st_mtime

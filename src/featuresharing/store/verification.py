@@ -5,13 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError, opened
-from featuresharing.hdf5.blocks import row_blocks
-from featuresharing.networks.predictions import SUM_TOLERANCE
-from featuresharing.store.layout import wrong_numbers
 from featuresharing.store.progress import ProgressFile, read_progress
 from featuresharing.store.reading import WHAT, FinalFile, open_final
 
@@ -23,7 +19,7 @@ def problems_of_final(path: Path, *, whole: bool = True) -> list[str]:
     """
     try:
         with open_final(path, "lenient") as file:
-            found = [*_wrong_units(file, whole), *_wrong_axes(file), *_wrong_values(file)]
+            found = [*_wrong_units(file, whole), *_wrong_axes(file), *file.wrong_numbers()]
             found += [f"{name} is not what was written" for name in file.source.changed or file.source.differing()]
     except GoneError:
         return []
@@ -81,21 +77,3 @@ def _wrong_axes(file: FinalFile) -> Iterator[str]:
         dataset = file.dataset(name)
         if not all(h5py.h5ds.get_num_scales(dataset.id, axis) for axis in range(len(shape))):
             yield f"{name} has axes without names"
-
-
-def _wrong_values(file: FinalFile) -> Iterator[str]:
-    skipped = np.asarray(file.dataset("skipped_mass")[:])
-    for name in file.shapes:
-        if name in ("unit", "image") or name.startswith(("class_", "target_")):
-            continue
-        dataset = file.dataset(name)
-        summed = file.storage == "full" and file.softmax and name.startswith(("conditional_", "prediction_"))
-        for part in row_blocks(dataset):
-            values = np.asarray(dataset[part], np.float64)
-            if wrong := wrong_numbers(name, values, softmax=file.softmax):
-                yield wrong
-                break
-            lacking = skipped[part, None] if name.startswith("conditional_") else 0
-            if summed and np.abs(values.sum(axis=-1) - (1 - lacking)).max() > SUM_TOLERANCE:
-                yield f"{name} does not sum to 1 over classes"
-                break
