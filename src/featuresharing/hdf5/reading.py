@@ -18,8 +18,9 @@ from featuresharing.errors import InputError
 from featuresharing.files import is_full
 from featuresharing.hdf5.attributes import read_attribute, read_attributes, whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
-from featuresharing.hdf5.seals import has_seal, is_intact
+from featuresharing.hdf5.seals import has_seal, intact_entry
 from featuresharing.hdf5.trials import Trial, try_reading
+from featuresharing.records import recorded_entry, refuse_changed
 from featuresharing.version import FORMAT
 
 SEALED_SINCE = 3
@@ -69,6 +70,14 @@ class DamagedError(InputError):
 
 class GoneError(DamagedError):
     """There is no such file, or there no longer is."""
+
+
+class ReplacedError(DamagedError):
+    """A file is not the one that its record names."""
+
+    def __init__(self, error: InputError) -> None:
+        InputError.__init__(self, str(error))
+        self.reason = str(error)
 
 
 class Source:
@@ -140,9 +149,10 @@ class Source:
 def opened(path: Path, what: str, mode: Mode = "whole") -> Iterator[Source]:
     """Open a file of ours, which holds ``what``, once it is known to be as it was written.
 
-    Modes: ``whole`` compares everything. ``lenient`` does, and opens files that were changed as well if they can be
-    read. ``peek`` is for the attributes and small datasets of large files, without reading the rest: who peeks compares
-    the digests of these datasets. ``growing`` is for files without a seal that are being written to.
+    Modes: ``whole`` compares everything, and the file with its record. ``lenient`` opens files that were changed as
+    well if they can be read. ``peek`` is for the attributes and small datasets of large files, without reading the
+    rest: who peeks compares the digests of these datasets. ``growing`` is for files without a seal that are being
+    written to.
 
     Whatever fails inside, but for a disk that is full, is raised as DamagedError; GoneError if the file does not exist;
     InputError if it is of a newer format.
@@ -155,12 +165,7 @@ def opened(path: Path, what: str, mode: Mode = "whole") -> Iterator[Source]:
         with h5py.File(path, "r", locking=False) as file:
             _refuse_formats(path, what, read_format(file))
             chunks = mode in ("whole", "lenient") or not sealed
-            source = Source(path, file, sealed=sealed, chunks=chunks, changed=changed)
-            if source.format >= SEALED_SINCE and not sealed:
-                if mode != "lenient":
-                    raise ValueError("its seal is missing: it was cut or changed since it was written")
-                source.changed.append("its seal")
-            yield source
+            yield Source(path, file, sealed=sealed, chunks=chunks, changed=changed)
     except InputError:
         raise
     except BROKEN as error:
@@ -231,16 +236,29 @@ def _check_head(path: Path) -> bool:
 
 def _find_changes(path: Path, what: str, mode: Mode, sealed: bool) -> list[str]:
     """Return what was changed in a file, nothing if it is intact; raise InputError if it cannot be opened."""
-    if sealed and is_intact(path):
+    if sealed and (entry := intact_entry(path)):
+        if mode == "whole" and recorded_entry(path) != entry:
+            _refuse_replaced(path)
         return []
     trial = try_reading(path)
     if trial.reason is not None:
         raise DamagedError(path, what, trial.reason)
     _refuse_formats(path, what, trial.format)
-    names = trial.changed or (["its description"] if sealed else [])
+    names = trial.changed
+    if not names and trial.format >= SEALED_SINCE:
+        names = ["its description" if sealed else "its seal"]
     if names and mode != "lenient":
         raise DamagedError(path, what, f"{', '.join(names)} was changed since it was written")
+    if mode == "whole":
+        _refuse_replaced(path)
     return names
+
+
+def _refuse_replaced(path: Path) -> None:
+    try:
+        refuse_changed(path)
+    except InputError as error:
+        raise ReplacedError(error) from None
 
 
 def _digest(source: Source, name: str) -> str:

@@ -6,7 +6,9 @@ HDF5 ignores what follows the end that its own head names, so that any program o
 import hashlib
 import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from featuresharing.records import Entry
 
 MARK = b"\nFeatureSharing seal, SHA-256 of all before: "
 
@@ -17,7 +19,7 @@ def seal(path: Path) -> None:
     """Append its seal to a file."""
     with path.open("r+b") as file:
         digest = _digest(file, path.stat().st_size)
-        file.write(MARK + digest + b"\n")
+        file.write(MARK + digest.hexdigest().encode() + b"\n")
 
 
 def has_seal(path: Path) -> bool:
@@ -26,13 +28,19 @@ def has_seal(path: Path) -> bool:
         return _read(file, path.stat().st_size) is not None
 
 
-def is_intact(path: Path) -> bool:
-    """Return whether a file ends in the right seal."""
+def intact_entry(path: Path) -> Entry | None:
+    """Return size and SHA-256 of a whole file that ends in the right seal, None of any other."""
     size = path.stat().st_size
     with path.open("rb") as file:
         wanted = _read(file, size)
+        if wanted is None:
+            return None
         file.seek(0)
-        return wanted is not None and _digest(file, size - LENGTH) == wanted
+        digest = _digest(file, size - LENGTH)
+        if digest.hexdigest().encode() != wanted:
+            return None
+        digest.update(MARK + wanted + b"\n")
+        return Entry(size, digest.hexdigest())
 
 
 def _read(file: BinaryIO, size: int) -> bytes | None:
@@ -43,10 +51,10 @@ def _read(file: BinaryIO, size: int) -> bytes | None:
     return found[1] if found else None
 
 
-def _digest(file: BinaryIO, size: int) -> bytes:
-    """Return the SHA-256 of the next ``size`` bytes as hexadecimal digits."""
+def _digest(file: BinaryIO, size: int) -> Any:
+    """Return the SHA-256 of the next ``size`` bytes."""
     digest = hashlib.sha256()
     while size > 0 and (block := file.read(min(size, 2**20))):
         digest.update(block)
         size -= len(block)
-    return digest.hexdigest().encode()
+    return digest

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.locks import OutputLock
+from featuresharing.records import record
 from featuresharing.store.final import contents_of, write_final
 from featuresharing.store.layout import Layout, wrong_numbers
 from featuresharing.store.progress import Head, ProgressFile, create_progress, read_head, read_progress
@@ -106,6 +107,7 @@ class UnitStore:
         spare.unlink(missing_ok=True)
         os.link(self._done, spare)
         spare.replace(self.output)
+        record(self.output)
         return True
 
     def recorded(self) -> dict[str, Any]:
