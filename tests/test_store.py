@@ -842,7 +842,11 @@ def resealed(path: Path) -> Iterator[h5py.File]:
         ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative numbers"),
         ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
         ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
-        ("true-class", lambda file: file.attrs.update(settings="{}"), "fingerprint is not that of its settings"),
+        (
+            "true-class",
+            lambda file: file.attrs.update(settings=np.bytes_("{}")),
+            "fingerprint is not that of its settings",
+        ),
         (
             "true-class",
             lambda file: h5py.h5ds.detach_scale(file["target_word"].id, file["image"].id, 0),
@@ -862,6 +866,15 @@ def test_what_is_wrong_with_a_file_is_said(
     with resealed(output) as file:
         change(file)
     assert any(problem in each for each in problems_of_final(output, whole=False))
+
+
+def test_an_attribute_that_is_missing_is_named(tmp_path: Path) -> None:
+    compute(tmp_path / "conv5.h5")
+    found = read_conditionals(tmp_path / "conv5.h5")
+    assert (found.attribute("step", int), found.attribute("alias", str)) == (7, "conv5")
+    for name, kind in (("layer", str), ("alias", int)):
+        with pytest.raises(InputError, match=rf"no attribute '{name}'; accepted are files that marginalize wrote"):
+            found.attribute(name, kind)
 
 
 def flip(path: Path, dataset: str) -> None:
