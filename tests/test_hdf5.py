@@ -45,8 +45,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def processes() -> Iterator[None]:
     """End the other process afterwards."""
     yield
-    if trials._Reader._present is not None:
-        trials._Reader._present.close()
+    trials.close()
 
 
 def test_damaged_files_are_refused_or_read_as_they_were(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def try_reading(path: Path) -> Trial:
     return _try_reading(path.absolute(), found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+def close() -> None:
+    """End the other process, if there is one."""
+    if _Reader._present is not None:
+        _Reader._present.close()
+
+
 @lru_cache(maxsize=1024)
 def _try_reading(path: Path, inode: int, size: int, changed: int) -> Trial:
     return _Reader.get().ask(path, SECONDS + size / BYTES_PER_SECOND)
