@@ -70,9 +70,8 @@ def main() -> None:
     print(f"cases {counts.total()}")
     for name in ("refused", "same", "unprotected", "changed", "traceback", "hang"):
         print(f"{name} {counts[name]}")
-    print(
-        f"slowest {slowest:.1f} s\nlargest memory {largest[0] / 2**10:.0f} MB, of the other process {largest[1] / 2**10:.0f} MB"
-    )
+    own, other = (round(size / 2**10) for size in largest)
+    print(f"slowest {slowest:.1f} s\nlargest memory {own} MB, of the process that reads first {other} MB")
     if counts["changed"] or counts["traceback"] or counts["hang"]:
         raise SystemExit(1)
 
