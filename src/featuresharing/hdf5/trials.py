@@ -93,7 +93,7 @@ class _Reader:
                 return Trial(**json.loads(answer))
             self.close()
         late = self._process.returncode == -signal.SIGALRM
-        return Trial(f"HDF5 does not end in {seconds:.1f} s" if late else "HDF5 crashes")
+        return Trial(f"HDF5 did not end reading it in {seconds:.1f} s" if late else "HDF5 crashed while reading it")
 
     def close(self) -> None:
         """End the process."""
