@@ -69,7 +69,7 @@ def main() -> None:
             number += 1
     print(f"cases {counts.total()}")
     for name in ("refused", "same", "unprotected", "changed", "traceback", "hang"):
-        print(f"{name} {counts[name]}")
+        print(f"{name}s {counts[name]}" if name in ("traceback", "hang") else f"{name} {counts[name]}")
     own, other = (round(size / 2**10) for size in largest)
     print(f"slowest {slowest:.1f} s\nlargest memory {own} MB, of the process that reads first {other} MB")
     if counts["changed"] or counts["traceback"] or counts["hang"]:

@@ -86,6 +86,22 @@ def test_files_of_format_2_read_as_before(sound: dict[str, Path], name: str) -> 
     assert np.array_equal(found.probabilities["word"], read_predictions(sound["predictions"]).probabilities["word"])
 
 
+def test_files_of_format_1_read_but_are_not_merged(tmp_path: Path, sound: dict[str, Path]) -> None:
+    def change(file: h5py.File) -> None:
+        file.attrs["format_version"] = 1
+        for name in ("fingerprint", "settings", "sha256", "layer_units"):
+            del file.attrs[name]
+
+    path = tmp_path / "conv5.h5"
+    fuzz.write_old(sound["true-class"], path, change)
+    assert np.array_equal(fuzz.numbers_of(path)["qword"], fuzz.numbers_of(sound["true-class"])["qword"])
+    assert problems_of_final(path) == []
+    (found,) = layer_statuses(tmp_path)
+    assert (found.done, found.units, found.layer) == (5, 5, "conv5")
+    with pytest.raises(InputError, match=r"conv5\.h5 is of format 1, without a fingerprint; accepted are formats 2 to"):
+        merge_conditionals([path], tmp_path / "merged.h5")
+
+
 def spoil_heap(path: Path) -> None:
     """Let the heap of a file's texts begin with free space of no size, which HDF5 passes over for ever."""
     content = bytearray(path.read_bytes())

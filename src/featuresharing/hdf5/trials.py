@@ -25,6 +25,8 @@ BYTES_PER_SECOND = 2**24
 MEMORY = 2**32
 """How much memory the process may have."""
 
+_ONE_AT_A_TIME = Lock()
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -52,7 +54,8 @@ def close() -> None:
 
 @lru_cache(maxsize=1024)
 def _try_reading(path: Path, inode: int, size: int, changed: int) -> Trial:
-    return _Reader.get().ask(path, SECONDS + size / BYTES_PER_SECOND)
+    with _ONE_AT_A_TIME:
+        return _Reader.get().ask(path, SECONDS + size / BYTES_PER_SECOND)
 
 
 class _Reader:
@@ -62,7 +65,7 @@ class _Reader:
 
     def __init__(self) -> None:
         folders = os.pathsep.join(each for each in sys.path if each)
-        self._owner, self._lock = os.getpid(), Lock()
+        self._owner = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from featuresharing.hdf5.trials import serve; serve()"],
             stdin=subprocess.PIPE,
@@ -76,22 +79,24 @@ class _Reader:
     def get(cls) -> "_Reader":
         """Return the present process, a new one if there is none, it ended, or is that of a parent of this process."""
         present = cls._present
-        if present is None or present._owner != os.getpid() or present._process.poll() is not None:
+        if present and present._owner == os.getpid() and present._process.poll() is not None:
+            present.close()
+            present = None
+        if present is None or present._owner != os.getpid():
             present = cls._present = cls()
         return present
 
     def ask(self, path: Path, seconds: float) -> Trial:
         """Let the process read a file for so long; start a new one next time if it dies."""
-        with self._lock:
-            question = json.dumps([os.fsencode(path).hex(), seconds]) + "\n"
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            with suppress(BrokenPipeError):
-                self._process.stdin.write(question.encode())
-                self._process.stdin.flush()
-            if answer := self._process.stdout.readline():
-                return Trial(**json.loads(answer))
-            self.close()
+        question = json.dumps([os.fsencode(path).hex(), seconds]) + "\n"
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(question.encode())
+            self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return Trial(**json.loads(answer))
+        self.close()
         late = self._process.returncode == -signal.SIGALRM
         return Trial(f"HDF5 did not end reading it in {seconds:.1f} s" if late else "HDF5 crashed while reading it")
 
