@@ -101,6 +101,7 @@ def run_cases(folder: Path, cases: range, seed: int) -> Iterator[tuple[str, str,
     sound = write_sound(folder / "sound")
     changes = hand_made()
     wanted = {name: numbers_of(path) for name, path in sound.items()}
+    assert len(wanted["progress"].pop("row")) == UNITS
     for case in cases:
         rng = np.random.default_rng([seed, case])
         name = str(rng.choice(sorted(sound)))
@@ -143,10 +144,10 @@ def damage(content: bytearray, rng: np.random.Generator) -> str:
 def judge(path: Path, wanted: dict[str, Any], name: str) -> tuple[str, str]:
     """Do with a file what is done with files; return what came of it."""
     said: list[str] = []
-    found = None
+    wrong: set[str] = set()
     try:
         try:
-            found = numbers_of(path)
+            wrong |= _differing(numbers_of(path), wanted)
         except InputError as error:
             said.append(str(error))
         if path.suffix == ".progress":
@@ -154,17 +155,44 @@ def judge(path: Path, wanted: dict[str, Any], name: str) -> tuple[str, str]:
         elif "predictions" not in name:
             said += problems_of_final(path, whole=False)
             with suppress(InputError):
-                merge_conditionals([path], path.with_name("merged.h5"))
+                merged = path.with_name("merged.h5")
+                merge_conditionals([path], merged)
+                wrong |= {f"merged {key}" for key in _differing(numbers_of(merged), wanted) - {"attributes"}}
+        if "true-class" in name or name == "progress":
+            wrong |= {f"taken {key}" for key in _differing(_taken_over(path, said.append), wanted)}
         layer_statuses(path.parent, say=said.append)
     except Exception as error:
         return "traceback", repr(error)
-    if said:
-        return ("refused", "") if all("\n" not in each for each in said) else ("traceback", repr(said))
-    same = {key for key in wanted if found is not None and _equal(found[key], wanted[key])}
-    if same == {*wanted}:
-        return "same", ""
-    unprotected = name == "old predictions" or (name.startswith("old") and {*wanted} - same <= {"attributes", "rows"})
-    return "unprotected" if unprotected else "changed", ", ".join(sorted({*wanted} - same))
+    if any("\n" in sentence for sentence in said):
+        return "traceback", repr(said)
+    if wrong:
+        names = {"attributes", "rows", "merged rows"}  # names in format 2 have no checksum
+        unprotected = name == "old predictions" or (name.startswith("old") and wrong <= names)
+        return "unprotected" if unprotected else "changed", ", ".join(sorted(wrong))
+    return "refused" if said else "same", ""
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> set[str]:
+    """Return what differs from what was written, of the units that were found."""
+    if "row" in found:
+        rows = found.pop("row")
+        wanted = {key: value[rows] if isinstance(value, np.ndarray) else value for key, value in wanted.items()}
+    return {key for key in found if not _equal(found[key], wanted[key])}
+
+
+def _taken_over(path: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the numbers of the units that a store of the same settings takes over from a file."""
+    with _open_store(path.with_name("other.h5"), "true-class", "none", relatives=[path], say=say) as store:
+        store.begin(step=3, conditions={})
+    (progress,) = path.parent.glob(".other.h5.*.progress")
+    taken = numbers_of(progress)
+    del taken["attributes"]
+    progress.unlink()
+    if path.suffix == ".progress":
+        return taken
+    names = {f"conditional_{task}": f"q{task}" for task in CLASSES}
+    names |= {"units": "units", "row": "row", "effective_samples": "effective", "skipped_mass": "skipped"}
+    return {names[key]: values for key, values in taken.items()}
 
 
 def numbers_of(path: Path) -> dict[str, Any]:
@@ -174,7 +202,8 @@ def numbers_of(path: Path) -> dict[str, Any]:
         bad = file.damaged().any(axis=1) | (file.checksums == 0).any(axis=1)
         found: dict[str, Any] = {each: file.read(each, file.rows)[~bad] for each in file.numbers}
         file.close()
-        return found | {"units": file.head.units[~bad], "attributes": dict(file.head.attributes)}
+        attributes = dict(file.head.attributes)
+        return found | {"units": file.head.units[~bad], "row": np.flatnonzero(~bad), "attributes": attributes}
     if "predictions" in path.name:
         predictions = read_predictions(path)
         return {
@@ -228,7 +257,7 @@ def write_sound(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _compute(output: Path, storage: str, errors: str, *, stop: bool = False) -> Path:
+def _open_store(output: Path, storage: str, errors: str, **options: Any) -> UnitStore:
     rng = np.random.default_rng(0)
     tasks = [
         TaskData(name, count, rng.integers(count, size=IMAGES), rng.dirichlet(np.ones(count), IMAGES).astype("f4"))
@@ -247,15 +276,14 @@ def _compute(output: Path, storage: str, errors: str, *, stop: bool = False) -> 
         "layer": "0.0.10",
     }
     settings = {"samples": 100, "layer": "0.0.10", "estimator": "prior-weighted"}
-    store = UnitStore(
-        output,
-        Layout(tasks, storage, errors),
-        units=range(UNITS),
-        layer_units=UNITS,
-        settings=settings,
-        attributes=attributes,
-    )
-    with store:
+    layout, units = Layout(tasks, storage, errors), range(UNITS)
+    given: dict[str, Any] = {"settings": settings, "attributes": attributes, **options}
+    return UnitStore(output, layout, units=units, layer_units=UNITS, **given)
+
+
+def _compute(output: Path, storage: str, errors: str, *, stop: bool = False) -> Path:
+    rng = np.random.default_rng(2)
+    with _open_store(output, storage, errors) as store:
         store.begin(step=3, conditions={"memory": 1})
         for images in (slice(0, 3), slice(3, 6)):
             shapes = [(UNITS, 3, count) for count in CLASSES.values()]
