@@ -77,8 +77,7 @@ def _curves(options: argparse.Namespace) -> None:
     layer = read_conditionals(options.conditionals)
     contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
     units = len(layer.units)
-    if units != int(layer.attributes["layer_units"]):
-        whole = int(layer.attributes["layer_units"])
+    if units != (whole := layer.attribute("layer_units", int)):
         raise InputError(f"{options.conditionals} has {units} of {whole} units; accepted is the file of a whole layer.")
     # ties by the units' numbers
     orders = {task: np.argsort(-values, kind="stable") for task, values in contributions.items()}
@@ -86,7 +85,7 @@ def _curves(options: argparse.Namespace) -> None:
     counts = np.unique(np.round(np.linspace(0, units, options.steps + 1)).astype(np.int64))
     device = choose_device(options)
     pixels = read_inputs(images.paths, stored.preprocessing)
-    path = str(layer.attributes["layer"])
+    path = layer.attribute("layer", str)
 
     def measure(order: Sequence[int]) -> "Accuracies":
         settings: dict[str, Any] = {"counts": counts, "device": device}
