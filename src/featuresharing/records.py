@@ -165,15 +165,20 @@ def _changed(path: Path, wanted: Entry, record: Path) -> str:
     )
 
 
+def fits(path: Path, wanted: Entry) -> bool:
+    """Return whether a file is there, can be read, and is what was written."""
+    try:
+        now = path.stat()
+        return stat.S_ISREG(now.st_mode) and now.st_size == wanted.size and entry_of(path) == wanted
+    except OSError:
+        return False
+
+
 def _fits(path: Path, wanted: Entry, found: Entry | None) -> bool:
+    """Return whether a file, or its content, is what was written; one that cannot be read is its reader's to name."""
     if found is not None:
         return found == wanted
-    try:
-        if not stat.S_ISREG((now := path.stat()).st_mode):
-            return False
-        return now.st_size == wanted.size and entry_of(path) == wanted
-    except OSError:
-        return True  # whoever reads it next says what is wrong
+    return fits(path, wanted) or not os.access(path, os.R_OK)
 
 
 def _fits_pending(path: Path, found: Entry | None) -> bool:
