@@ -105,9 +105,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table whole or not at all: a head of ``columns``, then ``rows``."""
-    with replacing(output) as temporary, temporary.open("w", newline="") as file:
+def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, key: str = "") -> None:
+    """Write a CSV table whole or not at all: a head of ``columns``, then ``rows``; ``key`` goes into its record."""
+    with replacing(output, key=key) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Resumable work without a command line: what was done is kept, whatever interrupts the rest."""
