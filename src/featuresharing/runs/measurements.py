@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Measurements:
-    """Arrays of float64 by name, in a file of one line each, with a checksum; ``key`` names the settings they are of."""
+    """Arrays of float64 by name, one line each with a checksum; ``key`` names the settings that they are of."""
 
     def __init__(self, output: Path, key: str) -> None:
         self.path = output.with_name(f".{output.name}.{key}.measured")
