@@ -11,8 +11,9 @@ from PIL import Image
 
 from featuresharing import InputError
 from featuresharing.cli import main
+from featuresharing.data.class_folders import list_class_folders, read_hierarchy
 from featuresharing.data.images import imagenet_preprocessing, preprocess, read_image
-from featuresharing.data.overlay import OverlaySettings, list_class_folders, overlay_folder, read_hierarchy
+from featuresharing.data.overlay import OverlaySettings, overlay_folder
 from featuresharing.data.words import WordStyle
 from featuresharing.locks import holding
 from featuresharing.networks.batches import Augmentation, FileBatches, Order, Share, augment

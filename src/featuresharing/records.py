@@ -31,6 +31,10 @@ _LINE = re.compile(rb"\\?([0-9a-f]{64})  ([^\n]+)\n")
 _KEY = re.compile(rb"# key ([0-9a-f]+)\n")
 
 
+class ChangedError(InputError):
+    """A file is not what was written; it is no file of another kind that a reader might leave out."""
+
+
 class Entry(NamedTuple):
     """What was written: the ``size`` of a file in bytes and its ``sha256`` in hexadecimal digits."""
 
@@ -134,7 +138,7 @@ def recorded_entry(path: Path) -> Entry | None:
 
 
 def refuse_changed(path: Path, content: bytes | None = None) -> None:
-    """Raise InputError if a file is not what its record says; ``content`` is that of the file, if it is in memory.
+    """Raise ChangedError if a file is not what its record says; ``content`` is that of the file, if it is in memory.
 
     A file that no record names passes, and so does one that is not there: its reader says so.
     """
@@ -148,18 +152,33 @@ def refuse_changed(path: Path, content: bytes | None = None) -> None:
             return
         before = wanted  # another process may have renamed both while this one looked
     if wanted is not None:
-        raise InputError(_changed(path, wanted, record_of(path)))
+        raise _changed(path, wanted, record_of(path))
     if _fits_pending(path, found) or folder is None:
         return
     if in_folder is None:
         accepted = "accepted are those that were written"
-        raise InputError(f"{path} is not among the files that {record_of(folder)} names; {accepted}.")
-    raise InputError(_changed(path, in_folder, record_of(folder)))
+        raise ChangedError(f"{path} is not among the files that {record_of(folder)} names; {accepted}.")
+    raise _changed(path, in_folder, record_of(folder))
 
 
-def _changed(path: Path, wanted: Entry, record: Path) -> str:
+def checked_bytes(path: Path) -> bytes | None:
+    """Return the content of a file in a recorded folder, which is read once and checked.
+
+    Return None for another file; one that has a record of its own is checked. Raises ChangedError if a file is not what
+    its record says, and OSError if it cannot be read.
+    """
+    wanted, _ = _entry_in_folder(path)
+    if wanted is not None and os.stat(path).st_size == wanted.size:
+        content = path.read_bytes()
+        if entry_of_bytes(content) == wanted:
+            return content
+    refuse_changed(path)
+    return None
+
+
+def _changed(path: Path, wanted: Entry, record: Path) -> ChangedError:
     said = f"its record says {wanted.size} bytes and SHA-256 {wanted.sha256[:12]}..."
-    return (
+    return ChangedError(
         f"{path} is not what was written ({said}); accepted is the file as it was: make it again, "
         f"or delete {record} if the change is meant."
     )
@@ -372,7 +391,7 @@ def _no_place(record: Path, error: OSError) -> InputError:
     return InputError(f"{record} cannot be written ({error.strerror}); accepted is that nothing else has this name.")
 
 
-def _damaged(record: Path) -> InputError:
-    return InputError(
+def _damaged(record: Path) -> ChangedError:
+    return ChangedError(
         f"{record} is no record as it was written; accepted is one: make what it is of again, or delete it."
     )

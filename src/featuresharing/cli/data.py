@@ -89,7 +89,8 @@ def _render_images(options: argparse.Namespace) -> None:
 
 
 def _overlay_words(options: argparse.Namespace) -> None:
-    from featuresharing.data.overlay import OverlaySettings, list_class_folders, overlay_folder, read_hierarchy
+    from featuresharing.data.class_folders import list_class_folders, read_hierarchy
+    from featuresharing.data.overlay import OverlaySettings, overlay_folder
     from featuresharing.data.words import WordStyle, read_words
     from featuresharing.locks import holding
 
@@ -124,6 +125,11 @@ def _list_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_classes, write_image_list
     from featuresharing.data.stimuli import read_stimuli
 
+    for path in options.stimuli:
+        if [other.stem for other in options.stimuli].count(path.stem) > 1:
+            raise InputError(
+                f"--stimuli: two tables would become {path.stem}.txt; accepted are tables of distinct names."
+            )
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
     classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)
@@ -131,3 +137,4 @@ def _list_images(options: argparse.Namespace) -> None:
         targets = np.array([[classes[task].index(row[task]) for task in options.tasks] for row in rows], dtype=np.int64)
         images = [path.parent / row["image"] for row in rows]
         write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)
+        say(f"{len(rows)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")

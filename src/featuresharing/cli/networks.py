@@ -284,6 +284,7 @@ def _predict_files(
 
     from featuresharing.data.images import preprocess, read_image
     from featuresharing.networks.forward import predict
+    from featuresharing.records import ChangedError
 
     read: list[int] = []
     found: list[tuple[NDArray[np.float32], ...]] = []
@@ -293,7 +294,7 @@ def _predict_files(
             try:
                 pixels = read_image(path)
             except InputError as error:
-                if not skip:
+                if not skip or isinstance(error, ChangedError):
                     raise
                 say(f"skipped: {error}")
                 continue
@@ -327,6 +328,7 @@ def _select_images(options: argparse.Namespace) -> None:
     )
     write_table(options.output.with_suffix(".csv"), ("index", "image", *classes), rows)
     write_image_list(options.output, chosen.paths, chosen.targets)
+    say(f"{len(kept)} of {len(images.paths)} images are listed in {options.output}.")
 
 
 def _digest(*contents: bytes) -> str:

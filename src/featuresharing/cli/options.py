@@ -57,7 +57,7 @@ def named_folder(text: str) -> Path:
 
 def say(sentence: str) -> None:
     """Tell the user something now, whatever becomes of the process."""
-    print(sentence, flush=True)
+    print(sentence.encode(errors="backslashreplace").decode(), flush=True)  # names of files may not be UTF-8
 
 
 def number(least: float, below: float = math.inf) -> Callable[[str], float]:

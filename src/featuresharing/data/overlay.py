@@ -1,19 +1,19 @@
 """Words drawn over the images of a data set with one folder a class, such as ImageNet (the paper's label step)."""
 
-import csv
 import functools
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from featuresharing.data.class_folders import check_name, list_class_folders
+from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
@@ -42,48 +42,6 @@ class OverlaySettings:
         return settings_key({**asdict(self), "style": {**asdict(self.style), "font": content_key(self.style.font)}})
 
 
-def list_class_folders(folder: Path) -> dict[str, list[str]]:
-    """Return the files of every class: names of the folders in ``folder``, and paths of files relative to it, sorted.
-
-    Hidden files are left out. Raises InputError if there are no folders, or one without files.
-    """
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"folder {folder} cannot be read ({error.strerror}); accepted is one folder a class."
-        ) from None
-    classes = {}
-    for name in names:
-        files = sorted(
-            path.relative_to(folder).as_posix()
-            for path in (folder / name).rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        )
-        if not files:
-            raise InputError(f"folder {folder / name} has no images; accepted is one folder a class, with images.")
-        classes[name] = files
-    if len(classes) < 2:
-        raise InputError(f"folder {folder} has {len(classes)} folders; accepted are two or more, one a class.")
-    return classes
-
-
-def read_hierarchy(path: Path, classes: Iterable[str]) -> dict[str, str]:
-    """Read the basic class of every class folder from a table ``subordinate,basic``; raises InputError for a lack."""
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {path} cannot be read ({error}); accepted is one of subordinate,basic.") from None
-    if any("subordinate" not in row or "basic" not in row for row in rows):
-        raise InputError(f"table {path}: a column is missing; accepted is a table of subordinate,basic.")
-    found = {row["subordinate"]: row["basic"] for row in rows}
-    for name in classes:
-        if name not in found:
-            raise InputError(f"table {path}: class '{name}' is missing; accepted is a row for every folder.")
-    return found
-
-
 def overlay_folder(
     folder: Path,
     output: Path,
@@ -100,14 +58,17 @@ def overlay_folder(
     as well. An image depends on (settings, its path in the folder) alone. What an interrupted run wrote is kept in a
     hidden folder beside ``output`` and continued; what was damaged since is drawn again, and ``say`` told so. Raises
     InputError for an image that cannot be decoded, unless those are skipped, for an ``output`` that holds something
-    else, and while another process writes it.
+    else, words that the font cannot draw, and two images that would become one file.
     """
     partial = PartialFolder(output, settings.key())
     if recorded_key(output) != partial.key:
         check_free(output)
+    check_name(output.name, "output folder")
+    check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
+    _check_distinct(folder, [file for files in classes.values() for file in files])
     files = [(name, file) for name, files in classes.items() for file in files]
-    written = [_written_name(file) for _, file in files]
+    written = [_written(file) for _, file in files]
     if partial.is_complete(written):
         say(f"{output} is there already.")
         rows = [_row(output, name, file, settings, hierarchy) for name, file in files]
@@ -124,7 +85,7 @@ def overlay_folder(
             skipped.append(drawn.problem)
             continue
         damaged += drawn.again
-        kept.append(_written_name(file))
+        kept.append(_written(file))
         partial.note(kept[-1], drawn.entry)
         rows.append(_row(output, name, file, settings, hierarchy))
     if not rows:
@@ -145,12 +106,23 @@ def _row(
     output: Path, name: str, file: str, settings: OverlaySettings, hierarchy: Mapping[str, str] | None
 ) -> dict[str, str]:
     word, _ = _choose_word(settings, file)
-    values = (f"{output.name}/{_written_name(file)}", name, hierarchy[name] if hierarchy else "", word)
+    values = (f"{output.name}/{_written(file)}", name, hierarchy[name] if hierarchy else "", word)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _written_name(file: str) -> str:
+def _written(file: str) -> str:
+    """Return the path of the image with its word, for that of an image."""
     return file if Path(file).suffix.lower() in SAVED else f"{file}.png"
+
+
+def _check_distinct(folder: Path, files: Sequence[str]) -> None:
+    taken = {parent for file in files for parent in map(str, PurePosixPath(file).parents)}.union(files)
+    for file in files:
+        if _written(file) != file and _written(file) in taken:
+            raise InputError(
+                f"image {folder / file} would be written as {_written(file)}, which is there too; "
+                "accepted are names that differ in more than '.png'."
+            )
 
 
 def _choose_word(settings: OverlaySettings, file: str) -> tuple[str, np.random.Generator]:
@@ -183,7 +155,7 @@ def _mapped(draw: Callable[[Task], _Drawn], tasks: Sequence[Task], jobs: int) ->
 def _draw(folder: Path, output: Path, settings: OverlaySettings, task: Task) -> _Drawn:
     """Write one image unless it is there as it was written."""
     file, noted = task
-    target = output / _written_name(file)
+    target = output / _written(file)
     if noted is not None and fits(target, noted):
         return _Drawn(noted)
     word, rng = _choose_word(settings, file)

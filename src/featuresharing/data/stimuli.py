@@ -1,6 +1,5 @@
 """The stimulus set of all experiments: every drawing rendered several times, each time with a random word over it."""
 
-import csv
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from featuresharing.data.drawings import Drawing, DrawingSheet
+from featuresharing.data.fonts import check_words
 from featuresharing.data.rendering import Variation, render_stimulus
+from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
 from featuresharing.files import check_free, write_table
@@ -81,6 +82,7 @@ def render_stimuli(
     continued; what was damaged since is rendered again, and ``say`` told so. Raises InputError for a ``folder`` that
     holds other things than stimuli.
     """
+    check_words(settings.words, settings.style.font, settings.style.font_sizes)
     check_free(folder, ours=OURS)
     stimuli = [_choose(settings, drawing, number) for drawing in drawings for number in range(renderings)]
     rows = [stimulus.row(folder.name) for stimulus in stimuli]
@@ -116,17 +118,21 @@ def write_stimuli(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
-    """Read the table of stimuli; raises InputError if it is missing or has no column for one of the ``tasks``."""
-    if not path.is_file():
-        raise InputError(f"table of stimuli {path} does not exist.")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        for task in tasks:
-            if task not in columns:
-                accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
-                raise InputError(f"{path}: task '{task}' has no column; accepted are {accepted}.")
-        return list(reader)
+    """Read the table of stimuli.
+
+    Raises InputError if it is missing, has no column for the images or one of the ``tasks``, or, with the number of the
+    line, a blank there.
+    """
+    rows = numbered_rows(path, ("image",), what="table of stimuli")
+    columns = list(rows[0][1]) if rows else []
+    for task in tasks:
+        if task not in columns:
+            accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
+            raise InputError(f"{path}: task '{task}' has no column; accepted are {accepted or 'none of no rows'}.")
+    for line, row in rows:
+        if blank := next((name for name in ("image", *tasks) if not row[name]), None):
+            raise InputError(f"{path}, line {line}: column '{blank}' is blank; accepted is a name.")
+    return [row for _, row in rows]
 
 
 def _choose(settings: StimulusSettings, drawing: Drawing, number: int) -> Stimulus:
