@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from featuresharing.cli.stopping import seconds_left
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.runs.stopping import seconds_left
 from featuresharing.store.progress import DamagedError, read_progress
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 

@@ -16,13 +16,17 @@ from featuresharing.errors import DiskFullError, InputError
 from featuresharing.records import publish
 
 
+PROGRESS = ".progress"
+"""Name of folders that hold what a command has done so far."""
+
+
 @contextmanager
 def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = "") -> Iterator[Path]:
     """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
 
     Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not. What is written
     is recorded beside it (:mod:`featuresharing.records`), with the ``key`` of its settings if it has one, unless it is
-    not ``recorded`` or its name is hidden: such files are work in progress.
+    not ``recorded``, its name is hidden, or a folder PROGRESS holds it: such files are work in progress.
 
     What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
     Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
@@ -45,7 +49,7 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
             os.truncate(temporary, 0)
         yield temporary
         sync(temporary)
-        if recorded and not output.name.startswith("."):
+        if recorded and not output.name.startswith(".") and PROGRESS not in output.parts:
             publish(temporary, output, key=key)
         else:
             os.replace(temporary, output)

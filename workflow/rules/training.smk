@@ -36,7 +36,7 @@ rule train_network:
         "Training the network of {wildcards.experiment}."
     shell:
         "featuresharing train {params.settings} --device {params.device} --list {input.list} --classes {input.classes}"
-        " --output-folder results/networks/{wildcards.experiment} > {log} 2>&1"
+        " --wait {resources.runtime} --output-folder results/networks/{wildcards.experiment} > {log} 2>&1"
 
 
 rule plot_training:

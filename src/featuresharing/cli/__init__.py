@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
-from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError
 from featuresharing.version import PACKAGE
 
 

@@ -24,7 +24,7 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,10 +19,10 @@ from featuresharing.cli.options import (
     say,
     whole,
 )
-from featuresharing.cli.stopping import stoppable
 from featuresharing.cli.tables import add_evidence, read_table
 from featuresharing.errors import InputError
 from featuresharing.files import write_table
+from featuresharing.runs.stopping import stoppable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def _curves(options: argparse.Namespace) -> None:
 
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     layer = read_conditionals(options.conditionals)
     contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
     units = len(layer.units)

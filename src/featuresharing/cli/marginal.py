@@ -22,8 +22,8 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 
 def add_commands(commands: Commands) -> None:
@@ -83,7 +83,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     aliases = read_aliases(options)
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     path, module = find_layer(stored.network, options.layer, aliases)
     asked = None if options.units is None else [unit for units in options.units for unit in units]
     units = choose_units(module, options.layer, asked)

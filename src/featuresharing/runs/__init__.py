@@ -1,1 +1,1 @@
-"""Resumable work without a command line: what was done is kept, whatever interrupts the rest."""
+"""Resumable work without a command line: its identity, stopping, and taking over what an earlier process did."""

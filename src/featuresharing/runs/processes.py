@@ -4,14 +4,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
     from featuresharing.networks.batches import Share
@@ -26,8 +26,11 @@ def is_one_of_several() -> bool:
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[tuple["Share", str]]:
-    """Join the group of processes for a block; yield this one's share of the work and its device."""
+def process_group(device: str, *, wait: float = 0.0) -> Iterator[tuple["Share", str]]:
+    """Join the group of processes for a block; yield this one's share of the work and its device.
+
+    The processes wait for each other ``wait`` seconds longer than torch has them wait.
+    """
     from torch import distributed
 
     from featuresharing.networks.batches import Share
@@ -35,15 +38,17 @@ def process_group(device: str) -> Iterator[tuple["Share", str]]:
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.startswith("cuda"):
         device = f"cuda:{os.environ.get('LOCAL_RANK', rank)}"
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", rank=rank, world_size=count)
+    kind = "nccl" if device.startswith("cuda") else "gloo"
+    timeout = distributed.default_pg_timeout + timedelta(seconds=wait)
+    distributed.init_process_group(kind, timeout=timeout, rank=rank, world_size=count)
     try:
         yield Share(rank, count), device
     finally:
         distributed.destroy_process_group()
 
 
-def run_processes(count: int, arguments: Sequence[str]) -> None:
-    """Run this command in ``count`` processes, and pass signals on to the first, which stores what is done.
+def run_processes(count: int, command: Sequence[str]) -> None:
+    """Run a command in ``count`` processes, and pass signals on to the first, which stores what is done.
 
     Raises StoppedError after a signal, and InputError if a process failed, which has said why.
     """
@@ -51,7 +56,6 @@ def run_processes(count: int, arguments: Sequence[str]) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "featuresharing", *arguments]
     children: list[subprocess.Popen[bytes]] = []
     try:
         with stoppable():
