@@ -15,7 +15,6 @@ from typing import Any
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.records import publish
 
-
 PROGRESS = ".progress"
 """Name of folders that hold what a command has done so far."""
 

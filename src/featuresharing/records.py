@@ -100,6 +100,14 @@ def record_folder(folder: Path, entries: Iterable[tuple[str, Entry]] | None = No
     _promote(pending, record_of(folder))
 
 
+def settle(record: Path) -> None:
+    """Finish what a killed writer left of a file's record, if the file is there as it was to be."""
+    path = described_by(record.with_name(record.name.removesuffix(".new")))
+    with suppress(InputError):
+        if path is not None and not ((wanted := _own_entry(path)) and fits(path, wanted)):
+            _fits_pending(path, None)
+
+
 def files_in(folder: Path) -> list[Path]:
     """Return the regular files in a folder and those below it, but for what Snakemake puts there."""
     found = []

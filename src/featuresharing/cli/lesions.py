@@ -19,7 +19,7 @@ from featuresharing.cli.options import (
     say,
     whole,
 )
-from featuresharing.cli.tables import add_evidence, read_table
+from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
 from featuresharing.files import write_table
 from featuresharing.runs.stopping import stoppable
@@ -197,25 +197,42 @@ def _rows(
                 yield (*place, order, task, int(count), f"{count / counts[-1]:.6g}", *(f"{n:.9g}" for n in numbers))
 
 
+def _read_curves(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the rows of tables of curves; raises InputError for one that is not whole."""
+    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
+
+    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
+    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
+    found = []
+    for path in paths:
+        rows = read_numbers(path, {name: kinds.get(name) for name in COLUMNS})
+        check_whole(path, rows, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
+        if missing := {row["task"] for row in rows} ^ {row["order"] for row in rows}:
+            raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
+        found += rows
+    return found
+
+
 def _tabulate(options: argparse.Namespace) -> None:
-    rows = (row for path in options.curves for row in read_table(path, COLUMNS))
+    from featuresharing.data.texts import read_rows
+
+    _read_curves(options.curves)
+    rows = (row for path in options.curves for row in read_rows(path, COLUMNS))
     write_table(options.output, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _plot(options: argparse.Namespace) -> None:
+    from dataclasses import fields
+
     from featuresharing.figures.lesions import LesionPoint, plot_lesions
     from featuresharing.figures.saving import save_figure
 
-    rows = [row for path in options.curves for row in read_table(path, COLUMNS)]
-    figure = plot_lesions([LesionPoint(**_point(row)) for row in rows], title=_title(rows))
-    save_figure(figure, options.output)
+    rows = _read_curves(options.curves)
+    names = [field.name for field in fields(LesionPoint)]
+    points = [LesionPoint(**{name: row[name] for name in names}) for row in rows]
+    save_figure(plot_lesions(points, title=_title(rows)), options.output)
 
 
-def _point(row: Mapping[str, str]) -> dict[str, Any]:
-    names = ("fraction", "accuracy", "random_mean", "random_sd", "p")
-    return {name: row[name] for name in ("layer", "order", "task")} | {name: float(row[name]) for name in names}
-
-
-def _title(rows: Sequence[Mapping[str, str]]) -> str:
-    first = rows[0] if rows else {"experiment": "", "checkpoint": ""}
+def _title(rows: Sequence[Mapping[str, Any]]) -> str:
+    first = rows[0]
     return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
