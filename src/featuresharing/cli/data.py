@@ -125,11 +125,9 @@ def _list_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_classes, write_image_list
     from featuresharing.data.stimuli import read_stimuli
 
-    for path in options.stimuli:
-        if [other.stem for other in options.stimuli].count(path.stem) > 1:
-            raise InputError(
-                f"--stimuli: two tables would become {path.stem}.txt; accepted are tables of distinct names."
-            )
+    stems = [path.stem for path in options.stimuli]
+    if double := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
     classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)

@@ -1,8 +1,8 @@
 """Data sets with one folder a class, such as ImageNet: their files, and the basic class of every folder."""
 
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from featuresharing.data.texts import UNFIT, numbered_rows
 from featuresharing.errors import InputError
@@ -85,7 +85,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 def _walk(folder: Path, root: Path) -> Iterator[Path]:
     """Yield the files in a folder of ``root`` and below, links followed."""
     # with every folder go those that it is in: a link to one of them would never end
-    waiting = [(folder, (_identity(root),))]
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, (_identity(root),))]
     while waiting:
         current, above = waiting.pop()
         here = _identity(current)
@@ -110,6 +110,20 @@ def _identity(folder: Path) -> tuple[int, int]:
             f"folder {folder} cannot be read ({error.strerror}); accepted is one folder a class."
         ) from None
     return found.st_dev, found.st_ino
+
+
+def check_distinct(folder: Path, written: Mapping[str, str]) -> None:
+    """Raise InputError if a file of ``folder`` would be written under the name of another file or folder there.
+
+    ``written`` holds, by the path of every file, the path of what it becomes.
+    """
+    taken = {str(parent) for file in written for parent in PurePosixPath(file).parents}.union(written)
+    for file, name in written.items():
+        if name != file and name in taken:
+            raise InputError(
+                f"image {folder / file} would be written as {name}, which is there too; "
+                f"accepted are names that differ in more than '{PurePosixPath(name).suffix}'."
+            )
 
 
 def read_hierarchy(path: Path, classes: Iterable[str]) -> dict[str, str]:

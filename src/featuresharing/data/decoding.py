@@ -21,14 +21,14 @@ MOST_PIXELS = 2**26
 DIRECT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 """Modes that Pillow brings to RGB as the file means them."""
 
-WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+WITH_ALPHA = ("LA", "PA", "RGBA", "RGBa")
 
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 """Tags of TIFF files."""
 
-GREY_STEPS = {"L;2": 85, "L;4": 17}
+GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 """By kind of PNG: what one grey level becomes. Pillow spreads pixels, but not the level that is transparent."""
 
 
@@ -64,10 +64,10 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_pixels(path: Path, image: Image.Image) -> None:
-    if not 0 < image.width * image.height <= MOST_PIXELS:
+    if image.width * image.height > MOST_PIXELS:
         raise InputError(
             f"image {path} cannot be decoded: it has {image.width} x {image.height} pixels; "
-            f"accepted are 1 to {MOST_PIXELS} pixels."
+            f"accepted are at most {MOST_PIXELS} pixels."
         )
 
 
@@ -79,12 +79,12 @@ def _found_format(path: Path) -> str:
     """Return what a file is by its first bytes; nothing of it is decoded."""
     with path.open("rb") as file:
         start = file.read(16)
+    if len(start) < 16:
+        return f"a file of {len(start)} bytes"
     Image.init()
     names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(start) is True]
-    known = [name for name in names if name in FORMATS]
-    if known:
-        return f"a damaged {known[0]} file"
-    return f"the format {names[0]}" if names else "no known format" if start else "an empty file"
+    known = next((name for name in names if name in FORMATS), None)
+    return f"a damaged {known} file" if known else f"what looks like {names[0]}" if names else "no known format"
 
 
 def rgb(path: Path, image: Image.Image) -> Image.Image:
@@ -98,15 +98,15 @@ def rgb(path: Path, image: Image.Image) -> Image.Image:
     image.load()
     transparent = image.info.get("transparency")
     if transparent is not None and sixteen:
-        raise _refused(path, "a transparent colour of 16 bits", "8 bits, or an alpha channel")
+        raise _refused(path, "a transparent colour of 16 bits", "are colours of 8 bits, or an alpha channel")
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _from_sixteen_bits(path, image)
     if image.mode not in DIRECT + WITH_ALPHA:
-        raise _refused(path, f"pixels of mode {image.mode}", "grey of 8 or 16 bits, RGB, CMYK and YCbCr")
+        raise _refused(path, f"pixels of mode {image.mode}", "are grey of 8 or 16 bits, RGB, CMYK and YCbCr")
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    if isinstance(transparent, int) and image.mode == "L":
-        image.info["transparency"] = transparent * step
+        return image if image.mode == "RGB" else image.convert("RGB")
+    if isinstance(transparent, int) and image.mode in ("1", "L"):
+        image.info["transparency"] = min(255, transparent * step)
     return _over_white(path, image.convert("RGBA"))
 
 
@@ -119,7 +119,7 @@ def _raw_mode(image: Image.Image) -> str:
 def _over_white(path: Path, image: Image.Image) -> Image.Image:
     alpha = image.getchannel("A")
     if not alpha.getbbox():
-        raise _refused(path, "pixels that are all transparent", "an image that can be seen")
+        raise _refused(path, "pixels that are all transparent", "is an image that can be seen")
     ground = Image.new("RGB", image.size, (255, 255, 255))
     ground.paste(image.convert("RGB"), mask=alpha)
     return ground
@@ -129,14 +129,14 @@ def _from_sixteen_bits(path: Path, image: Image.Image) -> Image.Image:
     """Bring grey levels from 0 to 65535, or to 4095 in TIFF files of 12 bits, to 0 to 255, rounded."""
     tags = getattr(image, "tag_v2", {})
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        raise _refused(path, "16-bit grey with 0 as white", "16-bit grey with 0 as black")
+        raise _refused(path, "16-bit grey with 0 as white", "is grey with 0 as black")
     highest = 4095 if tags.get(BITS_PER_SAMPLE) == (12,) else 65535
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > highest:
-        raise _refused(path, f"grey levels from {levels.min()} to {levels.max()}", f"0 to {highest}")
+        raise _refused(path, f"grey levels from {levels.min()} to {levels.max()}", f"are 0 to {highest}")
     scaled = (levels.astype(np.uint32) * 255 + highest // 2) // highest
     return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
 
 
 def _refused(path: Path, found: str, accepted: str) -> InputError:
-    return InputError(f"image {path} cannot be decoded: found {found}; accepted are {accepted}.")
+    return InputError(f"image {path} cannot be decoded: found {found}; accepted {accepted}.")

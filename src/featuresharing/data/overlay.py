@@ -6,13 +6,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from multiprocessing import get_context
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from featuresharing.data.class_folders import check_name, list_class_folders
+from featuresharing.data.class_folders import check_distinct, check_name, list_class_folders
 from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
@@ -66,9 +66,9 @@ def overlay_folder(
     check_name(output.name, "output folder")
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
-    _check_distinct(folder, [file for files in classes.values() for file in files])
+    check_distinct(folder, {file: _written_name(file) for files in classes.values() for file in files})
     files = [(name, file) for name, files in classes.items() for file in files]
-    written = [_written(file) for _, file in files]
+    written = [_written_name(file) for _, file in files]
     if partial.is_complete(written):
         say(f"{output} is there already.")
         rows = [_row(output, name, file, settings, hierarchy) for name, file in files]
@@ -85,7 +85,7 @@ def overlay_folder(
             skipped.append(drawn.problem)
             continue
         damaged += drawn.again
-        kept.append(_written(file))
+        kept.append(_written_name(file))
         partial.note(kept[-1], drawn.entry)
         rows.append(_row(output, name, file, settings, hierarchy))
     if not rows:
@@ -106,23 +106,12 @@ def _row(
     output: Path, name: str, file: str, settings: OverlaySettings, hierarchy: Mapping[str, str] | None
 ) -> dict[str, str]:
     word, _ = _choose_word(settings, file)
-    values = (f"{output.name}/{_written(file)}", name, hierarchy[name] if hierarchy else "", word)
+    values = (f"{output.name}/{_written_name(file)}", name, hierarchy[name] if hierarchy else "", word)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _written(file: str) -> str:
-    """Return the path of the image with its word, for that of an image."""
+def _written_name(file: str) -> str:
     return file if Path(file).suffix.lower() in SAVED else f"{file}.png"
-
-
-def _check_distinct(folder: Path, files: Sequence[str]) -> None:
-    taken = {parent for file in files for parent in map(str, PurePosixPath(file).parents)}.union(files)
-    for file in files:
-        if _written(file) != file and _written(file) in taken:
-            raise InputError(
-                f"image {folder / file} would be written as {_written(file)}, which is there too; "
-                "accepted are names that differ in more than '.png'."
-            )
 
 
 def _choose_word(settings: OverlaySettings, file: str) -> tuple[str, np.random.Generator]:
@@ -155,7 +144,7 @@ def _mapped(draw: Callable[[Task], _Drawn], tasks: Sequence[Task], jobs: int) ->
 def _draw(folder: Path, output: Path, settings: OverlaySettings, task: Task) -> _Drawn:
     """Write one image unless it is there as it was written."""
     file, noted = task
-    target = output / _written(file)
+    target = output / _written_name(file)
     if noted is not None and fits(target, noted):
         return _Drawn(noted)
     word, rng = _choose_word(settings, file)

@@ -83,6 +83,9 @@ def render_stimuli(
     holds other things than stimuli.
     """
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
+    for part in (*settings.words, *(drawing.subordinate for drawing in drawings)):
+        if "/" in part:
+            raise InputError(f"'{part}' holds a slash; accepted are words and classes that fit into names of files.")
     check_free(folder, ours=OURS)
     stimuli = [_choose(settings, drawing, number) for drawing in drawings for number in range(renderings)]
     rows = [stimulus.row(folder.name) for stimulus in stimuli]

@@ -34,7 +34,7 @@ def read_text(path: Path, what: str = "text", *, names: bool = False) -> str:
     """
     data = _read_bytes(path, what)
     if data.startswith(UTF_16_MARKS):
-        raise InputError(f"{what} {path}, line 1: found UTF-16; {ACCEPTED}.")
+        raise InputError(f"{what} {path}, line 1: found UTF-16 or UTF-32; {ACCEPTED}.")
     if b"\0" in data:
         line = _line(data[: data.index(b"\0")])
         raise InputError(f"{what} {path}, line {line}: found a NUL byte, as UTF-16 has; {ACCEPTED}.")
