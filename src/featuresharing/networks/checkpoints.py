@@ -18,6 +18,7 @@ from featuresharing.networks.names import LAYERS
 from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
 from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.networks.torch7_conversion import load_torch7_network
+from featuresharing.records import refuse_changed
 from featuresharing.torch7 import is_torch7
 
 ARCHITECTURE = "multitask-alexnet"
@@ -56,8 +57,10 @@ class StoredNetwork:
     tasks: tuple[str, ...] | None = None
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, recorded: bool = True) -> str:
     """Write a checkpoint whole or not at all; equal checkpoints give equal bytes. Return the file's SHA-256.
+
+    One of a training in progress is not ``recorded`` (:mod:`featuresharing.records`).
 
     Raises InputError for parameters that are not finite, and for a folder that cannot be written to.
     """
@@ -71,7 +74,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
     }
     if checkpoint.preprocessing:
         content["preprocessing"] = checkpoint.preprocessing.as_dict()
-    return write_sealed(path, content)
+    return write_sealed(path, content, recorded=recorded)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -80,6 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     One of an earlier version, without a digest, is read if the checksums of its parts fit.
     """
     accepted = f"accepted are checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
+    refuse_changed(path)
     try:
         content = read_sealed(path, unsealed=True)
         if not isinstance(content, dict) or not set(content) >= REQUIRED:
@@ -230,6 +234,7 @@ def check_fits(path: Path, stored: StoredNetwork, classes: Mapping[str, Sequence
 
 
 def _load_torch7(path: Path) -> nn.Module:
+    refuse_changed(path)
     network = load_torch7_network(path)
     refuse_non_finite(f"model {path}", network)
     return network

@@ -10,6 +10,7 @@ import io
 import os
 import pickletools
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile
@@ -40,8 +41,10 @@ class DamagedFileError(Exception):
     """A file is not as it was written, or none of torch's; the text says what is wrong."""
 
 
-def write_sealed(path: Path, content: Any) -> str:
+def write_sealed(path: Path, content: Any, *, recorded: bool = True) -> str:
     """Write what torch can save, whole or not at all; return the file's SHA-256. Equal contents give equal bytes.
+
+    Files of work in progress are not ``recorded`` (:mod:`featuresharing.records`).
 
     Raises InputError for a folder that cannot be written to, DiskFullError if the disk is full.
     """
@@ -53,7 +56,7 @@ def write_sealed(path: Path, content: Any) -> str:
     end = len(seal).to_bytes(2, "little") + seal
     whole = hashlib.sha256(archive)
     whole.update(end)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, recorded=recorded) as temporary, temporary.open("wb") as file:
         file.write(archive)
         file.write(end)
     return whole.hexdigest()
@@ -70,9 +73,12 @@ def read_sealed(path: Path, *, unsealed: bool = False) -> Any:
             raise DamagedFileError("it is no file")
         with path.open("rb") as file:
             _check_seal(file, unsealed=unsealed)
-            _check_archive(file)
+            sizes = _check_archive(file)
         # mapped, since torch bounds what it reads by the size of the file then
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if sorted(_storage_sizes(content).values()) != sizes:
+            raise DamagedFileError("its tensors are not of the sizes of its members")
+        return content
     except (FileNotFoundError, DamagedFileError):
         raise
     except OSError as error:
@@ -110,8 +116,11 @@ def _digest(file: BinaryIO, length: int) -> str:
     return digest.hexdigest()
 
 
-def _check_archive(file: BinaryIO) -> None:
-    """Check that an archive holds members as torch stores them, one after the other, and that each is sound."""
+def _check_archive(file: BinaryIO) -> list[int]:
+    """Check that an archive holds members as torch stores them, one after the other, and that each is sound.
+
+    Return the sizes of those that hold tensors in rising order, but for empty ones.
+    """
     with ZipFile(file) as archive:
         members = sorted(archive.infolist(), key=lambda member: member.header_offset)
         names = {member.filename for member in members}
@@ -130,6 +139,7 @@ def _check_archive(file: BinaryIO) -> None:
         if (spoilt := archive.testzip()) is not None:
             raise DamagedFileError(f"its member {spoilt[:40]!a} is not what its checksum says")
         _check_pickle(archive.read(next(name for name in names if name.endswith("/data.pkl"))))
+        return sorted(member.file_size for member in members if "/data/" in member.filename and member.file_size)
 
 
 def _check_pickle(pickle: bytes) -> None:
@@ -137,3 +147,19 @@ def _check_pickle(pickle: bytes) -> None:
     for operation, argument, _ in pickletools.genops(pickle):
         if operation.name == "GLOBAL" and argument not in GLOBALS:
             raise DamagedFileError(f"it holds '{str(argument)[:60]}', which no network is made of")
+
+
+def _storage_sizes(content: Any) -> dict[int, int]:
+    """Return the sizes in bytes of what tensors in mappings and sequences are stored in, by their addresses."""
+    sizes: dict[int, int] = {}
+    seen: set[int] = set()
+    left = [content]
+    while left:
+        value = left.pop()
+        if isinstance(value, torch.Tensor):
+            storage = value.untyped_storage()
+            sizes |= {storage.data_ptr(): storage.nbytes()} if storage.nbytes() else {}
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))  # a list may hold another many times, and so on
+            left += value.values() if isinstance(value, Mapping) else value
+    return sizes

@@ -80,7 +80,7 @@ class TrainingProgress:
         """Say in the folder what it is of, and tell the user what is kept of other settings."""
         described = self.folder / RUN
         if _read_json(described) != self._run:
-            with replacing(described) as temporary:
+            with replacing(described, recorded=False) as temporary:
                 temporary.write_text(json.dumps(self._run, indent=1, sort_keys=True) + "\n")
         for other in self._others():
             if not (other / SUMS).exists():
@@ -129,7 +129,7 @@ class TrainingProgress:
             "trainer": trainer.state_dict(),
         }
         with self._said_if_full():
-            write_sealed(self.folder / name, content)
+            write_sealed(self.folder / name, content, recorded=False)
         self._current = name
 
     def save_checkpoint(self, step: int, checkpoint: "Checkpoint") -> None:
@@ -138,7 +138,7 @@ class TrainingProgress:
 
         name = self._checkpoints[step]
         with self._said_if_full():
-            self._digests[name] = save_checkpoint(self.folder / name, checkpoint)
+            self._digests[name] = save_checkpoint(self.folder / name, checkpoint, recorded=False)
 
     def finish(self, log: "Sequence[LogRow]") -> None:
         """Write the log and give all outputs their names; what was trained is there from now on, whatever happens.
@@ -152,7 +152,7 @@ class TrainingProgress:
         with self._said_if_full():
             write_table(self.folder / LOG, ("step", "task", "loss", "accuracy"), rows)
             sums = self._digests | {LOG: _digest(self.folder / LOG)}
-            with replacing(self.folder / SUMS) as temporary:
+            with replacing(self.folder / SUMS, recorded=False) as temporary:
                 temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
         if not self.publish_finished():
             raise self._changed_on_disk(SUMS)
