@@ -13,7 +13,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from featuresharing import InputError, merge_conditionals, read_conditionals
-from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore, lock
-from featuresharing.store.layout import cut_rows
-from featuresharing.store.progress import DamagedError, ProgressFile, read_progress
+from featuresharing import InputError, locks, merge_conditionals, read_conditionals
+from featuresharing.hdf5 import DamagedError, seals
+from featuresharing.hdf5.blocks import cut_rows
+from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
+from featuresharing.store.progress import ProgressFile, read_progress
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
 UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
@@ -181,7 +182,7 @@ def test_axes_are_named_as_xarray_names_them(tmp_path: Path, storage: str) -> No
 
 def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the bookkeeping: 4 bytes a cell, and the units themselves."""
-    monkeypatch.setattr("featuresharing.store.layout.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("featuresharing.hdf5.blocks.BLOCK_BYTES", 2**16)
     peaks = []
     for units in (500, 20_000):
         layout = Layout(tasks(40))
@@ -222,7 +223,11 @@ def test_others_can_read_the_files_by_what_docs_format_says(tmp_path: Path) -> N
         targets = {name: [count, file[f"target_{name}"][:].tolist()] for name, count in CLASSES.items()}
         identity = {"settings": SETTINGS, "storage": "true-class", "errors": "none", "tasks": targets}
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        assert file.attrs["fingerprint"] == fingerprint == digest
+        assert file.attrs["fingerprint"].decode() == fingerprint == digest
+    content, _, last = (
+        (tmp_path / "conv5.h5").read_bytes().rpartition(b"\nFeatureSharing seal, SHA-256 of all before: ")
+    )
+    assert last.decode() == hashlib.sha256(content).hexdigest() + "\n"
     key = hashlib.sha256(f"{fingerprint}:{UNITS}".encode()).hexdigest()[:12]
     assert progress.name == f".conv5.h5.{key}.progress"
 
@@ -326,7 +331,7 @@ def test_progress_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
         file.attrs["format_version"] = 99
         del file.attrs["step"]
     content = progress.read_bytes()
-    with pytest.raises(InputError, match=r"progress is of format 99, of a newer Feature.*; accepted are .* 1 to 2"):
+    with pytest.raises(InputError, match=r"progress is of format 99, of a newer Feature.*; accepted are .* 1 to 3"):
         open_store(output).__enter__()
     assert progress.read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == [progress.name]
@@ -477,7 +482,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_store
-from featuresharing.store import final, progress, units
+from featuresharing.hdf5 import writing
+from featuresharing.store import progress, units
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -507,7 +513,7 @@ test_store.compute(Path(sys.argv[1]))
         ("units.create_progress = die_after(units.create_progress)", 9),
         ("progress.ProgressFile._sum = die_in_call(3, progress.ProgressFile._sum)", 8),  # numbers without checksum
         ("units.UnitStore.finish = die", 0),
-        ("final.changed_datasets = die", 0),  # the final file is written, but not checked
+        ("writing.seal = die", 0),  # the final file is written, but not checked
         ("os.replace = die_in_call(2, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
         ("units.os.link = die_after(units.os.link)", 0),
@@ -661,7 +667,7 @@ def test_a_second_process_is_refused_until_the_first_is_done(tmp_path: Path) -> 
 
 def test_a_second_process_waits_and_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "conv5.h5"
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     first = open_store(output)
     first.__enter__()
@@ -689,7 +695,7 @@ def test_a_lock_that_was_removed_is_not_taken_for_one(tmp_path: Path, monkeypatc
         real(file, kind)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
     with open_store(output, wait=5):
         assert len(calls) == 2
         with pytest.raises(InputError, match="is being computed by"):
@@ -748,11 +754,11 @@ def test_blocks_that_do_not_make_a_layer_are_refused(tmp_path: Path) -> None:
         merge_conditionals([a, b, b], output)
     with pytest.raises(InputError, match=r"other.h5 is of other settings than .*a.h5"):
         merge_conditionals([a, other], output)
-    with pytest.raises(InputError, match=r"output.h5 cannot be merged .*accepted are complete files"):
+    with pytest.raises(InputError, match=r"nowhere.h5 is no complete file of conditionals \(there is no such file\)"):
         merge_conditionals([a, tmp_path / "nowhere.h5"], output)
     with h5py.File(b, "r+") as file:
         file["conditional_word"][0, 0] = 0.123
-    with pytest.raises(InputError, match=r"b.h5: conditional_word is damaged"):
+    with pytest.raises(InputError, match=r"b.h5 is no complete file of conditionals \(conditional_word was changed"):
         merge_conditionals([a, b], output)
     assert not output.exists()
 
@@ -800,20 +806,28 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     content = whole.read_bytes()
     for damaged in (b"", content[:50], content[:1000], content[:-8], with_hole(content)):
         (tmp_path / "damaged.h5").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"damaged\.h5 is (no complete file of cond|of format unknown)") as error:
+        with pytest.raises(InputError, match=r"damaged\.h5 is no complete file of conditionals"):
             read_conditionals(tmp_path / "damaged.h5")
-        assert problems_of_final(tmp_path / "damaged.h5") == [str(error.value)]
+        assert problems_of_final(tmp_path / "damaged.h5", whole=False)
     with pytest.raises(InputError, match=r"nowhere\.h5 is no complete file of conditionals"):
         read_conditionals(tmp_path / "nowhere.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(InputError, match=r"other.h5 is of format unknown; accepted are formats 1 to \d"):
+    with pytest.raises(InputError, match=r"other.h5 .*of format unknown; accepted are formats 1 to \d"):
         read_conditionals(tmp_path / "other.h5")
     with h5py.File(whole, "r+") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(InputError, match=r"whole.h5 is of format 99; accepted are formats 1 to \d"):
+    with pytest.raises(InputError, match=r"whole.h5 is of format 99, .*; accepted are formats 1 to \d"):
         read_conditionals(whole)
     assert "of format 99" in problems_of_final(whole)[0]
+
+
+@contextmanager
+def resealed(path: Path) -> Iterator[h5py.File]:
+    """Open a final file for changes that its seal does not show."""
+    with h5py.File(path, "r+") as file:
+        yield file
+    seals.seal(path)
 
 
 @pytest.mark.parametrize(
@@ -827,7 +841,11 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
         ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
         ("true-class", lambda file: file.attrs.update(settings="{}"), "fingerprint is not that of its settings"),
-        ("true-class", lambda file: file.attrs.update(layer_units=6), ""),
+        (
+            "true-class",
+            lambda file: h5py.h5ds.detach_scale(file["target_word"].id, file["image"].id, 0),
+            "without names",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(
@@ -837,6 +855,8 @@ def test_what_is_wrong_with_a_file_is_said(
     compute(output, storage=storage)
     assert problems_of_final(output) == [f"{output}: 6 of 9 units are in it."]
     with h5py.File(output, "r+") as file:
+        file["conditional_word"][1, 1] = 0.25
+    assert f"{output}: conditional_word is not what was written." in problems_of_final(output)
+    with resealed(output) as file:
         change(file)
-    found = problems_of_final(output, whole=bool(problem) is False)
-    assert any(problem in each for each in found) if problem else found == []
+    assert any(problem in each for each in problems_of_final(output, whole=False))

@@ -184,7 +184,7 @@ def _marginalize(options: argparse.Namespace) -> None:
 def _merge(options: argparse.Namespace) -> None:
     from featuresharing.records import forget
     from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
-    from featuresharing.store.final import read_fingerprint
+    from featuresharing.store.reading import read_fingerprint
 
     merge_conditionals(options.blocks, options.output)
     if merged := read_fingerprint(options.output):

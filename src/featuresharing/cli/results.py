@@ -30,7 +30,7 @@ def _status(options: argparse.Namespace) -> None:
 
     if not options.folder.is_dir():
         raise InputError(f"{options.folder} is no folder; accepted is a folder of results.")
-    layers = layer_statuses(options.folder)
+    layers = layer_statuses(options.folder, say=say)
     if not layers:
         say(f"No layer has been started in {options.folder}.")
         return
