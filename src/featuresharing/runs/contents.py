@@ -64,15 +64,17 @@ def _wrong_predictions(path: Path) -> Iterator[str]:
 
 
 def _wrong_picture(path: Path) -> Iterator[str]:
-    from featuresharing.data.decoding import open_image
+    from PIL import Image
+
+    from featuresharing.data.decoding import FORMATS
 
     try:
-        with open_image(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             for frame in range(getattr(picture, "n_frames", 1)):
                 picture.seek(frame)
                 picture.load()
-    except InputError as error:
-        yield f"{path} is no complete picture ({error})"
+    except Exception as error:  # on damaged files, Pillow's decoders raise nearly anything
+        yield f"{path} is no complete picture ({error})."
 
 
 def _wrong_archive(path: Path) -> Iterator[str]:

@@ -119,7 +119,7 @@ def _compare(path: Path, entry: Entry) -> str:
 
 def _check_contents(path: Path, folder: Path, recorded: set[str], name: Name) -> None:
     """Look at what a file holds."""
-    problems = []
+    problems: list[str] = []
     try:
         if path.name.startswith("."):
             problems += contents.problems_of_work(path)
