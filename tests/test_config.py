@@ -98,7 +98,7 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("training.batch_size", 1, "an integer from 2"),
         ("training.batch_size", 64.0, "an integer from 2"),
         ("training.learning_rate", 0, "a number above 0"),
-        ("training.learning_rate", "3e-3", "a number above 0; write 1.0e-3, not 1e-3"),
+        ("training.learning_rate", "3e-3", "at most 1000000; write 1.0e-3, not 1e-3"),
         ("training.learning_rate", float("nan"), "a number above 0"),
         ("training.weight_decay", float("inf"), "a number from 0"),
         ("training.dropout", 1.0, "a number from 0 to below 1"),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
+from featuresharing.cli.logs import described
 from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.version import PACKAGE
@@ -32,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="featuresharing", description="Which units does each task of a network rely on, and which are shared?"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {PACKAGE}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for group in (data, archives, networks, marginal, lesions, features, tables, figures, results):
         group.add_commands(commands)
     try:
         options = parser.parse_args(arguments)
-        options.run(options)
+        with described(options):
+            options.run(options)
     except InputError as error:
         print(f"featuresharing: {error}", file=sys.stderr)
         return 2
