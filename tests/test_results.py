@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import socket
 from pathlib import Path
@@ -390,3 +391,11 @@ def test_verify_names_folders_that_cannot_be_read(results: Path, capsys: pytest.
         assert any("images cannot be read (Permission denied)" in problem for problem in verify(results, capsys))
     finally:
         (results / "images").chmod(0o755)
+
+
+def test_damage_is_refused_or_mended_and_named(tmp_path: Path) -> None:
+    fuzz = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_results.py"))["fuzz"]
+    counts, wrong, _ = fuzz(tmp_path / "results", cases=60, seed=7)
+    assert wrong == []
+    assert counts["refused"] >= 30
+    assert counts["mended"] >= 5

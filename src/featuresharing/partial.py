@@ -161,14 +161,14 @@ class PartialFolder:
 
 
 def _line(name: str, entry: Entry) -> str:
-    return f"{json.dumps([name, entry.size, entry.sha256])}\n"
+    return f"\n{json.dumps([name, entry.size, entry.sha256])}"  # the line before may have been cut by a kill
 
 
 def _read_notes(notes: Path) -> Iterable[tuple[str, Entry]]:
     """Yield what was noted; a line that a kill or damage has spoilt says nothing."""
     with suppress(FileNotFoundError):
         for line in notes.read_text(errors="replace").splitlines():
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, RecursionError):
                 name, size, digest = json.loads(line)
                 if isinstance(name, str):
                     yield name, Entry(size, digest)

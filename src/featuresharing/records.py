@@ -25,6 +25,9 @@ IGNORED = frozenset({".snakemake_timestamp"})
 ENTRIES_A_BLOCK = 64
 """A folder may hold a million files: of its record, one name in so many is kept in memory."""
 
+LONGEST = 2**16
+"""Bytes of the longest line of a record."""
+
 _ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
 _SIZE = re.compile(rb"# size ([0-9]{1,18})\n")
 _LINE = re.compile(rb"\\?([0-9a-f]{64})  ([^\n]+)\n")
@@ -123,7 +126,7 @@ def read_record(record: Path) -> Iterator[tuple[str, Entry]]:
     Names are relative to the folder where the record lies.
     """
     with _open_record(record) as file:
-        for _, _, name, entry in _entries(record, file):
+        for _, name, entry in _entries(record, file):
             yield os.fsdecode(_unescaped(name)), entry
 
 
@@ -231,7 +234,7 @@ def _own_entry(path: Path) -> Entry | None:
         return None
     try:
         with _open_record(record) as file:
-            found = [(_unescaped(name), entry) for _, _, name, entry in _entries(record, file)]
+            found = [(_unescaped(name), entry) for _, name, entry in _entries(record, file)]
     except FileNotFoundError:
         return None
     if len(found) != 1 or found[0][0] != os.fsencode(path.name):
@@ -272,11 +275,7 @@ class _FolderRecord:
         self._starts: list[int] = []
         self._last = -1, b""
         with _open_record(record) as file:
-            last = b""
-            for number, (start, _, name, _) in enumerate(_entries(record, file)):
-                if name <= last:
-                    raise _damaged(record)
-                last = name
+            for number, (start, name, _) in enumerate(_entries(record, file)):
                 if number % ENTRIES_A_BLOCK == 0:
                     self._names.append(name)
                     self._starts.append(start)
@@ -308,26 +307,25 @@ def _folder_record(record: str, mtime: int, size: int, inode: int) -> _FolderRec
     return _FolderRecord(Path(record))
 
 
-def _entries(record: Path, file: BufferedReader) -> Iterator[tuple[int, int, bytes, Entry]]:
-    """Yield where an entry starts and ends, its escaped name and what it says; raises InputError for another form."""
+def _entries(record: Path, file: BufferedReader) -> Iterator[tuple[int, bytes, Entry]]:
+    """Yield where an entry starts, its escaped name and what it says; raises ChangedError for another form."""
     folder = _escaped(os.fsencode(record.name.removesuffix(".new")[1 : -len(".sha256")]))
-    place = 0
-    line = file.readline(4096)
+    place, count, last = 0, 0, b""
+    line = file.readline(LONGEST)
     if _KEY.fullmatch(line):
-        place, line = len(line), file.readline(4096)
-    while line:
-        second = file.readline(2**16)
-        size, digest = _SIZE.fullmatch(line), _LINE.fullmatch(second)
-        if not (size and digest):
+        place, line = len(line), file.readline(LONGEST)
+    while size := _SIZE.fullmatch(line):
+        second = file.readline(LONGEST)
+        digest = _LINE.fullmatch(second)
+        name = digest[2] if digest else b""
+        inside = name == folder or (name.startswith(folder + b"/") and b".." not in name.split(b"/"))
+        if digest is None or not inside or name <= last or second.startswith(b"\\") != (b"\\" in name):
             raise _damaged(record)
-        name = digest[2]
-        if name != folder and (not name.startswith(folder + b"/") or b".." in name.split(b"/")):
-            raise _damaged(record)
-        if second.startswith(b"\\") != (b"\\" in name):
-            raise _damaged(record)
-        end = place + len(line) + len(second)
-        yield place, end, name, Entry(int(size[1]), digest[1].decode())
-        place, line = end, file.readline(4096)
+        yield place, name, Entry(int(size[1]), digest[1].decode())
+        place, count, last = place + len(line) + len(second), count + 1, name
+        line = file.readline(LONGEST)
+    if line != b"# files %d\n" % count or not count or file.read(1):
+        raise _damaged(record)
 
 
 def _write(record: Path, key: str, entries: Iterable[tuple[str, Entry]]) -> None:
@@ -341,6 +339,7 @@ def _write(record: Path, key: str, entries: Iterable[tuple[str, Entry]]) -> None
                 escape = b"\\" if b"\\" in name else b""
                 file.write(f"# size {entry.size}\n".encode())
                 file.write(escape + entry.sha256.encode() + b"  " + name + b"\n")
+            file.write(b"# files %d\n" % len(lines))
             file.flush()
             os.fsync(file.fileno())
     except BaseException as error:
