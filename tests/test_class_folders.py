@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -388,3 +389,15 @@ def test_one_process_draws_at_a_time(folder: Path, tmp_path: Path, capsys: pytes
     assert "out is being computed by process" in said.err
     assert main(command(folder, tmp_path, **{"output-folder": "/"})) == 2
     assert "found '/'; accepted is the name of a folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_snakemake_emptied_is_not_called_damaged(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    assert main(command(folder, tmp_path)) == 0
+    assert "damaged" not in capsys.readouterr().out
+    assert contents(tmp_path / "out") == wanted

@@ -269,10 +269,10 @@ def test_verify_names_what_is_not_as_it_was_written(results: Path, capsys: pytes
         "train.txt is not what was written: found are ",
         "kept.txt is not what was written",
         "sharing.csv is not what was written",
-        "20.pt is missing, though it was written.",
+        "20.pt is missing, though it was written; make it again, or delete",
         "classes.csv is not what was written: found are ",
         "007.png is not what was written: found are other bytes",
-        "009.png is missing, though it was written.",
+        "009.png is missing, though it was written; make it again, or delete",
     ):
         assert sum(words in problem for problem in problems) == 1, words
     assert len([problem for problem in problems if "No record names" not in problem]) == 7
@@ -399,3 +399,15 @@ def test_damage_is_refused_or_mended_and_named(tmp_path: Path) -> None:
     assert wrong == []
     assert counts["refused"] >= 30
     assert counts["mended"] >= 5
+
+
+def test_merged_blocks_may_go(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results / "marginal/demo/conv5_20"
+    complete(results, "marginal/demo/conv5_20/4-7.h5", range(4, 8), checkpoint="20")
+    blocks = [folder / "0-3.h5", folder / "4-7.h5"]
+    assert all(record_of(block).exists() for block in blocks)
+    assert main(["merge-blocks", "--blocks", *map(str, blocks), "--output", f"{folder}.h5"]) == 0
+    for block in blocks:
+        block.unlink()
+    capsys.readouterr()
+    assert verify(results, capsys) == []

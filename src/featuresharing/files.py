@@ -27,7 +27,7 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
     is recorded beside it (:mod:`featuresharing.records`), with the ``key`` of its settings if it has one, unless it is
     not ``recorded``, its name is hidden, or a folder PROGRESS holds it: such files are work in progress.
 
-    What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
+    What a killed process left of the same output is deleted first; if that process still lives, it is refused.
     Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
     """
     if output.is_dir():
@@ -54,6 +54,8 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
             os.replace(temporary, output)
         sync(output.parent)
     except (OSError, RuntimeError) as error:  # HDF5 raises either
+        if isinstance(error, FileNotFoundError) and not temporary.exists():
+            raise InputError(f"{output} is being written by another process; accepted is one at a time.") from None
         if is_full(error):
             raise DiskFullError(
                 f"{output} cannot be written: no space is left on the disk; accepted is a disk with room."

@@ -77,9 +77,11 @@ class PartialFolder:
             if not self.path.exists() and self._done.is_dir():
                 self._done.rename(self.path)
             elif not self.path.exists() and self.folder.is_dir() and recorded_key(self.folder) == self.key:
-                with self._notes.open("w") as notes:
-                    notes.writelines(_line(name, entry) for name, entry in self._recorded().items())
+                there = ((name, entry) for name, entry in self._recorded().items() if (self.folder / name).exists())
+                self._notes.write_text("".join(_line(name, entry) for name, entry in there))
                 self.folder.rename(self.path)
+            elif not self.path.exists():
+                self._notes.unlink(missing_ok=True)
             self.path.mkdir(parents=True, exist_ok=True)
             self._noted = dict(_read_notes(self._notes))
         except OSError as error:

@@ -188,7 +188,7 @@ def checked_bytes(path: Path) -> bytes | None:
 
 
 def _changed(path: Path, wanted: Entry, record: Path) -> ChangedError:
-    said = f"its record says {wanted.size} bytes and SHA-256 {wanted.sha256[:12]}..."
+    said = f"its record says {wanted.size} bytes and SHA-256 {wanted.sha256[:12]}"
     return ChangedError(
         f"{path} is not what was written ({said}); accepted is the file as it was: make it again, "
         f"or delete {record} if the change is meant."

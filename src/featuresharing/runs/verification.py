@@ -95,11 +95,17 @@ def _check_record(record: Path, name: Name) -> set[str]:
         name(record, str(error))
     described = described_by(record)
     if described and len(missing) == len(named) > 1 and not described.exists():
-        name(described, f"{described} is missing, though it was written, with {len(missing)} files.")
+        name(
+            described, f"{described} is missing, though it was written, with {len(missing)} files; {_accepted(record)}."
+        )
         return set()
     for path in missing:
-        name(path, f"{path} is missing, though it was written.")
+        name(path, f"{path} is missing, though it was written; {_accepted(record)}.")
     return named
+
+
+def _accepted(record: Path) -> str:
+    return f"make it again, or delete {record} if that is meant"
 
 
 def _compare(path: Path, entry: Entry) -> str:
@@ -113,8 +119,8 @@ def _compare(path: Path, entry: Entry) -> str:
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})." if os.path.lexists(path) else ""
     found = f"{now.st_size} bytes" if now.st_size != entry.size else "other bytes"
-    wanted = f"{entry.size} bytes with SHA-256 {entry.sha256[:12]}..."
-    return f"{path} is not what was written: found are {found}; its record says {wanted}"
+    wanted = f"{entry.size} bytes with SHA-256 {entry.sha256[:12]}"
+    return f"{path} is not what was written: found are {found}; its record says {wanted}."
 
 
 def _check_contents(path: Path, folder: Path, recorded: set[str], name: Name) -> None:
