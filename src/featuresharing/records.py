@@ -4,7 +4,6 @@
 Run in the folder where it lies, ``sha256sum --check`` reads either. A file that no record names is taken as it is.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -13,36 +12,49 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from featuresharing.errors import InputError
+from featuresharing.record_format import (
+    KEY,
+    ChangedError,
+    Entry,
+    damaged_record,
+    entries_of,
+    escape_name,
+    no_place,
+    open_record,
+    open_regular,
+    unescape_name,
+    write_record,
+)
+
+__all__ = [
+    "ChangedError",
+    "Entry",
+    "checked_bytes",
+    "described_by",
+    "entry_of",
+    "entry_of_bytes",
+    "files_in",
+    "fits",
+    "forget",
+    "publish",
+    "read_record",
+    "record",
+    "record_folder",
+    "record_of",
+    "recorded_entry",
+    "recorded_key",
+    "refuse_changed",
+    "settle",
+]
 
 IGNORED = frozenset({".snakemake_timestamp"})
 """Names in folders of ours that others wrote."""
 
 ENTRIES_A_BLOCK = 64
 """A folder may hold a million files: of its record, one name in so many is kept in memory."""
-
-LONGEST = 2**16
-"""Bytes of the longest line of a record."""
-
-_ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
-_SIZE = re.compile(rb"# size ([0-9]{1,18})\n")
-_LINE = re.compile(rb"\\?([0-9a-f]{64})  ([^\n]+)\n")
-_KEY = re.compile(rb"# key ([0-9a-f]+)\n")
-
-
-class ChangedError(InputError):
-    """A file is not what was written; it is no file of another kind that a reader might leave out."""
-
-
-class Entry(NamedTuple):
-    """What was written: the ``size`` of a file in bytes and its ``sha256`` in hexadecimal digits."""
-
-    size: int
-    sha256: str
 
 
 def record_of(path: Path) -> Path:
@@ -58,7 +70,7 @@ def described_by(record: Path) -> Path | None:
 
 def entry_of(path: Path) -> Entry:
     """Return what a regular file is now; raises OSError for another kind, and if it cannot be read."""
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
@@ -73,7 +85,7 @@ def publish(part: Path, output: Path, *, key: str = "") -> None:
     Wherever this is killed, the file under the name ``output`` is the one of its record, or of the record to come.
     """
     pending = _pending(output)
-    _write(pending, key, [(output.name, entry_of(part))])
+    write_record(pending, key, [(output.name, entry_of(part))])
     os.replace(part, output)
     _promote(pending, record_of(output))
 
@@ -81,7 +93,7 @@ def publish(part: Path, output: Path, *, key: str = "") -> None:
 def record(path: Path, *, key: str = "") -> None:
     """Record a final file as it is now."""
     pending = _pending(path)
-    _write(pending, key, [(path.name, entry_of(path))])
+    write_record(pending, key, [(path.name, entry_of(path))])
     _promote(pending, record_of(path))
 
 
@@ -99,7 +111,7 @@ def record_folder(folder: Path, entries: Iterable[tuple[str, Entry]] | None = No
     if entries is None:
         entries = [(path.relative_to(folder).as_posix(), entry_of(path)) for path in files_in(folder)]
     pending = _pending(folder)
-    _write(pending, key, [(f"{folder.name}/{name}", entry) for name, entry in entries])
+    write_record(pending, key, [(f"{folder.name}/{name}", entry) for name, entry in entries])
     _promote(pending, record_of(folder))
 
 
@@ -125,15 +137,15 @@ def read_record(record: Path) -> Iterator[tuple[str, Entry]]:
 
     Names are relative to the folder where the record lies.
     """
-    with _open_record(record) as file:
-        for _, name, entry in _entries(record, file):
-            yield os.fsdecode(_unescaped(name)), entry
+    with open_record(record) as file:
+        for _, name, entry in entries_of(record, file):
+            yield os.fsdecode(unescape_name(name)), entry
 
 
 def recorded_key(path: Path) -> str:
     """Return the key of the settings that made a file or folder, as its record has it; empty if it has none."""
-    with suppress(InputError, FileNotFoundError), _open_record(record_of(path)) as file:
-        found = _KEY.fullmatch(file.readline(256))
+    with suppress(InputError, FileNotFoundError), open_record(record_of(path)) as file:
+        found = KEY.fullmatch(file.readline(256))
         return found[1].decode() if found else ""
     return ""
 
@@ -233,12 +245,12 @@ def _own_entry(path: Path) -> Entry | None:
     if not os.path.lexists(record):  # thousands of images have none
         return None
     try:
-        with _open_record(record) as file:
-            found = [(_unescaped(name), entry) for _, name, entry in _entries(record, file)]
+        with open_record(record) as file:
+            found = [(unescape_name(name), entry) for _, name, entry in entries_of(record, file)]
     except FileNotFoundError:
         return None
     if len(found) != 1 or found[0][0] != os.fsencode(path.name):
-        raise _damaged(record)
+        raise damaged_record(record)
     return found[0][1]
 
 
@@ -274,8 +286,8 @@ class _FolderRecord:
         self._names: list[bytes] = []
         self._starts: list[int] = []
         self._last = -1, b""
-        with _open_record(record) as file:
-            for number, (start, name, _) in enumerate(_entries(record, file)):
+        with open_record(record) as file:
+            for number, (start, name, _) in enumerate(entries_of(record, file)):
                 if number % ENTRIES_A_BLOCK == 0:
                     self._names.append(name)
                     self._starts.append(start)
@@ -283,7 +295,7 @@ class _FolderRecord:
 
     def entry(self, name: str) -> Entry | None:
         """Return what the file of a name was when it was written; None if it is not there."""
-        escaped = _escaped(os.fsencode(name))
+        escaped = escape_name(os.fsencode(name))
         block = bisect_right(self._names, escaped) - 1
         if block < 0:
             return None
@@ -295,7 +307,7 @@ class _FolderRecord:
     def _read(self, block: int) -> bytes:
         """Return the lines of a block; images are mostly read in the order of their names."""
         if self._last[0] != block:
-            with _open_record(self._record) as file:
+            with open_record(self._record) as file:
                 file.seek(self._starts[block])
                 self._last = block, file.read(self._starts[block + 1] - self._starts[block])
         return self._last[1]
@@ -307,98 +319,14 @@ def _folder_record(record: str, mtime: int, size: int, inode: int) -> _FolderRec
     return _FolderRecord(Path(record))
 
 
-def _entries(record: Path, file: BufferedReader) -> Iterator[tuple[int, bytes, Entry]]:
-    """Yield where an entry starts, its escaped name and what it says; raises ChangedError for another form."""
-    folder = _escaped(os.fsencode(record.name.removesuffix(".new")[1 : -len(".sha256")]))
-    place, count, last = 0, 0, b""
-    line = file.readline(LONGEST)
-    if _KEY.fullmatch(line):
-        place, line = len(line), file.readline(LONGEST)
-    while size := _SIZE.fullmatch(line):
-        second = file.readline(LONGEST)
-        digest = _LINE.fullmatch(second)
-        name = digest[2] if digest else b""
-        inside = name == folder or (name.startswith(folder + b"/") and b".." not in name.split(b"/"))
-        if digest is None or not inside or name <= last or second.startswith(b"\\") != (b"\\" in name):
-            raise _damaged(record)
-        yield place, name, Entry(int(size[1]), digest[1].decode())
-        place, count, last = place + len(line) + len(second), count + 1, name
-        line = file.readline(LONGEST)
-    if line != b"# files %d\n" % count or not count or file.read(1):
-        raise _damaged(record)
-
-
-def _write(record: Path, key: str, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write a record, names sorted, and bring it to disk."""
-    lines = sorted((_escaped(os.fsencode(name)), entry) for name, entry in entries)
-    try:
-        with record.open("wb") as file:
-            if key:
-                file.write(f"# key {key}\n".encode())
-            for name, entry in lines:
-                escape = b"\\" if b"\\" in name else b""
-                file.write(f"# size {entry.size}\n".encode())
-                file.write(escape + entry.sha256.encode() + b"  " + name + b"\n")
-            file.write(b"# files %d\n" % len(lines))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
-        with suppress(OSError):
-            record.unlink()
-        if isinstance(error, IsADirectoryError | PermissionError):
-            raise _no_place(record, error) from None
-        raise
-
-
 def _promote(pending: Path, record: Path) -> None:
     try:
         os.replace(pending, record)
     except FileNotFoundError:
         return  # a reader, or another writer of the same file, was faster
     except (IsADirectoryError, PermissionError) as error:
-        raise _no_place(record, error) from None
+        raise no_place(record, error) from None
 
 
 def _pending(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256.new")
-
-
-def _escaped(name: bytes) -> bytes:
-    """Return a name as sha256sum writes it."""
-    return re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
-
-
-def _unescaped(name: bytes) -> bytes:
-    whole = {written: meant for meant, written in _ESCAPES.items()}
-    return re.sub(rb"\\[\\nr]", lambda found: whole[found[0]], name)
-
-
-def _open_regular(path: Path) -> BufferedReader:
-    """Open a regular file; a pipe, say, would be waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
-    return BufferedReader(FileIO(descriptor))
-
-
-def _open_record(record: Path) -> BufferedReader:
-    """Open a record; raises FileNotFoundError if there is none, and InputError if it is none or cannot be read."""
-    try:
-        return _open_regular(record)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(record) from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise FileNotFoundError(record) from None
-        raise InputError(f"{record} cannot be read ({error.strerror or error}); accepted is a record.") from None
-
-
-def _no_place(record: Path, error: OSError) -> InputError:
-    return InputError(f"{record} cannot be written ({error.strerror}); accepted is that nothing else has this name.")
-
-
-def _damaged(record: Path) -> ChangedError:
-    return ChangedError(
-        f"{record} is no record as it was written; accepted is one: make what it is of again, or delete it."
-    )
