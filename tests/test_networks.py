@@ -3,6 +3,7 @@
 import copy
 import io
 import random
+import runpy
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -395,6 +396,15 @@ def test_packed_archives_are_refused(tmp_path: Path) -> None:
     rewritten(path, lambda name, content: [(name, content)], zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="is not stored as torch stores it"):
         load_checkpoint(path)
+
+
+def test_damaged_checkpoints_and_states_are_refused_or_the_same() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_checkpoints.py"))
+    found = script["fuzz"](60, 5)
+    assert found["refused"] + found["same"] + found["forged"] == 60
+    assert found["refused"] > 30
+    assert found["slowest"] < 20
+    assert found["memory"] < 500
 
 
 def test_a_checkpoint_with_other_heads_does_not_fit(tmp_path: Path) -> None:

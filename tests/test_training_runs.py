@@ -42,6 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(data: Path, output: Path, *more: str) -> list[str]:
     sizes = ["--image-size", "16", "--stride", "1", "--channels", *"22222", "--kernels", *"33333", "--hidden", "3", "3"]
     settings = ["--batch-size", "4", "--checkpoints", "0", "2", "5", "--device", "cpu", "--log-every", "2"]
+    settings += ["--batch-norm", "false"]
     lists = ["--list", str(data / "list.txt"), "--classes", str(data / "classes.csv")]
     return ["train", *lists, *sizes, *settings, "--output-folder", str(output), *more]
 
@@ -135,10 +136,29 @@ def test_any_outputs_that_are_missing_are_put_back_without_training(
         assert main(arguments(data, tmp_path)) == 0
         assert outputs(tmp_path) == whole
         assert "has all that is trained with these settings already" in capsys.readouterr().out
-    (tmp_path / "2.pt").unlink()
-    (tmp_path / "2.pt").write_bytes(b"something else")
+    for content in (b"something else", whole["2.pt"]):  # another file, as a copy of the folder has
+        (tmp_path / "2.pt").unlink()
+        (tmp_path / "2.pt").write_bytes(content)
+        assert main(arguments(data, tmp_path)) == 0
+        assert outputs(tmp_path) == whole
+        assert (tmp_path / "2.pt").samefile(progress(tmp_path) / "2.pt")
+
+
+def test_how_often_the_log_is_written_starts_nothing_afresh(
+    data: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = stop_at(monkeypatch, 3)
+    with pytest.raises(Killed):
+        main(arguments(data, tmp_path))
+    go_on()
+    assert main(arguments(data, tmp_path, "--log-every", "1")) == 0
+    assert {name: content for name, content in outputs(tmp_path).items() if name.endswith(".pt")} == {
+        name: content for name, content in whole.items() if name.endswith(".pt")
+    }
+    rows = (tmp_path / "training.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1::2]] == ["2", "4", "5"]
     assert main(arguments(data, tmp_path)) == 0
-    assert outputs(tmp_path) == whole
+    assert (tmp_path / "training.csv").read_text().splitlines() == rows
 
 
 def test_a_file_system_without_hard_links_does(
@@ -399,7 +419,7 @@ def test_a_training_that_diverges_saves_no_checkpoint(
         advance(trainer)
         if trainer.step == 2:
             with torch.no_grad():
-                trainer._network.get_submodule("1.2").get_parameter("0.weight")[1, 0] = float("nan")
+                trainer._network.get_parameter("1.2.weight")[1, 0] = float("nan")
 
     monkeypatch.setattr(Trainer, "advance", diverging)
     assert main(arguments(data, tmp_path)) == 2

@@ -52,14 +52,14 @@ def write_sealed(path: Path, content: Any, *, recorded: bool = True) -> str:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     archive = buffer.getbuffer()[:-2]
-    seal = SEAL + hashlib.sha256(archive).hexdigest().encode()
+    digest = hashlib.sha256(archive)
+    seal = SEAL + digest.hexdigest().encode()
     end = len(seal).to_bytes(2, "little") + seal
-    whole = hashlib.sha256(archive)
-    whole.update(end)
+    digest.update(end)
     with replacing(path, recorded=recorded) as temporary, temporary.open("wb") as file:
         file.write(archive)
         file.write(end)
-    return whole.hexdigest()
+    return digest.hexdigest()
 
 
 def read_sealed(path: Path, *, unsealed: bool = False) -> Any:

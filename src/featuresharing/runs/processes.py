@@ -43,6 +43,10 @@ def process_group(device: str, *, wait: float = 0.0) -> Iterator[tuple["Share", 
     distributed.init_process_group(kind, timeout=timeout, rank=rank, world_size=count)
     try:
         yield Share(rank, count), device
+    except RuntimeError as error:
+        if rank == 0 or not ("gloo" in str(error) or isinstance(error, distributed.DistError)):
+            raise
+        raise SystemExit(1) from None  # another process ended and has said why
     finally:
         distributed.destroy_process_group()
 
@@ -50,22 +54,21 @@ def process_group(device: str, *, wait: float = 0.0) -> Iterator[tuple["Share", 
 def run_processes(count: int, command: Sequence[str]) -> None:
     """Run a command in ``count`` processes, and pass signals on to the first, which stores what is done.
 
-    Raises StoppedError after a signal, and InputError if a process failed, which has said why.
+    Raises StoppedError after a signal, and InputError if a process failed, which has said why, or was killed.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     children: list[subprocess.Popen[bytes]] = []
+    ends: list[int | None] = []
     try:
         with stoppable():
             for rank in range(count):
                 own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
                 # a group of its own: Ctrl-C at the terminal comes to this process alone
                 children.append(subprocess.Popen(command, env={**os.environ, **shared, **own}, start_new_session=True))
-            while any(child.poll() is None for child in children):
-                if any(child.poll() not in (None, 0) for child in children):
-                    break
+            while None in (ends := [child.poll() for child in children]) and not any(ends):
                 time.sleep(0.05)
     except StoppedError:
         if children:
@@ -77,6 +80,8 @@ def run_processes(count: int, command: Sequence[str]) -> None:
         for child in children:
             child.kill()
             child.wait()
-    failed = [child.returncode for child in children if child.returncode != 0]
-    if failed:
+    if killed := [-end for end in ends if end and end < 0]:
+        signal_name = signal.Signals(killed[0]).name
+        raise InputError(f"one of {count} processes was ended by {signal_name}; the same command goes on.")
+    if any(ends):
         raise InputError(f"training in {count} processes failed; the lines above say why.")

@@ -75,7 +75,8 @@ def train(
     batches, data = _make_batches(images, shape.image_size, settings, reading, share)
     trainer = Trainer(batches, tasks, shape, settings, device=device, share=share)
     names = dict(zip(steps, checkpoint_names(steps), strict=True))
-    run = {"shape": shape.as_dict(), "settings": vars(settings), "checkpoints": steps, "threads": threads}
+    heeded = {name: value for name, value in vars(settings).items() if name != "log_every"}  # that changes no weight
+    run = {"shape": shape.as_dict(), "settings": heeded, "checkpoints": steps, "threads": threads}
     run |= {"processes": share.processes, "data": data, "numerics": NUMERICS, "tasks": list(tasks)}
     run |= {"device": device.partition(":")[0]}
     progress = TrainingProgress(output, run, {step: f"{name}.pt" for step, name in names.items()}, say)

@@ -9,6 +9,7 @@ settings lie beside each other. It holds
   files, which stay: Snakemake deletes the outputs of a job that is killed in its last moments.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -69,8 +70,9 @@ class TrainingProgress:
             return False
         for name, digest in sums.items():
             self._publish(name, digest)
-        for name in STATES:
-            (self.folder / name).unlink(missing_ok=True)
+        for path in list(self.folder.iterdir()):
+            if path.name not in (*sums, SUMS, RUN) and path.is_file():  # states, and what a kill left
+                path.unlink(missing_ok=True)
         for other in self._others():
             if (other / SUMS).exists():
                 shutil.rmtree(other)  # its outputs have been replaced
@@ -111,7 +113,7 @@ class TrainingProgress:
     def load(self, name: str, trainer: "Trainer") -> None:
         """Bring ``trainer`` to a state that :meth:`newest_state` returned."""
         content = self._read_state(name)
-        trainer.load_state_dict(content["trainer"])
+        trainer.load_state_dict(copy.deepcopy(content["trainer"]))  # which is a view of the file so far
         self._digests, self._current = dict(content["checkpoints"]), name
 
     def save(self, trainer: "Trainer") -> None:
@@ -159,8 +161,8 @@ class TrainingProgress:
 
     def _changed_on_disk(self, name: str) -> InputError:
         return InputError(
-            f"{self.folder / name} is not as it was saved; accepted is a disk that gives back what is written. "
-            "The same command trains again from the last sound state."
+            f"{self.folder / name} is not as it was saved; accepted is a disk that gives back what is written, "
+            "on which the same command trains again from the last sound state."
         )
 
     def _is_there(self, name: str, digest: str) -> bool:
@@ -176,9 +178,11 @@ class TrainingProgress:
                     os.link(kept, temporary)
                 except OSError:  # a file system without hard links
                     shutil.copyfile(kept, temporary)
-        with suppress(FileNotFoundError):
+                os.utime(temporary)  # Snakemake compares times with those of inputs
+        with suppress(OSError):  # that there is none, or no hard link
             if not os.path.samefile(kept, output):
                 kept.unlink()
+                os.link(output, kept)
 
     def _others(self) -> list[Path]:
         """Return the folders of trainings with other settings into the same output."""
