@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
+from featuresharing.hdf5 import trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
 from featuresharing.store import Layout, TaskData, UnitStore
 from featuresharing.store.progress import ProgressFile
@@ -50,29 +51,36 @@ def main() -> None:
     if options.alone:
         with tempfile.TemporaryDirectory() as name:
             for outcome in run_cases(Path(name), range(options.first, options.first + options.cases), options.seed):
-                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                print(json.dumps([*outcome, memory]), flush=True)
+                print(json.dumps(outcome), flush=True)
+        trials.close()
+        print(
+            json.dumps([resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)])
+        )
         return
     counts: Counter[str] = Counter()
-    slowest, largest = 0.0, 0
+    slowest, largest = 0.0, [0, 0]
     for first in range(options.first, options.first + options.cases, BATCH):
         number = first
-        for what, outcome, detail, seconds, memory in _batch(first, min(BATCH, options.cases - first), options.seed):
+        for what, outcome, detail, seconds in _batch(first, min(BATCH, options.cases - first), options.seed, largest):
             counts[outcome] += 1
-            slowest, largest = max(slowest, seconds), max(largest, memory)
+            slowest = max(slowest, seconds)
             if outcome in ("changed", "traceback", "hang"):
                 print(f"case {number}: {what}: {outcome}: {detail}", flush=True)
             number += 1
     print(f"cases {counts.total()}")
     for name in ("refused", "same", "unprotected", "changed", "traceback", "hang"):
         print(f"{name} {counts[name]}")
-    print(f"slowest {slowest:.1f} s\nlargest memory {largest / 2**10:.0f} MB")
+    own, other = (round(size / 2**10) for size in largest)
+    print(f"slowest {slowest:.1f} s\nlargest memory {own} MB, of the process that reads first {other} MB")
     if counts["changed"] or counts["traceback"] or counts["hang"]:
         raise SystemExit(1)
 
 
-def _batch(first: int, count: int, seed: int) -> Iterator[tuple[str, str, str, float, int]]:
-    """Yield the outcomes of cases from a process, which is stopped if it is silent for too long."""
+def _batch(first: int, count: int, seed: int, largest: list[int]) -> Iterator[tuple[str, str, str, float]]:
+    """Yield the outcomes of cases from a process, which is stopped if it is silent for too long.
+
+    Then raise the ``largest`` memory, in kB, that it had, and the other process which reads for it.
+    """
     command = [sys.executable, __file__, "--alone", "--first", str(first), "--cases", str(count), "--seed", str(seed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdout is not None
@@ -82,9 +90,10 @@ def _batch(first: int, count: int, seed: int) -> Iterator[tuple[str, str, str, f
             line = process.stdout.readline() if ready else ""
             if not line:
                 process.kill()
-                yield "unknown", "hang" if not ready else "traceback", "", time.monotonic() - begin, 0
+                yield "unknown", "hang" if not ready else "traceback", "", time.monotonic() - begin
                 return
             yield tuple(json.loads(line))
+        largest[:] = map(max, largest, json.loads(process.stdout.readline()))
 
 
 def run_cases(folder: Path, cases: range, seed: int) -> Iterator[tuple[str, str, str, float]]:

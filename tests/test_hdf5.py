@@ -45,8 +45,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def processes() -> Iterator[None]:
     """End the other process afterwards."""
     yield
-    if trials._Reader._present is not None:
-        trials._Reader._present.close()
+    trials.close()
 
 
 def test_damaged_files_are_refused_or_read_as_they_were(tmp_path: Path) -> None:
@@ -102,7 +101,7 @@ def test_a_file_that_hdf5_does_not_end_to_read_is_refused(
     monkeypatch.setattr(trials, "SECONDS", 0.5)
     path = Path(shutil.copy(sound["old true-class"], tmp_path / "conv5.h5"))
     spoil_heap(path)
-    sentence = f"{path} is no complete file of conditionals (HDF5 does not end in 0.5 s)."
+    sentence = f"{path} is no complete file of conditionals (HDF5 did not end reading it in 0.5 s)."
     for _ in range(2):  # the second time it is known
         with pytest.raises(InputError) as refused:
             read_conditionals(path)
@@ -138,7 +137,7 @@ def test_a_file_on_which_the_other_process_dies_is_refused(
         return real(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trials._Reader, "ask", ask)
-    assert problems_of_final(path) == [f"{path} is no complete file of conditionals (HDF5 crashes)."]
+    assert problems_of_final(path) == [f"{path} is no complete file of conditionals (HDF5 crashed while reading it)."]
 
 
 def test_a_seal_shows_every_flipped_byte(tmp_path: Path, sound: dict[str, Path]) -> None:

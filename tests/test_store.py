@@ -30,6 +30,7 @@ from featuresharing.hdf5 import DamagedError, seals
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
 from featuresharing.store.progress import ProgressFile, read_progress
+from featuresharing.store.status import layer_statuses
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
 UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
@@ -178,6 +179,7 @@ def test_axes_are_named_as_xarray_names_them(tmp_path: Path, storage: str) -> No
         assert opened["conditional_word"].sel(unit=5).shape == (IMAGES, *([3] if storage == "full" else []))
         assert opened["unit"].values.tolist() == UNITS
         assert list(opened.attrs["tasks"]) == list(CLASSES)
+        assert (opened.attrs["experiment"], opened.attrs["checkpoint"]) == ("object_text", "7")
 
 
 def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +284,8 @@ def test_without_hard_links_all_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "link", link)
     compute(tmp_path / "conv5.h5")
-    assert [path.name for path in tmp_path.iterdir()] == ["conv5.h5"]
+    assert visible(tmp_path) == {"conv5.h5"}
+    assert not list(tmp_path.glob(".*.done"))
 
 
 def test_an_output_that_is_complete_is_left_alone(tmp_path: Path) -> None:
@@ -515,6 +518,7 @@ test_store.compute(Path(sys.argv[1]))
         ("units.UnitStore.finish = die", 0),
         ("writing.seal = die", 0),  # the final file is written, but not checked
         ("os.replace = die_in_call(2, os.replace)", 0),
+        ("os.replace = die_in_call(3, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
         ("units.os.link = die_after(units.os.link)", 0),
     ],
@@ -840,7 +844,11 @@ def resealed(path: Path) -> Iterator[h5py.File]:
         ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative numbers"),
         ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
         ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
-        ("true-class", lambda file: file.attrs.update(settings="{}"), "fingerprint is not that of its settings"),
+        (
+            "true-class",
+            lambda file: file.attrs.update(settings=np.bytes_("{}")),
+            "fingerprint is not that of its settings",
+        ),
         (
             "true-class",
             lambda file: h5py.h5ds.detach_scale(file["target_word"].id, file["image"].id, 0),
@@ -860,3 +868,107 @@ def test_what_is_wrong_with_a_file_is_said(
     with resealed(output) as file:
         change(file)
     assert any(problem in each for each in problems_of_final(output, whole=False))
+
+
+def test_an_attribute_that_is_missing_is_named(tmp_path: Path) -> None:
+    compute(tmp_path / "conv5.h5")
+    found = read_conditionals(tmp_path / "conv5.h5")
+    assert (found.attribute("step", int), found.attribute("alias", str)) == (7, "conv5")
+    for name, kind in (("layer", str), ("alias", int)):
+        with pytest.raises(InputError, match=rf"no attribute '{name}'; accepted are files that marginalize wrote"):
+            found.attribute(name, kind)
+
+
+def flip(path: Path, dataset: str) -> None:
+    with h5py.File(path, locking=False) as file:
+        place = file[dataset].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.unlink()  # not the second name, which is the same file
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("second_name", [True, False])
+def test_a_final_file_that_is_damaged_is_not_there_already(tmp_path: Path, second_name: bool) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    content = output.read_bytes()
+    flip(output, "conditional_word")
+    if not second_name:
+        next(tmp_path.glob(".*.done")).unlink()
+    sentences: list[str] = []
+    with open_store(output, say=sentences.append) as store:
+        assert not store.is_complete()
+        assert store.put_back() == second_name
+    damaged = "is no complete file of conditionals (conditional_word was changed since it was written)."
+    assert sentences == [f"{output} {damaged} It is replaced."]
+    if not second_name:
+        assert len(compute(output)) == 9
+    assert output.read_bytes() == content
+    check(read_conditionals(output))
+
+
+def test_a_file_that_was_replaced_by_another_is_refused(tmp_path: Path) -> None:
+    """It is sound, but not what its record names."""
+    compute(tmp_path / "conv5.h5")
+    compute(tmp_path / "other.h5", settings={"samples": 1})
+    shutil.copy(tmp_path / "other.h5", tmp_path / "conv5.h5")
+    with pytest.raises(InputError, match=r"conv5\.h5 is not what was written .* or delete .*conv5\.h5\.sha256"):
+        read_conditionals(tmp_path / "conv5.h5")
+    with open_store(tmp_path / "conv5.h5", settings={"samples": 1}) as store:
+        assert not store.is_complete()
+
+
+def test_files_of_which_nothing_can_be_taken_over_are_said(tmp_path: Path) -> None:
+    compute(tmp_path / "a.h5", units=[0, 1])
+    flip(tmp_path / "a.h5", "skipped_mass")
+    progress = start(tmp_path / "b.h5", [(0, 0)], units=[2, 3])
+    progress.write_bytes(progress.read_bytes()[:100])
+    sentences, pieces = said(tmp_path / "c.h5", relatives=[tmp_path / "a.h5", progress, tmp_path / "nowhere.h5"])
+    assert len(pieces) == 9
+    assert [sentence.partition(" (")[0] for sentence in sentences] == [
+        f"{tmp_path / 'a.h5'} is no complete file of conditionals",
+        f"{progress} is no complete file of progress",
+    ]
+    assert all(sentence.endswith(" Nothing is taken over from it.") for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
+        (lambda file: file["unit"].write_direct(np.array([0, 1, 2, 3, 5, 9])), "units that the layer does not have"),
+        (lambda file: file["clock"].write_direct(np.array([0, np.nan, 1])), "clock has no times"),
+        (lambda file: file.attrs.__setitem__("settings", np.bytes_("[1]")), "its descriptions are of other types"),
+        (lambda file: file.attrs.__setitem__("settings", "{}"), "attribute 'settings' is a text of variable length"),
+        (lambda file: file.attrs.__setitem__("settings", np.bytes_("[" * 20_000)), "recursion"),
+        (lambda file: file.attrs.__setitem__("images", 10**12), "is of shape"),
+        (lambda file: file.attrs.__setitem__("step", 0), "not positive"),
+        (lambda file: file.attrs.__setitem__("by_image", np.bytes_('["unit"]')), "names other datasets"),
+        (lambda file: file.attrs.__setitem__("by_image", np.bytes_('["conditional_x"]')), "conditional_x is missing"),
+        (lambda file: file.__delitem__("checksum"), "checksum is missing"),
+        (lambda file: file.move("checksum", "other"), "checksum is missing"),
+        (lambda file: (file.__delitem__("clock"), file.create_group("clock")), "clock is no dataset"),
+        (
+            lambda file: (file.__delitem__("clock"), file.create_dataset("clock", (3,), "f8", chunks=(1,))),
+            "clock is not contiguous",
+        ),
+        (
+            lambda file: (file.__delitem__("clock"), file.create_dataset("clock", (3,), "f8", external="/dev/zero")),
+            "clock is stored in other files",
+        ),
+    ],
+)
+def test_progress_of_wrong_contents_is_damaged(tmp_path: Path, change: Callable[[h5py.File], None], words: str) -> None:
+    progress = start(tmp_path / "conv5.h5", [(0, 0), (0, 1), (0, 2)])
+    with h5py.File(progress, "r+") as file:
+        change(file)
+    with pytest.raises(DamagedError, match=words):
+        read_progress(progress)
+    assert len(problems_of_progress(progress)) == 1
+    told: list[str] = []
+    assert layer_statuses(tmp_path, say=told.append) == []
+    assert len(told) == 1
+    sentences, _ = said(tmp_path / "conv5.h5")
+    assert words == "clock has no times" or len(sentences) == 1
+    check(read_conditionals(tmp_path / "conv5.h5"))

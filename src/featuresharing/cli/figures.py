@@ -95,7 +95,8 @@ def _join(contributions: "dict[str, Array]") -> "tuple[str, Array]":
 
 def _title(layer: "LayerConditionals") -> str:
     values = layer.attributes
-    when = f" after {values['step']} training steps" if values["step"] >= 0 else ""
+    step = layer.attribute("step", int)
+    when = f" after {step} training steps" if step >= 0 else ""
     return f"{values['experiment']}: {values['alias']}{when}"
 
 

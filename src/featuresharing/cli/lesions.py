@@ -83,16 +83,15 @@ def _curves(options: argparse.Namespace) -> None:
     layer = read_conditionals(options.conditionals)
     contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
     units = len(layer.units)
-    if units != int(layer.attributes["layer_units"]):
-        whole = int(layer.attributes["layer_units"])
+    if units != (whole := layer.attribute("layer_units", int)):
         raise InputError(f"{options.conditionals} has {units} of {whole} units; accepted is the file of a whole layer.")
     # ties by the units' numbers
     orders = {task: np.argsort(-values, kind="stable") for task, values in contributions.items()}
     chance = random_orders(range(units), options.random_orders, seed=options.seed)
     counts = np.unique(np.round(np.linspace(0, units, options.steps + 1)).astype(np.int64))
     device = choose_device(options)
-    path = str(layer.attributes["layer"])
-    place = tuple(str(layer.attributes[name]) for name in ("experiment", "checkpoint", "alias"))
+    path = layer.attribute("layer", str)
+    place = tuple(layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
     measured = Measurements(options.output, _key_of_measurements(options, images, path, counts, device))
     named = {task: _name(order) for task, order in orders.items()}
     key = settings_key({"measured": measured.path.name, "orders": named, "place": place, "random": _name(chance)})

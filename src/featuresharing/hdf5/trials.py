@@ -44,6 +44,12 @@ def try_reading(path: Path) -> Trial:
     return _try_reading(path.absolute(), found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+def close() -> None:
+    """End the other process, if there is one."""
+    if _Reader._present is not None:
+        _Reader._present.close()
+
+
 @lru_cache(maxsize=1024)
 def _try_reading(path: Path, inode: int, size: int, changed: int) -> Trial:
     return _Reader.get().ask(path, SECONDS + size / BYTES_PER_SECOND)
@@ -87,7 +93,7 @@ class _Reader:
                 return Trial(**json.loads(answer))
             self.close()
         late = self._process.returncode == -signal.SIGALRM
-        return Trial(f"HDF5 does not end in {seconds:.1f} s" if late else "HDF5 crashes")
+        return Trial(f"HDF5 did not end reading it in {seconds:.1f} s" if late else "HDF5 crashed while reading it")
 
     def close(self) -> None:
         """End the process."""

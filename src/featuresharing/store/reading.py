@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
@@ -44,6 +45,13 @@ class LayerConditionals:
     skipped_mass: NDArray[np.float64]
     standard_errors: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
+
+    def attribute(self, name: str, kind: type) -> Any:
+        """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""
+        found = self.attributes.get(name)
+        if not isinstance(found, np.integer if kind is int else kind):
+            raise InputError(f"conditionals have no attribute '{name}'; accepted are files that marginalize wrote.")
+        return kind(found)
 
 
 class FinalFile:
