@@ -34,6 +34,15 @@ def png(width: int, height: int, bits: int, kind: int, rows: bytes, *more: bytes
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def tiff(tags: dict[int, int], data: bytes) -> bytes:
+    """Return a TIFF of grey levels made by hand, since Pillow writes none of 12 bits and no odd tiles."""
+    tags = dict(sorted(({258: 8, 259: 1, 262: 1, 277: 1} | ({} if 322 in tags else {273: 0}) | tags).items()))
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags |= {tag: start for tag in (273, 324) if tag in tags}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as error:
         read_image(path)
@@ -102,14 +111,8 @@ def test_tiff_of_twelve_bits_spans_its_own_range(tmp_path: Path) -> None:
     data = bytearray()
     for first, second in packed.reshape(-1, 2):
         data += bytes([first >> 4, (first & 15) << 4 | second >> 8, second & 255])
-    entries = [(256, 3, 4), (257, 3, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 134), (277, 3, 1)]
-    entries += [(278, 3, 1), (279, 4, len(data)), (339, 3, 1)]
-    table = struct.pack("<H", len(entries))
-    for tag, kind, value in entries:
-        table += struct.pack("<HHII", tag, kind, 1, value)
-    content = b"II*\0" + struct.pack("<I", 8) + table + struct.pack("<I", 0)
-    assert len(content) == 134
-    (tmp_path / "a.tif").write_bytes(content + data)
+    tags = {256: 4, 257: 1, 258: 12, 278: 1, 279: len(data), 339: 1}
+    (tmp_path / "a.tif").write_bytes(tiff(tags, bytes(data)))
     assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255, 128, 1]
 
 
@@ -239,6 +242,14 @@ def test_every_accepted_format_is_read_or_refused_when_cut(tmp_path: Path, kind:
     assert np.array_equal(read_image(tmp_path / "longer"), whole)
 
 
+def test_strips_of_a_part_of_an_image_are_refused(tmp_path: Path) -> None:
+    levels = bytes(range(64))
+    (tmp_path / "a.tif").write_bytes(tiff({256: 8, 257: 8, 278: 8, 279: 64}, levels))
+    assert read_image(tmp_path / "a.tif")[..., 0].tobytes() == levels
+    (tmp_path / "a.tif").write_bytes(tiff({256: 8, 257: 9, 278: 8, 279: 64}, levels))
+    assert "found pixels of a part of the image alone" in refused(tmp_path / "a.tif")
+
+
 def test_files_that_hold_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     assert "found a file of 0 bytes" in refused(tmp_path / "a.png")
@@ -262,8 +273,15 @@ def test_small_files_of_huge_images_take_no_memory(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size < 25_000
     (tmp_path / "b.ppm").write_bytes(b"P6 60000 60000 255\n")
     (tmp_path / "c.gif").write_bytes(b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2D\1\0;")
+    # a picture of 4 x 4 pixels in one tile of a gigabyte
+    (tmp_path / "d.tif").write_bytes(
+        tiff({256: 4, 257: 4, 322: 32768, 323: 32768, 259: 5, 324: 8, 325: 100}, bytes(100))
+    )
+    (tmp_path / "e.ppm").write_bytes(b"P1 8000 8000\n" + b"# comment\n" * 50_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert f"it has 13000 x 13000 pixels; accepted are at most {MOST_PIXELS} pixels" in refused(tmp_path / "a.png")
+    assert f"found 13000 x 13000 pixels; accepted are at most {MOST_PIXELS} pixels" in refused(tmp_path / "a.png")
+    assert "found tiles of 32768 x 32768 pixels; accepted are at most" in refused(tmp_path / "d.tif")
+    assert "found pixels written as text (P1, P2 or P3)" in refused(tmp_path / "e.ppm")
     for name in ("b.ppm", "c.gif"):
         assert f"accepted are at most {MOST_PIXELS} pixels" in refused(tmp_path / name)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)

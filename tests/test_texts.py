@@ -225,7 +225,9 @@ def test_names_that_are_not_utf_8_pass_from_list_to_list(tmp_path: Path, capsys:
     assert main(["select-images", *given]) == 0
     assert (tmp_path / "kept.txt").read_bytes() == b"caf\xe9.png 0\nb.png 1\n"
     assert (tmp_path / "kept.csv").read_text() == "index,image,t\n0,caf\\udce9.png,a\n1,b.png,b\n"
-    assert "2 of 2 images are listed in" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "2 of 2 images are listed in" in said.out
+    assert "names of 1 images are not UTF-8: " in said.err
 
 
 def test_tables_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:

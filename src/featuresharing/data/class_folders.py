@@ -1,7 +1,7 @@
 """Data sets with one folder a class, such as ImageNet: their files, and the basic class of every folder."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from featuresharing.data.texts import UNFIT, numbered_rows
@@ -38,7 +38,7 @@ def list_class_folders(folder: Path) -> dict[str, list[str]]:
     """
     classes = {}
     for entry in _entries(folder):
-        if not os.path.isdir(entry.path):
+        if not _leads_to(entry, os.DirEntry.is_dir):
             continue
         check_name(entry.name, f"folder {folder}")
         if entry.name != entry.name.strip():
@@ -94,12 +94,20 @@ def _walk(folder: Path, root: Path) -> Iterator[Path]:
         for entry in _entries(current):
             check_name(entry.name, f"folder {current}")
             path = current / entry.name
-            if os.path.isdir(path):
+            if _leads_to(entry, os.DirEntry.is_dir):
                 waiting.append((path, (*above, here)))
-            elif os.path.isfile(path):
+            elif _leads_to(entry, os.DirEntry.is_file):
                 yield path
             else:
                 raise InputError(f"{path} is no file, or a link that leads nowhere; accepted are files and folders.")
+
+
+def _leads_to(entry: "os.DirEntry[str]", kind: Callable[["os.DirEntry[str]"], bool]) -> bool:
+    """Return whether an entry is of a kind, also by a link; unlike Path, this asks the disk about links alone."""
+    try:
+        return kind(entry)
+    except OSError:  # links that lead to each other
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -117,7 +125,8 @@ def check_distinct(folder: Path, written: Mapping[str, str]) -> None:
 
     ``written`` holds, by the path of every file, the path of what it becomes.
     """
-    taken = {str(parent) for file in written for parent in PurePosixPath(file).parents}.union(written)
+    folders = {file.rpartition("/")[0] for file in written}
+    taken = folders.union(written, (str(parent) for name in folders for parent in PurePosixPath(name).parents))
     for file, name in written.items():
         if name != file and name in taken:
             raise InputError(

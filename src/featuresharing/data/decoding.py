@@ -25,7 +25,7 @@ WITH_ALPHA = ("LA", "PA", "RGBA", "RGBa")
 
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, TILE_WIDTH, TILE_HEIGHT = 258, 262, 0, 322, 323
 """Tags of TIFF files."""
 
 GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
@@ -45,7 +45,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             content = checked_bytes(path)
             with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
-                _check_pixels(path, image)
+                _check_bounds(path, image)
                 yield image
     except InputError:
         raise
@@ -63,12 +63,22 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"image {path} cannot be decoded ({reason}); accepted are whole image files.") from None
 
 
-def _check_pixels(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise InputError(
-            f"image {path} cannot be decoded: it has {image.width} x {image.height} pixels; "
-            f"accepted are at most {MOST_PIXELS} pixels."
-        )
+def _check_bounds(path: Path, image: Image.Image) -> None:
+    """Refuse, by the header alone, what would take gigabytes or minutes to decode, or stay black in part."""
+    tags = getattr(image, "tag_v2", {})
+    for what, width, height in (("", *image.size), ("tiles of ", tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0))):
+        if width * height > MOST_PIXELS:
+            raise _refused(path, f"{what}{width} x {height} pixels", f"are at most {MOST_PIXELS} pixels")
+    if image.format == "TIFF" and _covered(image) < image.width * image.height:
+        raise _refused(path, "pixels of a part of the image alone", "are whole files")
+    if image.format == "PPM" and image.tile[0][0] == "ppm_plain":  # type: ignore[attr-defined]
+        raise _refused(path, "pixels written as text (P1, P2 or P3)", "are binary files (P4, P5 or P6)")
+
+
+def _covered(image: Image.Image) -> int:
+    """Return how many pixels the strips or tiles of a file hold."""
+    extents = [tile[1] for tile in image.tile]  # type: ignore[attr-defined]
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in extents)
 
 
 def _accepted() -> str:
