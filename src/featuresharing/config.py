@@ -17,6 +17,7 @@ from featuresharing.configfiles import check_extent, read_yaml
 from featuresharing.errors import InputError
 from featuresharing.networks.names import LAYERS, LINEAR_LAYERS
 from featuresharing.networks.shapes import AlexNetShape
+from featuresharing.records import record_of
 
 
 def _whole_match(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
@@ -163,6 +164,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config key '{place}.sort_by': found {found}; accepted is a task: {accepted}."
     if config["source"] == "folders":
         yield from _folder_contradictions(config)
+    if config["source"] == "archives":
+        yield from _archive_contradictions(config["archives"])
     yield from _layer_contradictions(config)
     yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
@@ -212,6 +215,24 @@ def _folder_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     wanted = [experiment["name"] for experiment in config["experiments"] if "basic" in experiment["tasks"]]
     if wanted and folders["hierarchy"] is None:
         yield f"config key 'folders.hierarchy': found null; accepted is a table, for the task basic of {wanted[0]}."
+
+
+def _archive_contradictions(archives: Mapping[str, Any]) -> Iterator[str]:
+    """Compare archives that are there with what the config says: once they are extracted, nothing else does."""
+    for part, archive in archives["files"].items():
+        path = Path(archives["folder"]) / archive["file"]
+        if not os.path.isfile(path):
+            continue
+        there: dict[str, Any] = {"size": path.stat().st_size}
+        for record in (record_of(path), path.with_name(f"{path.name}.sha256")):
+            if os.path.isfile(record) and os.access(record, os.R_OK):
+                digest = re.search(r"\b[0-9a-f]{64}\b", record.read_text(errors="replace").lower())
+                there["sha256"] = digest and digest[0]
+        for key, found in there.items():
+            said = str(archive[key]).lower() if key == "sha256" and archive[key] else archive[key]
+            if None not in (said, found) and said != found:
+                accepted = f"that of {path}, which is {found}, or null, or a folder without this file"
+                yield f"config key 'archives.files.{part}.{key}': found {said}; accepted is {accepted}."
 
 
 def _layer_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

@@ -48,15 +48,9 @@ def _check_file(path: Path) -> None:
     if _is_json(text):  # which may have tabs where YAML has none
         return
     try:
-        root = yaml.compose(text, Loader=_Loader)
-        if root is None:
-            raise InputError(f"{path} is empty; accepted are keys and their values, such as seed: 1.")
-        if not isinstance(root, yaml.MappingNode):
-            raise InputError(f"{path} holds no keys at its top; accepted are keys and their values, such as seed: 1.")
-        for node in _all_nodes(root):
-            _check_node(node, path)
-        check_extent(root, str(path))
-        yaml.load(text, Loader=_Loader)
+        _check_text(text, path)
+    except InputError:  # which is a ValueError too
+        raise
     except RecursionError:
         raise InputError(f"{path}: its blocks are nested too deeply; accepted are {MOST_LEVELS} levels.") from None
     except yaml.YAMLError as error:
@@ -66,6 +60,18 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}{line}: {problem[:200]}; accepted is YAML, indented with blanks.") from None
     except ValueError as error:  # a date in month 13
         raise InputError(f"{path}: a value cannot be read ({error}); accepted are numbers and texts.") from None
+
+
+def _check_text(text: str, path: Path) -> None:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)  # its messages name characters
+    if root is None:
+        raise InputError(f"{path} is empty; accepted are keys and their values, such as seed: 1.")
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"{path} holds no keys at its top; accepted are keys and their values, such as seed: 1.")
+    for node in _all_nodes(root):
+        _check_node(node, path)
+    check_extent(root, str(path))
+    yaml.load(text, Loader=_Loader)
 
 
 def _all_nodes(root: yaml.Node) -> Iterable[yaml.Node]:

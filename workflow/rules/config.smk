@@ -20,7 +20,7 @@ def beside(name):
 
 
 # Imported into another workflow, this one gets its config from that one.
-IMPORTED = str(workflow.basedir) != os.path.dirname(str(workflow.current_basedir))
+IMPORTED = Path(workflow.basedir).resolve() != beside("..")
 
 try:
     check_config_files([] if IMPORTED else ["config/config.yaml", *workflow.configfiles])
