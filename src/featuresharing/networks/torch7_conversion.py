@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 from featuresharing.networks.torch7_modules import (
     CAddTable,
     Concat,
@@ -22,7 +22,7 @@ from featuresharing.networks.torch7_modules import (
     ParallelTable,
     View,
 )
-from featuresharing.torch7 import Table, TorchObject, quoted, read_torch7
+from featuresharing.torch7 import Table, TorchObject, read_torch7
 
 MOST_MODULES = 10_000
 """Modules that a network may run, one that runs twice counted twice; the largest of 1001 layers runs about 5,000."""

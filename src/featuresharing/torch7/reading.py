@@ -12,9 +12,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 from featuresharing.torch7.sources import AsciiSource, BinarySource, FormatError, Source
-from featuresharing.torch7.values import Function, Table, TorchObject, quoted
+from featuresharing.torch7.values import Function, Table, TorchObject
 
 NIL, NUMBER, TEXT, TABLE, OBJECT, BOOLEAN, FUNCTION, OLD_FUNCTION, INDEXED_FUNCTION = range(9)
 """Types of values."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.torch7.values import quoted
+from featuresharing.errors import quoted
 
 
 class FormatError(Exception):

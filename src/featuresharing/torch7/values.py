@@ -3,14 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-LONGEST_TEXT = 60
-"""Characters of a file's text that a message shows."""
-
-
-def quoted(text: str) -> str:
-    """Return a text of a file for a message: in quotes, its start if it is long, control characters as escapes."""
-    return repr(text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}...")
-
 
 class Table:
     """A Lua table: ``entries`` are its keys and values in the order of the file.
