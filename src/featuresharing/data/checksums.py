@@ -39,7 +39,7 @@ def check_archive(path: Path, *, size: int | None = None, sha256: str | None = N
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if accepted is None:
-        with replacing(_record(called)) as temporary:
+        with replacing(_record(called), recorded=False) as temporary:
             temporary.write_text(f"{digest}  {called.name}\n{OURS}\n")
     elif digest != accepted[0]:
         remedy = _REMEDY if sha256 else f"delete the file to download it again, or {accepted[1]} if the file is right"

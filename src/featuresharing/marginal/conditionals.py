@@ -66,7 +66,8 @@ class Conditionals:
     ``effective_samples`` float64 [units]: how many draws count (infinite for ``quadrature``, which makes none).
     ``skipped_mass`` float64 [units]: by how much at most a conditional is too low because light draws were left out.
     ``standard_error``, for ``monte-carlo`` only: of every number in ``probabilities``, in the same layout. It is None
-    for ``prior-weighted``, whose weights leave about one draw and thus no spread to estimate an error from.
+    for ``prior-weighted`` and ``published``, whose weights leave about one draw and thus no spread to estimate an error
+    from.
     ``error_estimate`` float64 [units, images], for ``quadrature`` only: of any class's number.
     """
 
@@ -105,8 +106,8 @@ def marginalize(
 
     ``images`` [N, ...] is what the network takes; it returns raw class scores [N, classes]: a tensor, or a tuple, list
     or dict of tensors, one a task. ``layer`` is a module path, or one of ``aliases``. ``scale`` is the prior's standard
-    deviation; ``tolerance`` is the largest total weight of draws left out for each unit (``prior-weighted``), or the
-    largest estimated error (``quadrature``). ``units`` defaults to all.
+    deviation; ``tolerance`` is the largest total weight of draws left out for each unit (``prior-weighted``,
+    ``published``), or the largest estimated error (``quadrature``). ``units`` defaults to all.
 
     ``dtype`` is float32 or float64 (None: the network's own). ``memory`` bounds the working set in bytes (None: half of
     what is free), ``batch_size`` the images in one pass; both change numbers by rounding only (under 1e-6). ``engine``
