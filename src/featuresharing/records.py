@@ -110,9 +110,12 @@ def record_folder(folder: Path, entries: Iterable[tuple[str, Entry]] | None = No
     """
     if entries is None:
         entries = [(path.relative_to(folder).as_posix(), entry_of(path)) for path in files_in(folder)]
-    pending = _pending(folder)
-    write_record(pending, key, [(f"{folder.name}/{name}", entry) for name, entry in entries])
-    _promote(pending, record_of(folder))
+    named = [(f"{folder.name}/{name}", entry) for name, entry in entries]
+    if not named:
+        forget(folder)
+        return
+    write_record(_pending(folder), key, named)
+    _promote(_pending(folder), record_of(folder))
 
 
 def settle(record: Path) -> None:

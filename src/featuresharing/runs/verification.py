@@ -62,7 +62,7 @@ def verify(folder: Path, say: Callable[[str], None]) -> Verification:
     for path, problem in there:
         if problem:
             name(path, problem)
-        elif described_by(path):
+        elif described_by(path) and str(path) not in recorded:  # an archive may hold such names
             recorded |= _check_record(path, name)
         else:
             paths.append(path)
