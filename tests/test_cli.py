@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from featuresharing import (
 from featuresharing.cli import main
 from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.locks import holding
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
 
@@ -118,9 +120,20 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    (hidden,) = [name for name in files if Path(name).name[0] == "."]
-    assert (folder / hidden).samefile(folder / "marginal/conv2_5.h5")
-    assert {name for name in files - {hidden} if not name.startswith(("images/train/", "images/test/"))} == {
+    files -= {name for name in files if "/.progress/" in name}
+    records = {name for name in files if name.endswith(".sha256")}
+    hidden = {name for name in files - records if Path(name).name[0] == "."}
+    assert sorted(re.sub(r"\.[0-9a-f]+\.done$", "", name) for name in hidden) == [
+        "marginal/.conv2_5.h5",
+        "tables/.curves.csv",
+    ]
+    for name in hidden:
+        again = re.sub(r"/\.(.+)\.[0-9a-f]+\.done$", r"/\1", name)
+        assert (folder / name).samefile(folder / again)
+    for name in records:
+        command = ["sha256sum", "--check", "--strict", "--quiet", Path(name).name]
+        assert subprocess.run(command, cwd=(folder / name).parent, check=False).returncode == 0
+    assert {name for name in files - hidden - records if not name.startswith(("images/train/", "images/test/"))} == {
         *("images/train.csv", "images/test.csv"),
         *("lists/train.txt", "lists/test.txt", "lists/classes.csv", "lists/kept.txt"),
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
@@ -245,7 +258,17 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert run("lesion-curves", **given, output=cut) == 0
     assert "2 orders were measured already." in capsys.readouterr().out
     assert cut.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.csv", "whole.csv"]
+    assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
+    assert not list(tmp_path.glob(".*.measured"))
+    monkeypatch.setattr("featuresharing.marginal.lesions.lesion_accuracy", None)  # nothing is measured any more
+    assert run("lesion-curves", **given, output=cut) == 0
+    assert "cut.csv is there already." in capsys.readouterr().out
+    cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
+    assert run("lesion-curves", **given, output=cut) == 0
+    assert cut.read_bytes() == whole.read_bytes()
+    with holding(cut):
+        assert run("lesion-curves", **given, output=cut) == 2
+    assert "cut.csv is being computed by process" in capsys.readouterr().err
 
     network = load_network(given["checkpoint"])
     images = read_image_list(given["list"], list(read_classes(given["classes"]).values()))

@@ -30,7 +30,7 @@ rule render_images:
         "Rendering drawings and words into images."
     shell:
         "featuresharing render-images {params.settings:q} --resources {params.resources:q} --jobs {threads}"
-        " --output-folder {params.folder:q} > {log:q} 2>&1"
+        " --wait {resources.runtime} --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
 # Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.

@@ -40,7 +40,7 @@ rule visualize_units:
         "featuresharing visualize-units {params.settings:q} --title {wildcards.experiment:q}"
         " --layer {wildcards.layer:q} --aliases {wildcards.layer:q}={params.path:q}"
         " --checkpoint {input.checkpoint:q} --device {params.device:q} --threads {threads}"
-        " --output-folder {output.pictures:q} --output {output.sheet:q} > {log:q} 2>&1"
+        " --wait {resources.runtime} --output-folder {output.pictures:q} --output {output.sheet:q} > {log:q} 2>&1"
 
 
 rule features:

@@ -33,7 +33,7 @@ rule overlay_words:
         "Drawing words over the {wildcards.part} images."
     shell:
         "featuresharing overlay-words {params.settings:q} {params.folder:q} {params.files:q} --jobs {threads}"
-        " --output-folder {output.images:q} > {log:q} 2>&1"
+        " --wait {resources.runtime} --output-folder {output.images:q} > {log:q} 2>&1"
 
 
 # Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.

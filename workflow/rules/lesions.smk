@@ -42,7 +42,7 @@ rule measure_lesions:
         "featuresharing lesion-curves {params.settings:q} --conditionals {input.conditionals:q}"
         " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
         " --device {params.device:q} --threads {threads} --memory $(({resources.mem_mb} / 2))"
-        " --output {output:q} > {log:q} 2>&1"
+        " --wait {resources.runtime} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_lesions:

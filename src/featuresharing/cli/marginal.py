@@ -182,6 +182,7 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
+    from featuresharing.records import forget
     from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
     from featuresharing.store.reading import read_fingerprint
 
@@ -189,6 +190,8 @@ def _merge(options: argparse.Namespace) -> None:
     if merged := read_fingerprint(options.output):
         remove_progress(_relatives(options.output.with_suffix("")), *merged)
         keep_second_name(options.output, *merged)
+    for block in options.blocks:
+        forget(block)  # Snakemake removes it now
 
 
 def _relatives(base: Path | None) -> list[Path]:

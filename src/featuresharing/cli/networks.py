@@ -185,6 +185,7 @@ def _predict_files(
 
     from featuresharing.data.images import preprocess, read_image
     from featuresharing.networks.forward import predict
+    from featuresharing.records import ChangedError
 
     read: list[int] = []
     found: list[tuple[NDArray[np.float32], ...]] = []
@@ -194,7 +195,7 @@ def _predict_files(
             try:
                 pixels = read_image(path)
             except InputError as error:
-                if not skip:
+                if not skip or isinstance(error, ChangedError):
                     raise
                 say(f"skipped: {error}")
                 continue

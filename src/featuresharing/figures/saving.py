@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from featuresharing.files import replacing
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as PNG to ``path``, at the figure's own size and dots per inch.
+def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
+    """Write ``figure`` as PNG to ``path``, at the figure's own size and dots per inch; ``key`` goes into its record.
 
     Raises InputError where ``path`` cannot be written.
     """
-    with replacing(path) as temporary:
+    with replacing(path, key=key) as temporary:
         # Neither a version nor a user's savefig settings (a tight box, say) may change the file.
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
