@@ -141,6 +141,8 @@ def test_orders_counts_and_targets_are_whole_numbers(options: dict[str, Any], se
     with pytest.raises(InputError) as error:
         lesion_accuracy(Net(), "conv", IMAGES, **arguments)
     assert str(error.value).startswith(sentence)
+    with pytest.raises(InputError, match="repeats: found 0; accepted is an integer from 1"):
+        fs.random_orders(range(4), 0)
     wanted = lesion_accuracy(Net(), "conv", IMAGES, TARGETS, [[0, 1], [2, 3]])[1]
     given = torch.from_numpy(TARGETS), torch.tensor([[0, 1], [2, 3]])
     assert np.array_equal(lesion_accuracy(Net(), "conv", IMAGES, *given)[1], wanted)
