@@ -612,7 +612,7 @@ def parameters_used(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[Arr
 
 
 @pytest.mark.parametrize("units", [[0, 1, 2], [2, 0], [1]])
-@pytest.mark.parametrize(("estimator", "tolerance"), [("monte-carlo", 1e-6), ("prior-weighted", 0)])
+@pytest.mark.parametrize(("estimator", "tolerance"), [("monte-carlo", 1e-6), ("prior-weighted", 0), ("published", 0)])
 def test_marginalize_uses_the_draws_of_prior_draws(
     units: list[int],
     estimator: str,
@@ -657,7 +657,8 @@ def test_more_samples_go_on_where_fewer_stopped() -> None:
     [
         (
             {"estimator": "psychic"},
-            "estimator 'psychic' is not known; accepted are prior-weighted, monte-carlo, quadrature, lesion.",
+            "estimator 'psychic' is not known; "
+            "accepted are prior-weighted, published, monte-carlo, quadrature, lesion.",
         ),
         ({"samples": 0}, "samples: found 0; accepted is at least 1 for prior-weighted."),
         (
@@ -706,6 +707,7 @@ def test_settings_at_the_edge_are_accepted(given: dict[str, Any]) -> None:
 
 ESTIMATORS = [
     {"estimator": "prior-weighted", "samples": 8},
+    {"estimator": "published", "samples": 8},
     {"estimator": "monte-carlo", "samples": 8},
     {"estimator": "quadrature", "tolerance": 1e-7},
 ]
@@ -718,7 +720,7 @@ def all_numbers(found: Conditionals) -> list[Array]:
 
 @pytest.mark.parametrize(
     ("options", "engine"),
-    [*((options, "one-channel") for options in ESTIMATORS), *((options, "plain") for options in ESTIMATORS[:2])],
+    [*((options, "one-channel") for options in ESTIMATORS), *((options, "plain") for options in ESTIMATORS[:3])],
 )
 def test_double_precision_of_a_single_network_is_that_of_the_network_made_double(
     options: dict[str, Any], engine: str

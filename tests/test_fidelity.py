@@ -38,9 +38,17 @@ def softmaxes(network: nn.Module, images: Tensor) -> list[Array]:
     return [values / values.sum(axis=1, keepdims=True) for values in exponentials]
 
 
-def log_density(x: Array, mean: Array) -> Array:
-    """Log of the standard normal density around ``mean``, as the original adds it up over weights."""
-    return -0.5 * (mean.size * np.log(2 * np.pi) + ((x - mean) ** 2).sum(axis=-1))
+def log_density(x: Array, mean: Array) -> Any:
+    """Log of the standard normal density around ``mean``, as the original adds it up: over the last axis of ``x``."""
+    return -0.5 * (mean.size * np.log(2 * np.pi) + np.sum((x - mean) ** 2, axis=-1))
+
+
+def original_weights(weights: Array, biases: Array, own_weight: Array, own_bias: Array) -> Array:
+    """Log weights [S] of draws [S, D] and [S]: the biases are a vector, so that the original sums over the draws."""
+    logs = log_density(weights, own_weight) + log_density(biases, own_bias)
+    logs -= logs.max()
+    logs -= np.log(np.exp(logs).sum())
+    return np.asarray(logs)
 
 
 @cache
@@ -51,11 +59,8 @@ def original_conditionals(network: nn.Module, path: str, images: Tensor) -> list
     found: list[list[Array]] = []
     for unit in range(len(kept_weight)):
         weights, biases = prior_draws(network, path, unit, samples=SAMPLES)
-        own = kept_weight[unit].double().numpy().ravel()
-        logs = log_density(weights.reshape(SAMPLES, -1), own)
-        logs = logs + log_density(biases[:, None], kept_bias[unit : unit + 1].double().numpy())
-        logs -= logs.max()
-        logs -= np.log(np.exp(logs).sum())
+        own = kept_weight[unit].double().numpy().ravel(), kept_bias[unit].double().numpy().ravel()
+        logs = original_weights(weights.reshape(SAMPLES, -1), biases, *own)
         mixed: list[Array] = []
         for sample in range(SAMPLES):
             with torch.no_grad():
@@ -104,7 +109,7 @@ def images() -> Tensor:
 def test_evidence_and_contributions_are_those_of_the_original(network: nn.Module, images: Tensor, path: str) -> None:
     predictions = softmaxes(network, images)
     conditionals = original_conditionals(network, path, images)
-    settings = {"samples": SAMPLES, "tolerance": 0.0, "dtype": "float64"}
+    settings = {"estimator": "published", "samples": SAMPLES, "tolerance": 0.0, "dtype": "float64"}
     found = marginalize(network, path, images, **settings)
     _, found_predictions = predict(network, images)
     truths = [p.argmax(axis=1) for p in predictions]
@@ -129,8 +134,39 @@ def test_draws_that_are_left_out_move_conditionals_by_their_weight_at_most(
     network: nn.Module, images: Tensor, path: str
 ) -> None:
     for tolerance in (1e-6, 1e-2):
-        found = marginalize(network, path, images, samples=SAMPLES, tolerance=tolerance, dtype="float64")
+        options: dict[str, Any] = {"samples": SAMPLES, "tolerance": tolerance, "dtype": "float64"}
+        found = marginalize(network, path, images, estimator="published", **options)
         for q, ours in zip(original_conditionals(network, path, images), found, strict=True):
             difference = q - ours
             assert difference.min() > -1e-12
             assert difference.max() <= tolerance + 1e-12
+
+
+@pytest.mark.parametrize("path", LAYERS)
+def test_the_text_and_the_code_of_the_paper_weigh_draws_differently(
+    network: nn.Module, images: Tensor, path: str
+) -> None:
+    """With a bias of its own for each draw, the original's density is that of ``prior-weighted``."""
+    layer = network.get_submodule(path)
+    size = layer.weight[0].numel()  # type: ignore[operator, index]
+    options: dict[str, Any] = {"samples": SAMPLES, "tolerance": 0.0, "dtype": "float64"}
+    text, code = (
+        marginalize(network, path, images, estimator=name, **options) for name in ("prior-weighted", "published")
+    )
+    for unit in range(len(text.units)):
+        weights, biases = prior_draws(network, path, unit, samples=SAMPLES)
+        own = layer.weight[unit].detach().numpy().ravel(), layer.bias[unit : unit + 1].detach().numpy()  # type: ignore[operator, index]
+        filters = log_density(weights.reshape(SAMPLES, size), own[0])
+        for found, logs in ((text, filters + log_density(biases[:, None], own[1])), (code, filters)):
+            shares = np.exp(logs - logs.max())
+            shares /= shares.sum()
+            assert found.effective_samples[unit] == pytest.approx(1 / np.sum(shares**2), rel=1e-9)
+    assert max(np.abs(a - b).max() for a, b in zip(text, code, strict=True)) > 1e-6
+
+
+def test_without_a_bias_the_text_and_the_code_agree() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(7, 5, bias=False), nn.ReLU(), nn.Linear(5, 3))
+    images = torch.randn(4, 7)
+    (text,), (code,) = (marginalize(network, "0", images, estimator=name) for name in ("prior-weighted", "published"))
+    assert np.array_equal(text, code)

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from featuresharing import Estimation
-from featuresharing.jobs import alexnet_costs, job_mb, job_minutes, kept_draws, marginalize_seconds, unit_blocks
+from featuresharing.jobs import (
+    alexnet_costs,
+    job_mb,
+    job_minutes,
+    kept_draws,
+    marginalize_seconds,
+    unit_blocks,
+    weighed_draws,
+)
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import draw_variants
@@ -36,11 +44,12 @@ def test_costs_are_those_of_the_plans(name: str) -> None:
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 1e-6, 1e-2])
-def test_draws_kept_are_those_of_the_estimator(tolerance: float) -> None:
+@pytest.mark.parametrize("estimator", ["prior-weighted", "published"])
+def test_draws_kept_are_those_of_the_estimator(estimator: str, tolerance: float) -> None:
     layer = torch.nn.Linear(300, 60)
-    estimation = Estimation(samples=40, tolerance=tolerance)
+    estimation = Estimation(estimator, samples=40, tolerance=tolerance)
     counts = [len(draw_variants(layer, "0", unit, estimation).shares) for unit in range(60)]
-    predicted = kept_draws(301, estimator="prior-weighted", samples=40, tolerance=tolerance)
+    predicted = kept_draws(301, estimator=estimator, samples=40, tolerance=tolerance)
     assert predicted == pytest.approx(np.mean(counts), rel=0.2)
     assert kept_draws(301, estimator="monte-carlo", samples=40, tolerance=tolerance) == 40
 
@@ -51,6 +60,16 @@ def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> No
     for other in ((32, 60, 10), (64, 30, 10), (64, 60, 5)):
         assert marginalize_seconds(cost, *other) == pytest.approx(whole / 2, rel=0.05)
     assert whole / 2 < marginalize_seconds(cost, 64, 60, 10, threads=2) < whole
+
+
+def test_draws_that_are_only_weighed_take_time() -> None:
+    cost = alexnet_costs(SHAPES["paper"])["fc6"]
+    weighed = {
+        name: weighed_draws(estimator=name, samples=100) for name in ("published", "prior-weighted", "monte-carlo")
+    }
+    assert weighed == {"published": 100, "prior-weighted": 0, "monte-carlo": 0}
+    more = marginalize_seconds(cost, 10, 60, 2, weighed=100) - marginalize_seconds(cost, 10, 60, 2)
+    assert more == pytest.approx(10 * 100 * 9217 * 1e-8)
 
 
 def test_limits_double_with_every_attempt() -> None:

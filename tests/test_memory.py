@@ -545,8 +545,8 @@ network = nn.Sequential(
     Heads([nn.Linear(4096, 500), nn.Linear(4096, 100)]),
 ).eval()
 with torch.no_grad():
-    for parameter in network.parameters():
-        if parameter.ndim > 1:  # keeps deep networks alive
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1 and not name.startswith("18."):  # larger scores would round by more
             parameter.mul_(2)
 stage("network")
 images = np.random.default_rng(0).standard_normal((count, 3, 224, 224), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The exceptions that mean: what the user gave, or the machine, does not do, and this sentence says how."""
+"""Errors in input or machine, explained in one sentence."""
 
 
 class InputError(ValueError):

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.errors import DiskFullError, InputError
+from featuresharing.records import publish
 
 
 @contextmanager
-def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
+def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = "") -> Iterator[Path]:
     """Yield a temporary path beside ``output``; rename it to ``output`` if the block succeeds, else delete it.
 
-    Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not.
+    Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not. What is written
+    is recorded beside it (:mod:`featuresharing.records`), with the ``key`` of its settings if it has one, unless it is
+    not ``recorded`` or its name is hidden: such files are work in progress.
 
     What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
     Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
@@ -42,7 +45,10 @@ def replacing(output: Path, *, room: int = 0) -> Iterator[Path]:
             os.truncate(temporary, 0)
         yield temporary
         sync(temporary)
-        os.replace(temporary, output)
+        if recorded and not output.name.startswith("."):
+            publish(temporary, output, key=key)
+        else:
+            os.replace(temporary, output)
         sync(output.parent)
     except (OSError, RuntimeError) as error:  # HDF5 raises either
         if is_full(error):
@@ -100,8 +106,14 @@ def sync(path: Path) -> None:
 
 
 def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table whole or not at all: a head of ``columns``, then ``rows``."""
-    with replacing(output) as temporary, temporary.open("w", newline="") as file:
+    """Write a CSV table in UTF-8 whole or not at all: a head of ``columns``, then ``rows``.
+
+    Bytes of names that are not UTF-8 are written as escapes such as ``\\udce9``.
+    """
+    with (
+        replacing(output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

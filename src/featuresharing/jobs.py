@@ -17,6 +17,7 @@ from featuresharing.networks.shapes import AlexNetShape
 SECONDS_PER_MULTIPLY_ADD = 7.6e-12
 SECONDS_PER_NUMBER = 1.3e-9
 SECONDS_PER_DRAWN_NUMBER = 7.2e-8
+SECONDS_PER_WEIGHED_NUMBER = 1.0e-8
 SECONDS_PER_RESULT = 3.8e-6
 """Fitted on one core of a server (AMD EPYC with AVX-512); a result is one unit on one image."""
 
@@ -83,16 +84,28 @@ def kept_draws(size: int, *, estimator: str, samples: int, tolerance: float, **_
         return INTEGRATION_POINTS
     if estimator == "monte-carlo":
         return samples
-    squared = np.random.default_rng(0).chisquare(size, (64, samples))
+    # the published weights are those of the filter, without the bias
+    squared = np.random.default_rng(0).chisquare(size - (estimator == "published"), (64, samples))
     return float(np.mean([len(keep_largest(prior_weights(each), tolerance)[0]) for each in squared]))
 
 
-def marginalize_seconds(cost: LayerCost, units: int, images: int, draws: float, *, threads: int = 1) -> float:
-    """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants."""
+def weighed_draws(*, estimator: str, samples: int, **_: Any) -> int:
+    """Return how many draws of a unit have to be made to know their weights: those of the filter are in all numbers."""
+    return samples if estimator == "published" else 0
+
+
+def marginalize_seconds(
+    cost: LayerCost, units: int, images: int, draws: float, *, weighed: int = 0, threads: int = 1
+) -> float:
+    """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants.
+
+    ``weighed`` draws of each unit are made only to be weighed.
+    """
     variants = units * draws * images
     shared = SECONDS_PER_MULTIPLY_ADD * (variants * cost.variant + images * cost.forward)
     shared += SECONDS_PER_NUMBER * variants * cost.numbers
     alone = SECONDS_PER_DRAWN_NUMBER * units * cost.size + SECONDS_PER_RESULT * units * images
+    alone += SECONDS_PER_WEIGHED_NUMBER * units * weighed * cost.size
     return shared / threads + alone
 
 

@@ -16,6 +16,7 @@ from featuresharing.jobs import (
     kept_draws,
     marginalize_seconds,
     unit_blocks,
+    weighed_draws,
 )
 from featuresharing.networks.names import LAYERS as ALIASES
 from featuresharing.networks.names import checkpoint_names
@@ -107,8 +108,10 @@ def seconds_of_job(layer):
     """Return how long a marginalize job of a layer is predicted to take."""
     cost, threads = COSTS[layer], config["jobs"]["threads"]
     draws = 1 if LESION else kept_draws(cost.size, **config["marginalization"])
+    weighed = 0 if LESION else weighed_draws(**config["marginalization"])
     units = min(units_of_job(layer), cost.units)
-    return marginalize_seconds(cost, units, config["baseline"]["max_images"], draws, threads=threads)
+    images = config["baseline"]["max_images"]
+    return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)
 
 
 def minutes_of_job(wildcards, attempt):

@@ -33,7 +33,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
     add_layer(parser)
     parser.add_argument(
-        "--estimator", default="prior-weighted", help="prior-weighted, monte-carlo, quadrature or lesion"
+        "--estimator", default="prior-weighted", help="prior-weighted, published, monte-carlo, quadrature or lesion"
     )
     parser.add_argument(
         "--softmax", type=switch, default=True, help="predictions, or with false the raw scores; of lesions only"

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,10 @@ def whole_range(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def say(sentence: str) -> None:
-    """Tell the user something now, whatever becomes of the process."""
-    print(sentence, flush=True)
+def say(sentence: str, *, warning: bool = False) -> None:
+    """Tell the user something now, whatever becomes of the process; a ``warning`` goes to stderr."""
+    safe = sentence.encode(errors="backslashreplace").decode()  # names of files may not be UTF-8
+    print(safe, file=sys.stderr if warning else sys.stdout, flush=True)
 
 
 def number(least: float, below: float = math.inf) -> Callable[[str], float]:

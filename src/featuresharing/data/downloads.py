@@ -118,7 +118,7 @@ def check_archive(path: Path, *, size: int | None = None, sha256: str | None = N
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if accepted is None:
-        with replacing(_record(called)) as temporary:
+        with replacing(_record(called), recorded=False) as temporary:
             temporary.write_text(f"{digest}  {called.name}\n")
     elif digest != accepted[0]:
         raise InputError(f"{called} has SHA-256 {digest}; accepted is {accepted[0]}, by {accepted[1]}: {_REMEDY}.")

@@ -67,7 +67,8 @@ class Conditionals:
     ``effective_samples`` float64 [units]: how many draws count (infinite for ``quadrature``, which makes none).
     ``skipped_mass`` float64 [units]: by how much at most a conditional is too low because light draws were left out.
     ``standard_error``, for ``monte-carlo`` only: of every number in ``probabilities``, in the same layout. It is None
-    for ``prior-weighted``, whose weights leave about one draw and thus no spread to estimate an error from.
+    for ``prior-weighted`` and ``published``, whose weights leave about one draw and thus no spread to estimate an error
+    from.
     ``error_estimate`` float64 [units, images], for ``quadrature`` only: of any class's number.
     """
 
@@ -112,8 +113,8 @@ def marginalize(
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
-    each unit (``prior-weighted``), or the largest estimated error (``quadrature``). ``units`` are numbers, or a mask
-    with a bool for every unit; None stands for all.
+    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are
+    numbers, or a mask with a bool for every unit; None stands for all.
 
     ``dtype`` is float32 or float64 (None: float64 for networks in float64, and float32 for all others, those of half
     precision included: :func:`featuresharing.predict` computes likewise). ``memory`` bounds the working set in bytes

@@ -39,6 +39,12 @@ def deviations(
     return vectors
 
 
+def bias_deviations(squared: NDArray[np.float64], size: int, path: str, unit: int, *, seed: int) -> NDArray[np.float64]:
+    """Return the deviation of the bias, which is the last of ``size`` parameters, in every draw [S]; all are drawn."""
+    rows = (deviations(squared, size, path, unit, [draw], seed=seed) for draw in range(len(squared)))
+    return np.array([row[0, -1] for row in rows])
+
+
 def shift_parameters(
     layer: Layer, unit: int, shifts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,8 +4,10 @@
 estimator           q_t(y | x) =
 ==================  ===================================================================================================
 ``prior-weighted``  sum_s pi_s p_t(y | x, theta_s) with theta_s ~ N(theta_u, scale^2 I) and pi_s proportional to the
-                    prior density of theta_s: what the paper's code computes. As S grows it tends to the integral of p
-                    under N(theta_u, scale^2 / 2 I), since density times density has half the variance.
+                    prior density of theta_s: the method as the paper's text has it. As S grows it tends to the integral
+                    of p under N(theta_u, scale^2 / 2 I), since density times density has half the variance.
+``published``       the same with pi_s proportional to the density of the filter w_s alone: what the paper's code
+                    computes, since it sums the bias's log density over all draws, which normalisation removes.
 ``monte-carlo``     the mean of p_t(y | x, theta_s), which tends to the integral under the prior itself, with a standard
                     error for every number.
 ``quadrature``      that integral without sampling, for linear layers (:mod:`.quadrature`).
@@ -20,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.draws import deviations, shift_parameters, squared_lengths
+from featuresharing.marginal.draws import bias_deviations, deviations, shift_parameters, squared_lengths
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
 from featuresharing.networks.layers import Layer, unit_size
 
-ESTIMATORS = ("prior-weighted", "monte-carlo", "quadrature", "lesion")
+ESTIMATORS = ("prior-weighted", "published", "monte-carlo", "quadrature", "lesion")
 """Accepted names of estimators."""
 
 Parameters = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -70,17 +72,20 @@ class Variants:
 
 
 def draw_variants(layer: Layer, path: str, unit: int, estimation: Estimation) -> Variants:
-    """Return the draws of a unit that matter for ``prior-weighted``, all of them for ``monte-carlo``, or its lesion."""
+    """Return the draws of a unit that matter by their weights, all of them for ``monte-carlo``, or its lesion."""
     if estimation.estimator == "lesion":
         return _lesion(layer, unit)
     size = unit_size(layer)
     squared = squared_lengths(size, path, unit, samples=estimation.samples, seed=estimation.seed)
-    if estimation.estimator == "prior-weighted":
-        shares = prior_weights(squared)
-        kept, skipped = keep_largest(shares, estimation.tolerance)
-    else:
+    if estimation.estimator == "monte-carlo":
         shares = np.full(estimation.samples, 1 / estimation.samples)
         kept, skipped = np.arange(estimation.samples), 0.0
+    else:
+        weighed = squared
+        if estimation.estimator == "published" and layer.bias is not None:
+            weighed = squared - np.square(bias_deviations(squared, size, path, unit, seed=estimation.seed))
+        shares = prior_weights(weighed)
+        kept, skipped = keep_largest(shares, estimation.tolerance)
 
     def parameters(part: slice) -> Parameters:
         drawn = deviations(squared, size, path, unit, kept[part].tolist(), seed=estimation.seed)

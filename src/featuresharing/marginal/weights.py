@@ -1,6 +1,7 @@
-"""The paper's sample weights: the prior density of each draw, normalised to sum to one over the draws.
+"""Weights of draws: the prior density of each, normalised to sum to one over the draws.
 
-The density of a draw depends on its distance from the unit's own parameters alone. In many dimensions the weights
+The density of a draw depends on its distance from the unit's own parameters alone (or, as the paper's code has it, from
+its filter alone). In many dimensions the weights
 collapse: nearly all the mass lies on the one or two draws that are closest. :func:`effective_samples` says how many
 draws count, and :func:`keep_largest` leaves out the draws that cannot matter, with the mass left out as a bound on the
 error.
