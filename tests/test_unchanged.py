@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from featuresharing import InputError, lesion, lesion_accuracy, marginalize, predict
 from featuresharing.networks.unchanged import unchanged
 
 torch.set_num_threads(1)
@@ -186,3 +187,64 @@ def test_shared_containers_keep_their_identity() -> None:
     assert network.first is shared
     assert network.second["same"] is shared
     assert shared == []
+
+
+CALLS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
+    "marginalize": lambda network, images: marginalize(network, "layer", images, samples=2),
+    "marginalize in float64": lambda network, images: marginalize(network, "layer", images, samples=2, dtype="float64"),
+    "plain": lambda network, images: marginalize(network, "layer", images, samples=2, engine="plain"),
+    "lesion": lambda network, images: lesion(network, "layer", images),
+    "accuracy": lambda network, images: lesion_accuracy(network, "layer", images, np.zeros((3, 1), int), [[0, 1]]),
+    "predict": predict,
+    "no layer": lambda network, images: marginalize(network, "nothing", images),
+    "other images": lambda network, images: predict(network, images[:, :2]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_function_leaves_anything_behind(network: Keeping, name: str) -> None:
+    own, images = describe(network), torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    try:
+        CALLS[name](network, images)
+    except InputError:
+        assert name in ("no layer", "other images")
+    assert describe(network) == own
+    assert Keeping.shared == {"own": 1}
+
+
+class Caching(nn.Module):
+    """Picks biases from a table at its first pass, as LeViT and TinyViT do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.table, self.cache = nn.Parameter(torch.tensor([0.1, -0.7, 0.3])), {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        if str(x.device) not in self.cache:
+            self.cache[str(x.device)] = self.table[[0, 2, 1, 0]].sin()
+        return self.head((self.layer(x) + self.cache[str(x.device)]).tanh() @ torch.diag(self.cache[str(x.device)]))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_cache_is_that_of_the_networks_own_precision(filled: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, images = Caching().eval(), torch.randn(3, 4)
+    double = copy.deepcopy(network).double()
+    if filled:
+        with torch.no_grad():
+            network(images)
+    for engine in ("one-channel", "plain"):
+        if filled:  # what was picked in single precision stays so, and does not multiply numbers in double precision
+            with pytest.raises(InputError, match="which Caching does not take"):
+                lesion(network, "layer", images, dtype="float64", engine=engine)
+        else:
+            (found,) = lesion(network, "layer", images, dtype="float64", engine=engine)
+            (wanted,) = lesion(double, "layer", images.double(), engine="plain")
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)
+        assert {value.dtype for value in network.cache.values()} == ({torch.float32} if filled else set())
+        lesion(network, "layer", images, engine=engine)
+        network(images).sum().backward()
+        network.cache.clear()
+        filled = False

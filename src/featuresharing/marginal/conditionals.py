@@ -164,6 +164,8 @@ class Marginalization:
         self.estimation, self._name, self._softmax = estimation, layer, softmax
         self._path, self._layer = find_layer(network, layer, aliases)
         self.units = choose_units(self._layer, layer, units)
+        if estimation.estimator == "quadrature":
+            settings["otherwise"] = "engine='plain' runs such networks with other estimators, slowly"
         self.engine = make_engine(network, self._path, images, softmax=softmax, **settings)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
         if estimation.estimator != "quadrature":

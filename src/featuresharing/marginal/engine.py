@@ -39,7 +39,7 @@ from featuresharing.marginal.packing import (
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import filters_of, make_trace, record
+from featuresharing.marginal.tracing import UntraceableError, filters_of, make_trace, record
 from featuresharing.networks.computed import layer_values
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import to_input
@@ -195,9 +195,14 @@ class OneChannelEngine:
         sample = to_input(self._images[:images], self.device, self.dtype)
         recording = record(self._network, self._values, sample.clone())
         trace = make_trace(self._network, recording, sample.clone())
-        use = find_use(trace, self._path, self._weight, self._bias)
+        names = [name for name in (self._weight, self._bias) if name]
+        try:
+            use = find_use(trace, self._path, self._weight, self._bias)
+        except UntraceableError as error:
+            places = record(self._network, self._values, sample.clone(), locate=names).places
+            taken = " and ".join(dict.fromkeys(places))
+            raise UntraceableError(f"{str(error).removesuffix('.')} (they are taken by {taken}).") from error
         if check:
-            names = [name for name in (self._weight, self._bias) if name]
             others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
             check_trace(self._network, self._values, sample, others, names, recording, trace)
         return make_plan(trace, use, whole=self._whole)
@@ -212,7 +217,7 @@ class OneChannelEngine:
         self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
 
     def _interpreter(self, images: int) -> Interpreter:
-        plan = self._make_plan(images)
+        plan = self.plan if images == self.plan.trace.rows else self._make_plan(images)
         products = products_to_pack(plan) if self._packed else []
         packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
         return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
@@ -290,11 +295,13 @@ def make_engine(
     engine: str = "one-channel",
     dtype: str | None = None,
     softmax: bool = True,
+    otherwise: str = "engine='plain' runs such networks, slowly",
     **settings: Any,
 ) -> Engine:
     """Return the engine by name for a layer at ``path`` and ``images`` [N, ...].
 
-    Raises InputError for wrong names, and for whatever :func:`featuresharing.networks.preparation.prepare` refuses.
+    Raises InputError for wrong names, for whatever :func:`featuresharing.networks.preparation.prepare` refuses, and for
+    what cannot be traced, saying what else a user can do ``otherwise``: by then the network has run on the images.
     """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
@@ -302,4 +309,7 @@ def make_engine(
     ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
     with computing():
-        return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+        try:
+            return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+        except UntraceableError as error:
+            raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error

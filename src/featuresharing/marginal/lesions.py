@@ -84,9 +84,9 @@ def lesion_accuracy(
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
-    runner = make_engine(
-        network, path, images, dtype=dtype, batch_size=batch_size, device=device, memory=memory, whole=True
-    )
+    settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "device": device, "memory": memory}
+    otherwise = "accepted are networks that can be traced, since units are removed together"
+    runner = make_engine(network, path, images, whole=True, otherwise=otherwise, **settings)
     assert isinstance(runner, OneChannelEngine)
     truth = _check_targets(targets, runner)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import run_graph
-from featuresharing.marginal.tracing import PLAIN, NumbersSeenError, Recording, Trace, make_trace, record
+from featuresharing.marginal.recording import name_of, nodes_behind, run_graph
+from featuresharing.marginal.tracing import NumbersSeenError, Recording, Trace, UntraceableError, record
+from featuresharing.networks.failures import reason_of
 
 CLOSENESS = {torch.float32: 1e-3, torch.float64: 1e-9}
 """By how much of the largest score the trace's may differ: far more than rounding, far less than another branch."""
@@ -28,11 +29,13 @@ def check_trace(
     recording: Recording,
     trace: Trace,
 ) -> None:
-    """Raise InputError if ``network`` does otherwise than ``trace``, which comes from its ``recording`` on ``images``.
+    """Raise UntraceableError if ``network`` does otherwise than ``trace``, made of its ``recording`` on ``images``.
 
     ``values`` are its parameters and buffers, ``layer`` the names of those that will change, ``others`` [N, ...] images
     like the first. Costs four passes on them: two of the network and two of the trace.
     """
+    taken = {str(node.target) for node in nodes_behind(trace.graph)}
+    constants = [name for name in recording.values if name not in values and name in taken]
     for probe, changed in _probes(images, others, values, layer):
         given = {**values, **changed}
         try:
@@ -41,12 +44,16 @@ def check_trace(
                 found = record(network, given, probe.clone())
         except NumbersSeenError:
             raise
-        except InputError:  # the network does not take such images
+        except UntraceableError:  # the network does not take such images
             continue
-        difference = _difference(recording, found)
-        if difference and (difference := _difference(record(network, values, images.clone()), found)):
+        except InputError as error:
+            raise _refuse(network, f"outputs change their form: {reason_of(error)}") from error
+        difference = _difference(recording, found, constants)
+        if difference and (difference := _difference(record(network, values, images.clone()), found, constants)):
             raise _refuse(network, difference)  # even now that what is computed once in a process is there
-        if not _gives_the_same(trace, given, probe, found) and not _gives_the_same_in_double(network, given, probe):
+        if not _gives_the_same(trace, given, probe, found) and not _gives_the_same_in_double(
+            network, trace, given, probe
+        ):
             raise _refuse(network, "its scores are not those of the operators that it ran")
 
 
@@ -65,22 +72,19 @@ def _probes(
         yield torch.empty_like(images).copy_(others), zeros
 
 
-def _difference(one: Recording, other: Recording) -> str | None:
+def _difference(one: Recording, other: Recording, constants: Sequence[str]) -> str | None:
     """Return how two recordings differ; None if they do the same."""
     steps = list(zip(one.steps(), other.steps(), strict=False))
     for (mine, yours), node in zip(steps, one.graph.nodes, strict=False):
         if mine != yours:
-            return f"operator '{_name(node.target)}' is not the same for all images and weights"
+            return f"operator '{name_of(node.target)}' is not the same for all images and weights"
     if len(one.graph.nodes) != len(other.graph.nodes):
         return "some operators run for some images or weights only"
-    for name, value in one.values.items():
-        if name.startswith("constant_") and not _same(value, other.values[name]):
+    for name in constants:
+        value = one.values[name]
+        if not _same(value, other.values[name]):
             return f"numbers {list(value.shape)} that come from elsewhere are not the same for all images and weights"
     return None
-
-
-def _name(target: object) -> str:
-    return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else str(target)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -105,19 +109,22 @@ def _gives_the_same(trace: Trace, values: Mapping[str, Tensor], images: Tensor, 
     return True
 
 
-def _gives_the_same_in_double(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> bool:
+def _gives_the_same_in_double(network: nn.Module, trace: Trace, values: Mapping[str, Tensor], images: Tensor) -> bool:
     """Whether the trace agrees where rounding, however the network may enlarge it, stays small."""
     if images.device.type == "mps":
         return False
-    doubled = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
-    images = images.double() if images.is_floating_point() else images
+    doubled = {name: _double(value) for name, value in {**trace.values, **values}.items()}
+    given, images = {name: doubled[name] for name in values}, _double(images)
     try:
-        found = record(network, doubled, images.clone())
-        return _gives_the_same(make_trace(network, found, images.clone()), doubled, images, found)
-    except InputError:
+        return _gives_the_same(trace, doubled, images, record(network, given, images.clone()))
+    except (InputError, RuntimeError):  # one of the two has single precision for good
         return False
 
 
-def _refuse(network: nn.Module, difference: str) -> InputError:
+def _double(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
+def _refuse(network: nn.Module, difference: str) -> UntraceableError:
     name = type(network).__name__
-    return InputError(f"{name} cannot be traced: its Python code depends on numbers ({difference}); {PLAIN}.")
+    return UntraceableError(f"{name} cannot be traced: its Python code depends on numbers ({difference}).")

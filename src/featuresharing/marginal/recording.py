@@ -9,7 +9,7 @@ Two modes of torch work together. :class:`Recorder` sees operators where they re
 
 import inspect
 import operator
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.marginal.variants import operators
@@ -62,16 +62,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operator into ``graph``; tensors from elsewhere become constants in ``values``.
 
     ``looks`` are what Python has seen of parameters, buffers and constants. ``refused`` is the error that was raised
-    when it was about to see more.
+    when it was about to see more. ``places`` are those of operators that take values by the names ``locate``.
     """
 
-    def __init__(self, network: nn.Module, values: dict[str, Tensor], images: Tensor) -> None:
+    def __init__(
+        self, network: nn.Module, values: dict[str, Tensor], images: Tensor, locate: Collection[str] = ()
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.values: dict[str, Tensor] = {}
         self.looks: list[Look] = []
+        self.places: list[str] = []
         self.refused: NumbersLeaveError | None = None
-        self._network = network
+        self._network, self._locate = network, locate
         self._paused = False
         self._nodes = WeakTensorKeyDictionary()
         self._dependent: dict[int, Any] = {}  # memory that came to depend on the images by writing into it
@@ -96,18 +99,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _write_down(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is aten.as_strided.default and not args[0].is_contiguous():
             raise TypeError(f"{func} depends on how values lie in memory")
-        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
-        name = func._schema.name.partition("::")[2]
+        given: list[Tensor] = []
+        nodes = self._nodes_in(args, given), {key: self._nodes_in(value, given) for key, value in kwargs.items()}
+        name = name_of(func)
         if seen := _seen(func, args, given):
             self.look(name, seen)
         depends = func not in SHAPE_ONLY and any(self._depends(value) for value in given)
         result = func(*args, **kwargs)
+        taken = self._locate and any(self._nodes[value].target in self._locate for value in given)
+        if taken and name not in ("detach", "clone", "t"):  # the pass itself begins with these
+            self.places.append(f"'{name}' in {place_now(self._network)}")
         if func is aten.detach.default:  # the same tensor under another name
             self._nodes[result] = nodes[0][0]
             return result
-        results = [value for value in tree_leaves(result) if value is not None]
-        if results and not any(isinstance(value, Tensor) for value in results):
+        if isinstance(result, bool | int | float | complex):
             if not seen and func not in _TELL_NO_NUMBERS:
                 self.look(name, given)
             return result
@@ -129,6 +134,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     own = value.clone() if value.layout == torch.strided and not value.is_quantized else value
                     self._add_value(f"constant_{len(self.values)}", value, own)
         return self._nodes[value]
+
+    def _nodes_in(self, value: Any, given: list[Tensor]) -> Any:
+        """Return an argument with nodes in the place of tensors, which are added to ``given``."""
+        if isinstance(value, Tensor):
+            given.append(value)
+            return self.node_of(value)
+        if isinstance(value, tuple | list):
+            return type(value)([self._nodes_in(part, given) for part in value])
+        return value
 
     def look(self, name: str, seen: list[Tensor]) -> None:
         """Note that Python sees what tensors hold; raise NumbersLeaveError if that depends on the images."""
@@ -172,8 +186,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _names_behind(self, nodes: list[fx.Node]) -> frozenset[str]:
         waiting, seen = list(nodes), set(nodes)
         while waiting:
-            for source in waiting.pop().all_input_nodes:
-                if source not in seen:
+            node = waiting.pop()
+            for source in node.all_input_nodes:
+                if source not in seen and node.target not in SHAPE_ONLY:
                     seen.add(source)
                     waiting.append(source)
         return frozenset(str(node.target) for node in seen if node.op == "placeholder")
@@ -200,6 +215,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node.meta.update(shape=tuple(value.shape), itemsize=value.element_size(), depends=depends)
 
 
+def name_of(func: Any) -> str:
+    """Return what an operator of a graph is called, without its library and its kind of arguments."""
+    return func._schema.name.partition("::")[2] if isinstance(func, torch._ops.OpOverload) else func.__name__
+
+
 def _seen(func: Any, args: tuple[Any, ...], given: list[Tensor]) -> list[Tensor]:
     """Return the tensors whose numbers decide what an operator returns to Python: a number, or the size of a tensor."""
     if torch.Tag.data_dependent_output in func.tags:
@@ -217,6 +237,15 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
         return False
     place = memory_of(one)
     return place is not None and place == memory_of(other) and one.storage_offset() == other.storage_offset()
+
+
+def nodes_behind(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes that the outputs of a graph depend on."""
+    found: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or not found.isdisjoint(node.users):
+            found.add(node)
+    return found
 
 
 def run_graph(graph: fx.Graph, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:

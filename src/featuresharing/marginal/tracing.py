@@ -8,7 +8,8 @@ that every node is a value that never changes: this is what lets the interpreter
 Networks whose Python looks at numbers that depend on the images, or that draw random numbers, are refused by name.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +19,17 @@ from torch import Tensor, fx, nn
 from torch.func import functionalize
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, run_graph
+from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, nodes_behind, run_graph
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import evaluating, run_network
 from featuresharing.networks.outputs import raw_scores
 
-PLAIN = "engine='plain' runs such networks, slowly"
-"""What else a user can do."""
+
+class UntraceableError(InputError):
+    """A network or a layer of it cannot be traced, though it runs."""
 
 
-class NumbersSeenError(InputError):
+class NumbersSeenError(UntraceableError):
     """Python code of a network sees numbers that depend on the images."""
 
 
@@ -36,7 +38,7 @@ class Recording:
     """A forward pass as it was: operators in ``graph``, some of them in place, and the ``scores`` that it gave.
 
     ``values`` are parameters, buffers and constants by name, ``tasks`` the names of the scores, ``looks`` what Python
-    saw of parameters, buffers and constants.
+    saw of parameters, buffers and constants, and ``places`` which operators took values that were asked for.
     """
 
     graph: fx.Graph
@@ -44,10 +46,13 @@ class Recording:
     tasks: tuple[str, ...]
     scores: tuple[Tensor, ...]
     looks: tuple[Look, ...]
+    places: tuple[str, ...]
 
     def steps(self) -> list[str]:
         """Return every operator with its arguments and the size of its result, in words that can be compared."""
-        return [f"{node} {node.target} {node.args} {node.kwargs} {node.meta.get('shape')}" for node in self.graph.nodes]
+        nodes = self.graph.nodes
+        words = (f"{node} {node.target} {node.args} {node.kwargs} {node.meta.get('shape')}" for node in nodes)
+        return [re.sub("0x[0-9a-f]+", "", each) for each in words]  # where objects lie in memory
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,12 @@ class Trace:
     rows: int
 
 
-def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Recording:
+def record(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, *, locate: Collection[str] = ()
+) -> Recording:
     """Write down the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+
+    Of values by the names ``locate``, it is noted which operator takes them where.
 
     Raises InputError for a network that cannot be recorded or does not return scores [N, classes] a task.
     """
@@ -78,7 +87,7 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
     outputs: dict[str, Tensor] = {}
     scores: tuple[Tensor, ...] = ()
     with _quiet(network, values):
-        recorder = Recorder(network, dict(values), images)
+        recorder = Recorder(network, dict(values), images, locate)
         try:
             with recorder, Watcher(recorder):
                 outputs = raw_scores(run_network(network, values, images), len(images))
@@ -91,22 +100,25 @@ def record(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> 
             failed = error
     if refused := recorder.refused:
         raise NumbersSeenError(
-            f"{kind} cannot be traced: its Python code sees numbers that depend on the images ({refused}); {PLAIN}."
+            f"{kind} cannot be traced: its Python code sees numbers that depend on the images ({refused})."
         ) from refused
     if failed is not None:
-        raise InputError(
-            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)}); {PLAIN}."
+        raise UntraceableError(
+            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)})."
         ) from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs.values()))
-    return Recording(recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks))
+    return Recording(
+        recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks), tuple(recorder.places)
+    )
 
 
 def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
     """Return the trace of a ``network`` that was recorded on ``images``; raises InputError for random numbers."""
     graph, values = fx.Graph(), recording.values
-    graph.output(graph.graph_copy(recording.graph, {}))
-    if any(_mutates(node) for node in graph.nodes):
+    if any(_mutates(node) for node in recording.graph.nodes):
         graph, values = _without_mutations(network, recording, images)
+    else:
+        graph.output(graph.graph_copy(recording.graph, {}))
     _refuse_chance(network, graph)
     for node in reversed(graph.nodes):
         if _mutates(node) and not node.users:  # what was written into the images or a buffer, and is read no more
@@ -134,7 +146,7 @@ def _without_mutations(network: nn.Module, recording: Recording, images: Tensor)
             failed = error
     if failed is not None:
         reason = reason_of(failed).partition(". ")[0]
-        raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from failed
+        raise UntraceableError(f"{type(network).__name__} cannot be traced ({reason}).") from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
     return recorder.graph, recorder.values
 
@@ -156,7 +168,7 @@ def _mutates(node: fx.Node) -> bool:
 
 
 def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
-    for node in graph.nodes:
+    for node in nodes_behind(graph):
         if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
             continue
         given = bind_arguments(node)

@@ -61,12 +61,14 @@ def evaluating(network: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[No
 def computing() -> Iterator[None]:
     """Compute without gradients, and in the network's own precision whatever mode the caller is in.
 
-    A caller's inference mode, autocast and TF32 do not reach into the block.
+    A caller's inference mode, autocast and TF32 do not reach into the block, and random numbers drawn in it are not
+    missing in the caller's.
     """
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
         modes.enter_context(torch.no_grad())
         modes.enter_context(full_precision())
+        modes.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from featuresharing.errors import InputError
 from featuresharing.networks.computed import plain_layer
@@ -42,6 +43,11 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     path = path if path in modules else path.removeprefix(prefix)
     module = modules.get(path)
     if isinstance(module, Layer):
+        weight = module._parameters.get("weight")  # asking a computed one for its value may change it
+        if weight is not None and is_lazy(weight):
+            raise InputError(
+                f"layer '{layer}' has no shape yet; accepted are networks that have seen images: run it on some once."
+            )
         return path, plain_layer(module)
     known = f"'{layer}' ({path})" if path != layer else f"'{layer}'"
     found = f"is a {_full_name(module)}" if module is not None else "does not exist"

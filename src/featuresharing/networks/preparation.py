@@ -105,6 +105,8 @@ def check_network(network: nn.Module) -> nn.Module:
         if isinstance(module, torch.jit.ScriptModule):
             part = f" '{name}'" if name else ""
             raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
+        if dotted := next((child for child in module._modules if "." in child), None):
+            raise InputError(f"{kind}: module '{dotted}' has a dot in its own name; accepted are names without.")
     _check_arguments(inside)
     for name, parameter in inside.named_parameters():
         _check_values(f"parameter '{name}'", parameter)

@@ -65,6 +65,7 @@ class _State:
     def __init__(self, network: nn.Module) -> None:
         self.tensors: list[Tensor] = []
         self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self._collections: list[tuple[Any, tuple[Any, ...]]] = []
         self._undo: list[Restore] = []
         self._seen: dict[int, Any] = {}  # the objects themselves: an id is unique only while its object lives
         self._kinds: list[tuple[Any, Callable[[Any], Iterable[Any]]]] = [
@@ -91,6 +92,10 @@ class _State:
                 kind = OrderedDict if isinstance(value, OrderedDict) else dict
                 kind.clear(value)
                 kind.update(value, zip(keys, held, strict=True))
+        for collection, held in self._collections:
+            if len(collection) != len(held) or not all(map(is_, collection, held)):
+                collection.clear()
+                (collection.update if isinstance(collection, set) else collection.extend)(held)
         for undo in self._undo:
             undo()
 
@@ -136,16 +141,9 @@ class _State:
         return held
 
     def _note_collection(self, value: Any) -> Iterable[Any]:
-        own = list(value)
-
-        def undo() -> None:
-            if len(value) == len(own) and all(map(is_, value, own)):
-                return
-            value.clear()
-            (value.update if isinstance(value, set) else value.extend)(own)
-
-        self._undo.append(undo)
-        return own
+        held = tuple(value)
+        self._collections.append((value, held))
+        return held
 
     def _note_array(self, value: np.ndarray[Any, Any]) -> Iterable[Any]:
         if not value.flags.writeable:
