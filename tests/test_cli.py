@@ -30,6 +30,7 @@ from featuresharing import (
 from featuresharing.cli import main
 from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.figures.units import plot_units
 from featuresharing.locks import holding
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
@@ -189,6 +190,35 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
     assert {"layer": "0.0.3", "samples": 20, "seed": 0, "step": 5}.items() <= attributes.items()
 
 
+def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = {"list": tmp_path / "lists/one.txt", "classes": folder / "lists/classes.csv"}
+    lists["list"].parent.mkdir()
+    lists["list"].write_text((folder / "lists/kept.txt").read_text().splitlines()[0] + "\n")
+    (tmp_path / "images").symlink_to(folder / "images")
+    options = {"checkpoint": folder / "networks/demo/5.pt", "experiment": "demo", "layer": "0.0.3", "samples": 5}
+    output = tmp_path / "one.h5"
+    assert run("marginalize", **lists, **options, device="cpu", output=output) == 0
+    capsys.readouterr()
+    warning = "demo: only 1 image is analysed, and allows no interval: contributions and sharing say little under 20"
+    for command in ("tabulate-contributions", "tabulate-sharing"):
+        assert run(command, conditionals=[output, output], output=tmp_path / f"{command}.csv") == 0
+        assert capsys.readouterr().out == f"{warning} images.\n"
+    (row,) = rows(tmp_path / "tabulate-sharing.csv")[:1]
+    assert (row["low"], row["high"]) == ("nan", "nan")
+    assert 0 <= float(row["sharing"]) <= 1
+    notes: list[str] = []
+
+    def plot(*arguments: Any, note: str, **rest: Any) -> Any:
+        notes.append(note)
+        return plot_units(*arguments, note=note, **rest)
+
+    monkeypatch.setattr("featuresharing.figures.units.plot_units", plot)
+    assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
+    assert " units, 1 image.  Sharing " in notes[0]
+
+
 def test_accuracy_counts_the_right_images(folder: Path) -> None:
     predictions = read_predictions(folder / "baseline/demo/5.h5")
     for row in rows(folder / "tables/accuracy.csv"):
@@ -197,12 +227,16 @@ def test_accuracy_counts_the_right_images(folder: Path) -> None:
         assert (row["experiment"], row["checkpoint"], row["step"]) == ("demo", "5", "5")
 
 
-def test_selected_images_are_right_in_every_task(folder: Path, tmp_path: Path) -> None:
+def test_selected_images_are_right_in_every_task(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv"}
     checkpoint = {"checkpoint": folder / "networks/demo/5.pt", "device": "cpu"}
     assert run("predict", **options, **checkpoint, output=tmp_path / "all.h5") == 0
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
+    few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
+    assert capsys.readouterr().out.splitlines()[-1] == f"{options['list']}: {few_images}"
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]

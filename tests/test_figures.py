@@ -1,5 +1,6 @@
 """Figures: what their pixels, sizes and files say."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +221,20 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
     assert texts == ["object_text: basic + word", "related: subordinate + basic"]
     (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0.9, 0.4])  # type: ignore[arg-type]
     assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
+    assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
     with pytest.raises(InputError, match="no rows"):
         plot_sharing([])
+
+
+def test_sharing_says_why_it_has_no_bars() -> None:
+    point = SharingPoint("object_text", "conv1", "basic", "word", 0.9, 0.8, 0.95)
+    bare = replace(point, layer="conv2", low=float("nan"), high=float("nan"))
+    for rows, words in (
+        ([point], "Bars: 95 % bootstrap intervals."),
+        ([bare], "No bars: too few images for intervals."),
+    ):
+        (axes,) = plot_sharing(rows).axes
+        assert axes.texts[0].get_text().endswith(f"on different units. {words}")
 
 
 def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:

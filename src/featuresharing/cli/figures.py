@@ -76,11 +76,16 @@ def _plot_units(options: argparse.Namespace) -> None:
     second_name, second = _join(contributions)
     shared = f"Sharing {sharing(first, second):.2f}.  " if len(contributions) == 1 else ""
     images = len(next(iter(layer.predictions.values())))
-    note = f"{len(first)} units, {images} images.  {shared}Average unit: {averages}."
+    counted = f"{_count(len(first), 'unit')}, {_count(images, 'image')}"
+    note = f"{counted}.  {shared}Average unit: {averages}."
     figure = plot_units(
         first, second, first_name=first_name, second_name=second_name, title=_title(layer), note=note, style=style
     )
     save_figure(figure, options.output)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _join(contributions: "dict[str, Array]") -> "tuple[str, Array]":

@@ -69,14 +69,16 @@ def add_commands(commands: Commands) -> None:
 
 
 def _marginalize(options: argparse.Namespace) -> None:
+    import numpy as np
+
     from featuresharing.data.images import read_inputs
     from featuresharing.files import file_digest
     from featuresharing.marginal.conditionals import Marginalization
     from featuresharing.marginal.estimation import Estimation
     from featuresharing.marginal.memory import SHARE, free_memory
     from featuresharing.networks.checkpoints import check_fits, open_network
-    from featuresharing.networks.forward import predict
     from featuresharing.networks.layers import choose_units, find_layer, unit_count
+    from featuresharing.networks.predicting import predict
     from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
@@ -117,10 +119,15 @@ def _marginalize(options: argparse.Namespace) -> None:
         "threads": options.threads,
     }
     _, predictions = predict(
-        stored.network, pixels, batch_size=options.batch_size, device=device, softmax=options.softmax
+        stored.network,
+        pixels,
+        batch_size=options.batch_size,
+        device=device,
+        softmax=options.softmax,
+        dtype=options.dtype,
     )
     tasks = [
-        TaskData(name, len(names), targets, probabilities)
+        TaskData(name, len(names), targets, probabilities.astype(np.float32, copy=False))
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
     errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")

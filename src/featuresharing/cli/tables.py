@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from featuresharing.cli.options import Commands, add_command, add_output, whole
+from featuresharing.cli.options import Commands, add_command, add_output, say, whole
+
+if TYPE_CHECKING:
+    from featuresharing.store import LayerConditionals
 
 
 def add_commands(commands: Commands) -> None:
@@ -45,26 +48,24 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 
 def _contributions(options: argparse.Namespace) -> None:
-    from featuresharing.store import read_conditionals
     from featuresharing.tables import CONTRIBUTION_COLUMNS, contribution_rows
 
     rows = (
         row
-        for path in options.conditionals
-        for row in contribution_rows(read_conditionals(path), method=options.method, laplace=options.laplace)
+        for layer in _layers(options.conditionals)
+        for row in contribution_rows(layer, method=options.method, laplace=options.laplace)
     )
     _write(options.output, CONTRIBUTION_COLUMNS, rows)
 
 
 def _sharing(options: argparse.Namespace) -> None:
-    from featuresharing.store import read_conditionals
     from featuresharing.tables import SHARING_COLUMNS, sharing_rows
 
     rows = (
         row
-        for path in options.conditionals
+        for layer in _layers(options.conditionals)
         for row in sharing_rows(
-            read_conditionals(path),
+            layer,
             method=options.method,
             laplace=options.laplace,
             resamples=options.resamples,
@@ -72,6 +73,21 @@ def _sharing(options: argparse.Namespace) -> None:
         )
     )
     _write(options.output, SHARING_COLUMNS, rows)
+
+
+def _layers(paths: Sequence[Path]) -> "Iterator[LayerConditionals]":
+    """Yield the layers of files; in the end, say of each experiment that it has few images."""
+    from featuresharing.sharing import few_images
+    from featuresharing.store import read_conditionals
+
+    sentences: dict[str, str] = {}
+    for path in paths:
+        layer = read_conditionals(path)
+        yield layer
+        if sentence := few_images(len(next(iter(layer.predictions.values())))):
+            sentences[str(layer.attributes["experiment"])] = sentence
+    for experiment, sentence in sentences.items():
+        say(f"{experiment}: {sentence}")
 
 
 def _write(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
