@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
-from featuresharing.cli.options import CommandParser, printable, suggest
+from featuresharing.cli.options import CommandParser, printable, say, suggest
 from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
 from featuresharing.version import PACKAGE
@@ -103,7 +103,7 @@ def _parse(arguments: list[str]) -> Namespace:
 
 def _show(*lines: str) -> None:
     """Show lines and end."""
-    print(*lines, sep="\n")
+    say("\n".join(lines))
     raise SystemExit(0)
 
 
