@@ -473,7 +473,7 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     check("accepted are the tasks basic, word", "plot-units", conditionals=conditionals, sort_by="subordinate")
     check("rectangle or sunflower", "plot-units", conditionals=conditionals, layout="round")
     check("limits", "plot-units", conditionals=conditionals, limits=[4, 2])
-    check("nowhere.png cannot be read", "animate-units", frames="nowhere.png")
+    check("nowhere.png does not exist", "animate-units", frames="nowhere.png")
     check("milliseconds", "animate-units", frames=folder / "figures/0.png", milliseconds=335)
     table = folder / "tables/sharing.csv"
     check("'7' has no layer 'conv2'", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")

@@ -110,12 +110,12 @@ def test_classes_come_back_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("word,0,sun\n", "line 1: found 'word,0,sun'; accepted is a head 'task,index,name'"),
+        ("word,0,sun\n", "column 'task' is missing; accepted is a table with task, index, name"),
         ("task,index,name\nword,0,sun\nword,2,map\n", "line 3: found 'word,2,map'"),
-        ("task,index,name\nword,0\n", "line 2: found 'word,0'"),
+        ("task,index,name\nword,0\n", "line 2: found 2 values; accepted are 3"),
         ("task,index,name\nword,0,sun\nbasic,1,map\n", "line 3: found 'basic,1,map'; .* counted from 0"),
         ("task,index,name\n", "found no class; accepted is at least one"),
-        ("", "found no class; accepted is at least one"),
+        ("", "column 'task' is missing"),
     ],
 )
 def test_a_wrong_table_of_classes_is_named_by_file_and_line(tmp_path: Path, text: str, found: str) -> None:
@@ -273,6 +273,10 @@ def test_stimuli_depend_on_seed_drawing_and_number_alone(tmp_path: Path, drawing
     render_stimuli(sheet, chosen[2:], tmp_path / "few", renderings=1, settings=settings)
     (few,) = (tmp_path / "few").iterdir()
     assert few.read_bytes() == one[few.name]
+
+    slash = StimulusSettings(16, ("sun", "and/or"), style, variation, seed=0)
+    with pytest.raises(InputError, match="'and/or' holds a slash; accepted are words and classes that fit into names"):
+        render_stimuli(sheet, chosen, tmp_path / "few", renderings=1, settings=slash)
 
     write_stimuli(tmp_path / "one.csv", rows)
     assert read_stimuli(tmp_path / "one.csv", ["basic", "word"]) == rows

@@ -193,8 +193,8 @@ def test_animation_says_what_is_wrong_with_its_frames(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     for paths, found in (
         ([], "no frames"),
-        ([*good, tmp_path / "broken.png"], "broken.png cannot be read"),
-        ([*good, tmp_path / "missing.png"], "missing.png cannot be read"),
+        ([*good, tmp_path / "broken.png"], "broken.png cannot be decoded"),
+        ([*good, tmp_path / "missing.png"], "missing.png does not exist"),
         ([*good, *frames(tmp_path / "other", [BLUE], (41, 30))], "other.*41, 30.*40, 30"),
     ):
         with pytest.raises(InputError, match=found):

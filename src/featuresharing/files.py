@@ -106,8 +106,14 @@ def sync(path: Path) -> None:
 
 
 def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table whole or not at all: a head of ``columns``, then ``rows``."""
-    with replacing(output) as temporary, temporary.open("w", newline="") as file:
+    """Write a CSV table in UTF-8 whole or not at all: a head of ``columns``, then ``rows``.
+
+    Bytes of names that are not UTF-8 are written as escapes such as ``\\udce9``.
+    """
+    with (
+        replacing(output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
-from featuresharing.cli.options import CommandParser, printable, say, suggest
+from featuresharing.cli.options import CommandParser, say, suggest
 from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
 from featuresharing.version import PACKAGE
@@ -108,8 +108,7 @@ def _show(*lines: str) -> None:
 
 
 def _complain(sentence: str) -> None:
-    with suppress(OSError, ValueError):  # nobody may listen
-        print(printable(f"{PROGRAM}: {sentence}"), file=sys.stderr, flush=True)
+    say(f"{PROGRAM}: {sentence}", warning=True)
 
 
 def _is_heard() -> bool:

@@ -73,12 +73,14 @@ def _extract(options: argparse.Namespace) -> None:
 
 
 def _import_list(options: argparse.Namespace) -> None:
+    import os
+
     from featuresharing.data.class_maps import class_names, read_class_map, read_numbered_list
     from featuresharing.data.lists import write_classes, write_image_list
 
     class_map = read_class_map(options.class_map, options.tasks)
     images = read_numbered_list(options.list, options.images, class_map)
-    if missing := next((path for path in images.paths if not path.is_file()), None):
+    if missing := next((path for path in images.paths if not os.path.isfile(path)), None):  # of names of any length
         raise InputError(f"{options.list}: image {missing} does not exist; accepted are images that are there.")
     write_classes(options.output_folder / "classes.csv", class_names(class_map))
     write_image_list(options.output_folder / "test.txt", images.paths, images.targets)

@@ -86,13 +86,8 @@ def _render_images(options: argparse.Namespace) -> None:
 
 
 def _overlay_words(options: argparse.Namespace) -> None:
-    from featuresharing.data.overlay import (
-        COLUMNS,
-        OverlaySettings,
-        list_class_folders,
-        overlay_folder,
-        read_hierarchy,
-    )
+    from featuresharing.data.class_folders import list_class_folders, read_hierarchy
+    from featuresharing.data.overlay import COLUMNS, OverlaySettings, overlay_folder
     from featuresharing.data.words import WordStyle, read_words
     from featuresharing.files import write_table
 
@@ -122,6 +117,9 @@ def _list_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_classes, write_image_list
     from featuresharing.data.stimuli import read_stimuli
 
+    stems = [path.stem for path in options.stimuli]
+    if double := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
     classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)
@@ -129,3 +127,4 @@ def _list_images(options: argparse.Namespace) -> None:
         targets = np.array([[classes[task].index(row[task]) for task in options.tasks] for row in rows], dtype=np.int64)
         images = [path.parent / row["image"] for row in rows]
         write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)
+        say(f"{len(rows)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")

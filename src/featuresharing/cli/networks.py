@@ -325,8 +325,15 @@ def _select_images(options: argparse.Namespace) -> None:
         (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))
         for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
     )
-    write_table(options.output.with_suffix(".csv"), ("index", "image", *classes), rows)
+    table = options.output.with_suffix(".csv")
+    write_table(table, ("index", "image", *classes), rows)
+    if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
+        say(
+            f"names of {odd} images are not UTF-8: {table} has escapes for them, {options.output} their bytes.",
+            warning=True,
+        )
     write_image_list(options.output, chosen.paths, chosen.targets)
+    say(f"{len(kept)} of {len(images.paths)} images are listed in {options.output}.")
 
 
 def _digest(*contents: bytes) -> str:

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -153,17 +154,21 @@ def whole_range(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def say(sentence: str) -> None:
-    """Tell the user something now, whatever becomes of the process; nobody who listens stops it.
+def say(sentence: str, *, warning: bool = False) -> None:
+    """Tell the user something now, whatever becomes of the process; a ``warning`` goes to stderr.
 
-    Raises InputError where the sentence cannot be written for another reason, such as a full disk.
+    Raises StoppedError if nobody reads standard output, InputError where it cannot be written to.
     """
+    stream = sys.stderr if warning else sys.stdout
+    kind = getattr(stream, "encoding", None) or "utf-8"
     try:
-        print(printable(sentence), flush=True)
+        print(printable(sentence).encode(kind, "backslashreplace").decode(kind), file=stream, flush=True)
     except BrokenPipeError:
-        raise StoppedError(signal.SIGPIPE, "nobody reads its output") from None
+        if not warning:
+            raise StoppedError(signal.SIGPIPE, "nobody reads its output") from None
     except OSError as error:
-        raise InputError(f"standard output cannot be written to ({error.strerror}).") from None
+        if not warning:
+            raise InputError(f"standard output cannot be written to ({error.strerror}).") from None
 
 
 def printable(text: str) -> str:

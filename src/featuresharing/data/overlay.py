@@ -1,10 +1,9 @@
 """Words drawn over the images of a data set with one folder a class, such as ImageNet (the paper's label step)."""
 
-import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from featuresharing.data.class_folders import check_distinct, check_name, list_class_folders
+from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
@@ -42,48 +43,6 @@ class OverlaySettings:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def list_class_folders(folder: Path) -> dict[str, list[str]]:
-    """Return the files of every class: names of the folders in ``folder``, and paths of files relative to it, sorted.
-
-    Hidden files are left out. Raises InputError if there are no folders, or one without files.
-    """
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"folder {folder} cannot be read ({error.strerror}); accepted is one folder a class."
-        ) from None
-    classes = {}
-    for name in names:
-        files = sorted(
-            path.relative_to(folder).as_posix()
-            for path in (folder / name).rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        )
-        if not files:
-            raise InputError(f"folder {folder / name} has no images; accepted is one folder a class, with images.")
-        classes[name] = files
-    if len(classes) < 2:
-        raise InputError(f"folder {folder} has {len(classes)} folders; accepted are two or more, one a class.")
-    return classes
-
-
-def read_hierarchy(path: Path, classes: Iterable[str]) -> dict[str, str]:
-    """Read the basic class of every class folder from a table ``subordinate,basic``; raises InputError for a lack."""
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {path} cannot be read ({error}); accepted is one of subordinate,basic.") from None
-    if any("subordinate" not in row or "basic" not in row for row in rows):
-        raise InputError(f"table {path}: a column is missing; accepted is a table of subordinate,basic.")
-    found = {row["subordinate"]: row["basic"] for row in rows}
-    for name in classes:
-        if name not in found:
-            raise InputError(f"table {path}: class '{name}' is missing; accepted is a row for every folder.")
-    return found
-
-
 def overlay_folder(
     folder: Path, output: Path, settings: OverlaySettings, *, hierarchy: Mapping[str, str] | None = None, jobs: int = 1
 ) -> tuple[list[dict[str, str]], list[str]]:
@@ -92,10 +51,13 @@ def overlay_folder(
     Returns a row of COLUMNS for every image, and what was wrong with those that were skipped. An image depends on
     (settings, its path in the folder) alone. What an interrupted run wrote is kept in a hidden folder beside ``output``
     and continued. Raises InputError for an image that cannot be decoded, unless those are skipped,
-    and for an ``output`` that holds something.
+    for an ``output`` that holds something, words that the font cannot draw, and two images that would become one file.
     """
     check_free(output)
+    check_name(output.name, "output folder")
+    check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
+    check_distinct(folder, {file: _written_name(file) for files in classes.values() for file in files})
     part = output.with_name(f".{output.name}.{settings.key()}.part")
     part.mkdir(parents=True, exist_ok=True)
     rows, skipped = [], []
@@ -117,6 +79,10 @@ def overlay_folder(
     return rows, skipped
 
 
+def _written_name(file: str) -> str:
+    return file if Path(file).suffix.lower() in SAVED else f"{file}.png"
+
+
 def _mapped(draw: partial[tuple[str, str, str]], files: Sequence[str], jobs: int) -> Iterator[tuple[str, str, str]]:
     if jobs == 1:
         yield from map(draw, files)
@@ -130,8 +96,7 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> t
     """Write one image unless it is there; return its path, its word, and what was wrong with it."""
     rng = keyed_generator(settings.seed, "overlay", file)
     word = settings.words[int(rng.integers(len(settings.words)))]
-    kind = Path(file).suffix.lower()
-    written = file if kind in SAVED else f"{file}.png"
+    written = _written_name(file)
     target = output / written
     if _is_whole(target):
         return written, word, ""
@@ -143,7 +108,7 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> t
         return written, word, str(error)
     drawn = overlay_word(Image.fromarray(np.ascontiguousarray(pixels)), word, settings.style, rng)
     temporary = target.with_name(f".{target.name}.part")
-    drawn.save(temporary, "PNG" if written.lower().endswith(".png") else "JPEG", **SAVED.get(kind, {}))
+    drawn.save(temporary, "PNG" if written.lower().endswith(".png") else "JPEG", **SAVED[Path(written).suffix.lower()])
     temporary.replace(target)
     return written, word, ""
 

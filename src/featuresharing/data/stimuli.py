@@ -9,7 +9,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from featuresharing.data.drawings import Drawing, DrawingSheet
+from featuresharing.data.fonts import check_words
 from featuresharing.data.rendering import Variation, render_stimulus
+from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
@@ -41,6 +43,10 @@ def render_stimuli(
 
     An image depends on (seed, drawing, number of the rendering) alone, not on ``jobs`` processes or on other drawings.
     """
+    check_words(settings.words, settings.style.font, settings.style.font_sizes)
+    for part in (*settings.words, *(drawing.subordinate for drawing in drawings)):
+        if "/" in part:
+            raise InputError(f"'{part}' holds a slash; accepted are words and classes that fit into names of files.")
     folder.mkdir(parents=True, exist_ok=True)
     render = partial(_render_drawing, sheet, folder, renderings, settings)
     if jobs == 1:
@@ -59,17 +65,21 @@ def write_stimuli(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
-    """Read the table of stimuli; raises InputError if it is missing or has no column for one of the ``tasks``."""
-    if not path.is_file():
-        raise InputError(f"table of stimuli {path} does not exist.")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        for task in tasks:
-            if task not in columns:
-                accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
-                raise InputError(f"{path}: task '{task}' has no column; accepted are {accepted}.")
-        return list(reader)
+    """Read the table of stimuli.
+
+    Raises InputError if it is missing, has no column for the images or one of the ``tasks``, or, with the number of the
+    line, a blank there.
+    """
+    rows = numbered_rows(path, ("image",), what="table of stimuli")
+    columns = list(rows[0][1]) if rows else []
+    for task in tasks:
+        if task not in columns:
+            accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
+            raise InputError(f"{path}: task '{task}' has no column; accepted are {accepted or 'none of no rows'}.")
+    for line, row in rows:
+        if blank := next((name for name in ("image", *tasks) if not row[name]), None):
+            raise InputError(f"{path}, line {line}: column '{blank}' is blank; accepted is a name.")
+    return [row for _, row in rows]
 
 
 # a worker renders many drawings of one sheet
