@@ -5,9 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.options import Commands, add_command, add_output, number, switch, whole
+from featuresharing.cli.options import Commands, add_command, add_figure, ending, number, switch, whole
 from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
+from featuresharing.formats import ANIMATIONS
 
 if TYPE_CHECKING:
     from featuresharing.evidence import Array
@@ -30,23 +31,23 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--grid", type=switch, default=True, help="lines between units")
     parser.add_argument("--columns", type=whole(1), help="units in a row of the rectangle (none: chosen)")
     parser.add_argument("--dpi", type=whole(1), default=100, help="dots per inch")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
     parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
     parser.add_argument("--milliseconds", type=whole(1), default=330, help="duration of a frame")
-    add_output(parser, "GIF file")
+    parser.add_argument("--output", type=ending(ANIMATIONS), required=True, help="GIF file")
 
     parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")
     parser.add_argument("--sharing", type=Path, required=True, help="table of sharing")
     parser.add_argument("--layers", nargs="+", required=True, help="layers from left to right")
     parser.add_argument("--checkpoint", required=True, help="checkpoint to plot")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
     parser = add_command(commands, "plot-training", _plot_training, "plot loss and accuracy against training step")
     parser.add_argument("--logs", type=Path, nargs="+", required=True, help="EXPERIMENT/training.csv files")
     parser.add_argument("--accuracy", type=Path, required=True, help="table of accuracy on held-out images")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
 
 def _plot_units(options: argparse.Namespace) -> None:

@@ -43,6 +43,11 @@ LONGEST_NAME, LONGEST_PATH = 255, 4096
 SWELLING, SMALL = 100, 2**30
 """How many times its own size an archive may hold, or so many bytes: what holds more was made to fill disks."""
 
+MOST_REMEMBERED = 10_000
+"""Folders of an extraction that are kept in memory."""
+
+TWICE = "stands there twice, or below a file"
+
 PADDING = 2**20
 """Bytes that may follow the end of an archive in any case."""
 
@@ -197,7 +202,7 @@ class _Extraction:
     def __init__(self, folder: Path, most_bytes: int, most_files: int) -> None:
         self._folder = folder
         self._bytes_left, self._members_left, self._folders_left = most_bytes, most_files, most_files
-        self._parent: Path | None = None  # a folder below which the last member was
+        self._made: set[Path] = set()  # folders that are known to be there, some of them
         self._limits = f"{most_bytes} bytes in {most_files} files and as many folders"
 
     def run(self, file: tarfile.TarFile) -> int:
@@ -213,7 +218,6 @@ class _Extraction:
             if not member.isfile() and not member.issym() and not member.islnk():
                 raise _refusal(member, "is a device, a pipe or the like")
             self._make(target.parent)
-            self._parent = target.parent
             if member.isfile():
                 self._write(file, member, target)
             else:
@@ -237,9 +241,14 @@ class _Extraction:
             raise _RefusedError(f"it holds too much; accepted are at most {self._limits}")
 
     def _make(self, folder: Path) -> None:
+        if folder in self._made:
+            return
         if not folder.is_dir():
             self._spend(folders=sum(not each.exists() for each in (folder, *folder.parents)))
             folder.mkdir(parents=True)
+        if len(self._made) >= MOST_REMEMBERED:
+            self._made.clear()
+        self._made.add(folder)
 
     def _place(self, member: tarfile.TarInfo) -> Path:
         name = PurePosixPath(member.name)
@@ -251,15 +260,20 @@ class _Extraction:
         longest = max(len(os.fsencode(part)) for part in ("", *name.parts))
         if longest > LONGEST_NAME or len(os.fsencode(target)) > LONGEST_PATH:
             raise _refusal(member, f"has a name of over {LONGEST_NAME} bytes, or a path of over {LONGEST_PATH}")
-        below_file = target.parent != self._parent and any(parent.is_file() for parent in target.parents)
-        if below_file or (target.exists() and not (member.isdir() and target.is_dir())):
-            raise _refusal(member, "stands there twice, or below a file")
+        below_file = target.parent not in self._made and any(parent.is_file() for parent in target.parents)
+        # a file is opened as a new one
+        if below_file or (not member.isfile() and target.exists() and not (member.isdir() and target.is_dir())):
+            raise _refusal(member, TWICE)
         return target
 
     def _write(self, file: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         source = file.extractfile(member)
         assert source is not None
-        with source, target.open("xb") as output:
+        try:
+            output = target.open("xb")
+        except FileExistsError:
+            raise _refusal(member, TWICE) from None
+        with source, output:
             shutil.copyfileobj(source, output, 2**20)
             if output.tell() != member.size:
                 raise EOFError(f"{quoted(member.name)} ends after {output.tell()} of {member.size} bytes")
