@@ -204,7 +204,7 @@ def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
     warning = "demo: only 1 image is analysed, and allows no interval: contributions and sharing say little under 20"
     for command in ("tabulate-contributions", "tabulate-sharing"):
         assert run(command, conditionals=[output, output], output=tmp_path / f"{command}.csv") == 0
-        assert capsys.readouterr().out == f"{warning} images.\n"
+        assert capsys.readouterr().out.splitlines()[0] == f"{warning} images."
     (row,) = rows(tmp_path / "tabulate-sharing.csv")[:1]
     assert (row["low"], row["high"]) == ("nan", "nan")
     assert 0 <= float(row["sharing"]) <= 1
@@ -236,7 +236,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert capsys.readouterr().out.splitlines()[-1] == f"{options['list']}: {few_images}"
+    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -516,8 +516,11 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def check(words: str, command: str, **arguments: Any) -> None:
-        kind = "output_folder" if command in ("render-images", "list-images") else "output"
-        check_refused(capsys, run(command, **arguments, **{kind: tmp_path / "x"}), words)
+        if command in ("render-images", "list-images"):
+            output = {"output_folder": tmp_path / "x"}
+        else:
+            output = {"output": tmp_path / ("x.gif" if command.startswith("animate") else "x.png")}
+        check_refused(capsys, run(command, **arguments, **output), words)
 
     check("'brid' has no drawings", "render-images", resources=RESOURCES, basic_classes="brid")
     check("'canoe' has 5 designers", "render-images", resources=RESOURCES, basic_classes="boat", test_designers=6)
