@@ -1,5 +1,8 @@
 """Data sets with one folder a class: words over their images, and batches of their files."""
 
+import io
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,15 @@ from PIL import Image
 
 from featuresharing import InputError
 from featuresharing.cli import main
+from featuresharing.cli.options import say
+from featuresharing.data.class_folders import list_class_folders, read_hierarchy
 from featuresharing.data.images import imagenet_preprocessing, preprocess, read_image
-from featuresharing.data.overlay import OverlaySettings, list_class_folders, overlay_folder, read_hierarchy
+from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.data.overlay import OverlaySettings, overlay_folder
 from featuresharing.data.words import WordStyle
+from featuresharing.locks import holding
 from featuresharing.networks.batches import Augmentation, FileBatches, Order, Share, augment
+from featuresharing.records import refuse_changed
 
 FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
 SIZE = 20
@@ -134,7 +142,7 @@ def test_wrong_folders_and_tables_are_refused(folder: Path, tmp_path: Path, caps
     with pytest.raises(InputError, match="class 'n02' is missing"):
         read_hierarchy(tmp_path / "table.csv", ["n01", "n02"])
     (tmp_path / "table.csv").write_text("fine,coarse\nn01,x\n")
-    with pytest.raises(InputError, match="a column is missing"):
+    with pytest.raises(InputError, match="column 'subordinate' is missing"):
         read_hierarchy(tmp_path / "table.csv", ["n01"])
     (folder / "n03").mkdir()
     with pytest.raises(InputError, match="n03 has no images"):
@@ -145,6 +153,137 @@ def test_wrong_folders_and_tables_are_refused(folder: Path, tmp_path: Path, caps
         list_class_folders(tmp_path / "missing")
     assert main(command(folder, tmp_path, **{"font-sizes": "12|9"})) == 2
     assert "--font-sizes: found 12 9; accepted are rising numbers." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "#recycle", "__MACOSX", ".thumbnails", ".ipynb_checkpoints", "$RECYCLE.BIN", "lost+found"]
+)
+def test_what_systems_leave_in_folders_is_left_out(folder: Path, name: str) -> None:
+    wanted = list_class_folders(folder)
+    for place in (folder, folder / "n01", folder / "n02/deeper"):
+        (place / name / "below").mkdir(parents=True)
+        image(0).save(place / name / "0.png")
+        image(0).save(place / name / "below/0.png")
+        for file in ("Thumbs.db", "desktop.ini", ".DS_Store", "._c.jpg"):
+            (place / file).write_bytes(b"")
+    assert list_class_folders(folder) == wanted
+    (folder / "n03" / name).mkdir(parents=True)
+    image(0).save(folder / "n03" / name / "0.png")
+    with pytest.raises(InputError, match="n03 has no images"):
+        list_class_folders(folder)
+
+
+def test_two_images_never_become_one_file(folder: Path, tmp_path: Path) -> None:
+    image(20).save(folder / "n01/a b2.bmp.png")
+    with pytest.raises(InputError, match=r"n01/a b2\.bmp would be written as n01/a b2\.bmp\.png, which is there"):
+        overlay_folder(folder, tmp_path / "words", settings())
+    assert not list(tmp_path.glob("*words*"))
+    (folder / "n01/a b2.bmp.png").unlink()
+    (folder / "n01/a b2.bmp.png").mkdir()
+    image(20).save(folder / "n01/a b2.bmp.png/0.png")
+    with pytest.raises(InputError, match=r"a b2\.bmp would be written as"):
+        overlay_folder(folder, tmp_path / "words", settings())
+
+
+def test_names_that_differ_in_case_alone_are_two_images(folder: Path, tmp_path: Path) -> None:
+    image(20).save(folder / "n01/A B1.png")
+    if len(list((folder / "n01").glob("[aA] [bB]1.png"))) == 1:
+        pytest.skip("this file system does not tell them apart")
+    rows, _ = overlay_folder(folder, tmp_path / "words", settings())
+    names = {row["image"] for row in rows}
+    assert {"words/n01/a b1.png", "words/n01/A B1.png"} <= names
+    assert len(contents(tmp_path / "words")) == len(rows) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("caf\udce9.jpg", r"the name 'caf\\xe9\.jpg' is not UTF-8; accepted are names in UTF-8"),
+        ("new\nline.jpg", r"the name 'new\\nline\.jpg' holds a line end or another control character"),
+        ("\x1b[2J.jpg", r"the name '\\x1b\[2J\.jpg' holds"),
+        ("\ufeffa.jpg", r"the name '\\ufeffa\.jpg' holds"),
+    ],
+)
+def test_names_that_no_list_can_hold_are_refused(folder: Path, tmp_path: Path, name: str, found: str) -> None:
+    for place in (folder / "n01", folder):
+        path = place / name
+        if place == folder:
+            path.mkdir()
+        image(0).save(path / "0.png" if place == folder else path, "PNG")
+        with pytest.raises(InputError, match=found) as error:
+            list_class_folders(folder)
+        str(error.value).encode()
+        if place != folder:
+            path.unlink()
+    with pytest.raises(InputError, match=found):
+        overlay_folder(folder / "n01", tmp_path / name, settings())
+
+
+def test_classes_have_no_blanks_around_their_names(folder: Path) -> None:
+    (folder / "n02").rename(folder / " n02")
+    with pytest.raises(InputError, match="class ' n02' begins or ends with a blank"):
+        list_class_folders(folder)
+
+
+def test_names_with_commas_quotes_and_blanks_go_through_tables_and_lists(folder: Path, tmp_path: Path) -> None:
+    odd = ['a, "b".jpg', " lead.png", 'x"', "ŝ ", "one\u2028two.png", "-1 0,0"]
+    for name in odd:
+        image(1).save(folder / "n01" / name, "PNG")
+    assert main(command(folder, tmp_path)) == 0
+    tasks = ["--tasks", "subordinate", "word"]
+    stimuli = str(tmp_path / "out.csv")
+    assert main(["list-images", "--stimuli", stimuli, *tasks, "--output-folder", str(tmp_path / "lists")]) == 0
+    classes = read_classes(tmp_path / "lists/classes.csv")
+    found = read_image_list(tmp_path / "lists/out.txt", list(classes.values()))
+    assert {path.resolve() for path in found.paths} == {
+        path for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert len(found.paths) == len(odd) + 8
+
+
+def test_links_are_followed_unless_they_lead_back_or_nowhere(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    image(0).save(elsewhere / "z.png")
+    (folder / "n01/linked").symlink_to(elsewhere)
+    (folder / "n03").symlink_to(elsewhere)
+    (folder / "n02/z.png").symlink_to(elsewhere / "z.png")
+    found = list_class_folders(folder)
+    assert found["n03"] == ["n03/z.png"]
+    assert "n01/linked/z.png" in found["n01"]
+    assert "n02/z.png" in found["n02"]
+    for link, target, said in (
+        ("n01/back", folder, "n01/back is a link to a folder that it is in"),
+        ("n01/here", ".", "n01/here is a link to a folder that it is in"),
+        ("all", ".", "all is a link to a folder that it is in"),
+        ("n01/gone.png", "nowhere", r"n01/gone\.png is no file, or a link that leads nowhere"),
+        ("n01/self", "self", "n01/self is no file, or a link that leads nowhere"),
+    ):
+        (folder / link).symlink_to(target)
+        with pytest.raises(InputError, match=said):
+            list_class_folders(folder)
+        (folder / link).unlink()
+    os.mkfifo(folder / "n01/pipe")
+    with pytest.raises(InputError, match="n01/pipe is no file"):
+        list_class_folders(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "n01/a b1.png").chmod(0)
+    with pytest.raises(InputError, match=r"a b1\.png cannot be decoded \(Permission denied\)"):
+        overlay_folder(folder, tmp_path / "words", settings())
+    (folder / "n02/deeper").chmod(0)
+    with pytest.raises(InputError, match=r"folder .*n02/deeper cannot be read \(Permission denied\)"):
+        list_class_folders(folder)
+    (folder / "n02/deeper").chmod(0o755)
+
+
+def test_images_of_any_name_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "utf-8", errors="strict"))
+    say("image caf\udce9.png cannot be decoded")
+    assert written.getvalue() == b"image caf\\udce9.png cannot be decoded\n"
 
 
 def file_batches(folder: Path, **options: Any) -> FileBatches:
@@ -198,3 +337,67 @@ def test_crops_lie_in_the_image_and_half_are_mirrored() -> None:
     assert min(widths) > np.sqrt(0.2 * 3 / 4 / (60 / 50)) - 0.06
     assert max(widths) < np.sqrt(0.6 * 4 / 3 / (60 / 50)) + 0.06
     assert max(widths) - min(widths) > 0.25
+
+
+def test_images_that_are_there_are_said_and_damaged_ones_drawn_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted, table = contents(tmp_path / "out"), (tmp_path / "out.csv").read_bytes()
+    refuse_changed(tmp_path / "out/n01/a b1.png")
+    capsys.readouterr()
+    assert main(command(folder, tmp_path)) == 0
+    assert "out is there already." in capsys.readouterr().out
+    spoilt = tmp_path / "out/n02/deeper/c.jpg"
+    content = bytearray(spoilt.read_bytes())
+    content[len(content) // 2] ^= 1  # still a picture, of other pixels
+    spoilt.write_bytes(content)
+    (tmp_path / "out.csv").unlink()
+    with pytest.raises(InputError, match=r"c\.jpg is not what was written"):
+        refuse_changed(spoilt)
+    assert main(command(folder, tmp_path)) == 0
+    assert "Drawn again, since they were damaged: 1 of 8 images" in capsys.readouterr().out
+    assert contents(tmp_path / "out") == wanted
+    assert (tmp_path / "out.csv").read_bytes() == table
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".out.sha256", ".out.csv.sha256"}
+
+
+def test_new_images_of_the_folder_are_drawn_too(folder: Path, tmp_path: Path) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    image(9).save(folder / "n01/new.png")
+    assert main(command(folder, tmp_path)) == 0
+    assert (tmp_path / "out/n01/new.png").exists()
+    assert (tmp_path / "out.csv").read_text().count("\n") == 10
+    refuse_changed(tmp_path / "out/n01/new.png")
+
+
+def test_other_settings_do_not_touch_what_is_there(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted = contents(tmp_path / "out")
+    assert main(command(folder, tmp_path, seed="1")) == 2
+    assert "already; accepted is a new folder, or an empty one." in capsys.readouterr().err
+    assert contents(tmp_path / "out") == wanted
+
+
+def test_one_process_draws_at_a_time(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with holding(tmp_path / "out"):
+        assert main(command(folder, tmp_path, wait="0.001")) == 2
+    said = capsys.readouterr()
+    assert ": waiting." in said.out
+    assert "out is being computed by process" in said.err
+    assert main(command(folder, tmp_path, **{"output-folder": "/"})) == 2
+    assert "found '/'; accepted is the name of a folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_snakemake_emptied_is_not_called_damaged(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    assert main(command(folder, tmp_path)) == 0
+    assert "damaged" not in capsys.readouterr().out
+    assert contents(tmp_path / "out") == wanted

@@ -29,6 +29,8 @@ from featuresharing import (
     sharing,
     weight_of_evidence,
 )
+from featuresharing.store import LayerConditionals
+from featuresharing.tables import layer_contributions
 
 PROBABILITIES = st.floats(0, 1)
 CONTRIBUTIONS = st.lists(st.floats(0, 1e6), min_size=2, max_size=12).filter(lambda values: sum(values) > 1e-3)
@@ -305,3 +307,21 @@ def test_few_images_are_warned_of_and_none_refused() -> None:
         with pytest.raises(InputError) as error:
             estimate_sharing(*wrong, resamples=10)
         assert str(error.value).startswith(sentence)
+
+
+def test_tables_name_the_layer_and_task_of_what_has_no_evidence() -> None:
+    layer = LayerConditionals(
+        units=np.arange(2),
+        classes={"word": 3},
+        predictions={"word": np.array([0.5, 0.6], np.float32)},
+        conditionals={"word": np.array([[0.5, 0.6], [0.1, NAN]], np.float32)},
+        effective_samples=np.ones(2),
+        skipped_mass=np.zeros(2),
+        standard_errors={},
+        attributes={"experiment": "object_text", "checkpoint": "0400", "alias": "conv5"},
+    )
+    with pytest.raises(InputError) as error:
+        layer_contributions(layer, method="we", laplace="paper")
+    assert str(error.value).startswith(
+        "object_text 0400 conv5, task 'word', conditionals: found nan at unit 1, image 1"
+    )

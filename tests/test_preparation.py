@@ -141,6 +141,8 @@ def test_orders_counts_and_targets_are_whole_numbers(options: dict[str, Any], se
     with pytest.raises(InputError) as error:
         lesion_accuracy(Net(), "conv", IMAGES, **arguments)
     assert str(error.value).startswith(sentence)
+    with pytest.raises(InputError, match="repeats: found 0; accepted is an integer from 1"):
+        fs.random_orders(range(4), 0)
     wanted = lesion_accuracy(Net(), "conv", IMAGES, TARGETS, [[0, 1], [2, 3]])[1]
     given = torch.from_numpy(TARGETS), torch.tensor([[0, 1], [2, 3]])
     assert np.array_equal(lesion_accuracy(Net(), "conv", IMAGES, *given)[1], wanted)
@@ -161,6 +163,7 @@ class ModelOutput(OrderedDict):  # type: ignore[type-arg]
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    hidden_states: Any = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -180,6 +183,8 @@ CONTAINERS: dict[str, tuple[Callable[[Tensor], Any], tuple[str, ...]]] = {
     "a named tuple": (lambda s: Pair(s, [2 * s]), ("first", "second.0")),
     "a dataclass": (lambda s: Output(s, {"x": 2 * s}), ("logits", "hidden.x")),
     "a model output": (lambda s: ModelOutput(logits=s), ("logits",)),
+    "hidden states": (lambda s: ModelOutput(s.mean(), s, hidden_states=(s, s[None])), ("logits",)),
+    "no logits": (lambda s: ModelOutput(hidden_states=[s]), ("hidden_states.0",)),
 }
 
 
@@ -597,6 +602,9 @@ def test_a_layer_is_one_name() -> None:
                     analysis(network, IMAGES, layer=layer, aliases={"first": "conv"})
     with pytest.raises(InputError, match=r"layer 'first' \(conv9\) does not exist; accepted are .*: conv, last"):
         marginalize(network, "first", IMAGES, aliases={"first": "conv9"})
+    many = nn.Sequential(*(nn.Linear(2, 2) for _ in range(45)))
+    with pytest.raises(InputError, match=r"layer 'x' does not exist; accepted are .*: 0, 1, .*, 38, 39 and 5 more"):
+        marginalize(many, "x", torch.ones(1, 2))
     with pytest.raises(InputError, match="aliases: found a list; accepted is a dict of module paths by alias"):
         marginalize(network, "conv", IMAGES, aliases=["conv"])  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"layer '0' is a ReLU; accepted are .*: this network has none"):

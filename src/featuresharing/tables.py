@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from featuresharing.errors import InputError
 from featuresharing.evidence import METHODS, Array, contribution
 from featuresharing.sharing import bootstrap_sharing
 from featuresharing.store import LayerConditionals
@@ -22,11 +23,18 @@ SHARING_COLUMNS = ("experiment", "checkpoint", "layer", "task_a", "task_b", "sha
 
 
 def layer_evidence(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:
-    """Return by task the evidence [F, N] at the true class, with one of :data:`featuresharing.evidence.METHODS`."""
-    return {
-        task: METHODS[method](layer.predictions[task], conditionals, laplace=laplace, classes=layer.classes[task])
-        for task, conditionals in layer.conditionals.items()
-    }
+    """Return by task the evidence [F, N] at the true class, with one of :data:`featuresharing.evidence.METHODS`.
+
+    Raises InputError that names experiment, checkpoint, layer and task for values that have none.
+    """
+    found: dict[str, Array] = {}
+    for task, conditionals in layer.conditionals.items():
+        settings: dict[str, Any] = {"laplace": laplace, "classes": layer.classes[task]}
+        try:
+            found[task] = METHODS[method](layer.predictions[task], conditionals, **settings)
+        except InputError as error:
+            raise InputError(f"{' '.join(_place(layer))}, task '{task}', {error}") from None
+    return found
 
 
 def layer_contributions(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:

@@ -1,11 +1,12 @@
 """Class maps of the paper's models: which output of a head stands for which class of the image lists."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from featuresharing.data.lists import ImageList
+from featuresharing.data.lists import ImageList, split_lines
 from featuresharing.errors import InputError
 from featuresharing.torch7 import Table, read_torch7
 
@@ -57,26 +58,21 @@ def read_numbered_list(path: Path, images: Path, class_map: ClassMap) -> ImageLi
     Returns targets as positions of outputs. Raises InputError, with the number of the line, for a line of another form,
     a class that the map lacks, or a path that leads out of the folder; files themselves are not looked at.
     """
-    if not path.is_file():
-        raise InputError(f"image list {path} does not exist.")
     paths, targets = [], []
     tasks = list(class_map)
-    for number, line in enumerate(path.read_text(errors="surrogateescape").splitlines(), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        name, _, labels = line.strip().rpartition(" ")
+    for place, name, labels in split_lines(path):
         parts = labels.split(",")
-        if not name.strip() or len(parts) != len(tasks) or not all(part.lstrip("-").isdecimal() for part in parts):
-            raise InputError(f"{place}: found '{line.strip()}'; accepted is 'path a,b', one class number a task.")
-        if ".." in Path(name.strip()).parts or Path(name.strip()).is_absolute():
-            raise InputError(f"{place}: image '{name.strip()}' leads out of {images}; accepted are paths inside.")
+        if not name or len(parts) != len(tasks) or not all(re.fullmatch("-?[0-9]{1,18}", part) for part in parts):
+            found = f"{name} {labels}".strip()
+            raise InputError(f"{place}: found '{found}'; accepted is 'path a,b', one class number a task.")
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise InputError(f"{place}: image '{name}' leads out of {images}; accepted are paths inside.")
         for task, part in zip(tasks, parts, strict=True):
             if int(part) not in class_map[task]:
                 known = sorted(class_map[task])
                 accepted = f"accepted are its {len(known)} classes, from {known[0]} to {known[-1]}"
                 raise InputError(f"{place}: class {part} of task '{task}' is not in the class map; {accepted}.")
-        paths.append(images / name.strip())
+        paths.append(images / name)
         targets.append([class_map[task][int(part)] for task, part in zip(tasks, parts, strict=True)])
     if not paths:
         raise InputError(f"{path}: found no image; accepted are lines of the form 'path a,b'.")

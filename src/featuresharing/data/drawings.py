@@ -1,6 +1,6 @@
 """The embedded drawings: one sheet of equally large cells and a table that says what each cell shows."""
 
-import csv
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from featuresharing.data.decoding import open_image
+from featuresharing.data.texts import numbered_rows
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 
@@ -39,24 +41,19 @@ class Drawing:
 
 def read_drawings(table: Path) -> list[Drawing]:
     """Read the table of drawings (CSV with the columns of :data:`COLUMNS`); raises InputError if it cannot be used."""
-    if not table.is_file():
-        raise InputError(f"table of drawings {table} does not exist.")
-    with table.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(
-                f"{table}: column '{missing[0]}' is missing; accepted is a table with {', '.join(COLUMNS)}."
-            )
-        drawings = []
-        for row in reader:
-            places = [row[name] for name in COLUMNS[:3]]
-            if not all(place and place.isdecimal() for place in places):
-                accepted = "whole numbers for index, row and column"
-                raise InputError(f"{table}, line {reader.line_num}: found {places}; accepted are {accepted}.")
-            index, cell_row, cell_column = map(int, places)
-            drawings.append(Drawing(index, cell_row, cell_column, row["basic"], row["subordinate"], row["set"]))
-        return drawings
+    drawings = []
+    for line, row in numbered_rows(table, COLUMNS, what="table of drawings"):
+        places = [row[name] for name in COLUMNS[:3]]
+        if not all(re.fullmatch("[0-9]{1,9}", place) for place in places):
+            accepted = "whole numbers for index, row and column"
+            raise InputError(f"{table}, line {line}: found {places}; accepted are {accepted}.")
+        if blank := next((name for name in COLUMNS[3:] if not row[name]), None):
+            raise InputError(f"{table}, line {line}: column '{blank}' is blank; accepted is a name.")
+        index, cell_row, cell_column = map(int, places)
+        drawings.append(Drawing(index, cell_row, cell_column, row["basic"], row["subordinate"], row["set"]))
+    if not drawings:
+        raise InputError(f"{table}: found no drawing; accepted is at least one.")
+    return drawings
 
 
 def choose_classes(drawings: Sequence[Drawing], basic_classes: Sequence[str]) -> list[Drawing]:
@@ -97,11 +94,15 @@ class DrawingSheet:
     """The sheet as an image; ``sheet[drawing]`` is that drawing as an RGBA image of CELL x CELL pixels."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._image = Image.open(path).convert("RGBA")
-        except OSError as error:
-            raise InputError(f"sheet of drawings {path} cannot be read ({error}).") from None
+        self._path = path
+        with open_image(path) as image:
+            self._image = image.convert("RGBA")
 
     def __getitem__(self, drawing: Drawing) -> Image.Image:
         left, top = drawing.column * CELL, drawing.row * CELL
+        if left + CELL > self._image.width or top + CELL > self._image.height:
+            raise InputError(
+                f"sheet of drawings {self._path} has no cell in row {drawing.row}, column {drawing.column}; "
+                f"accepted are {self._image.height // CELL} rows and {self._image.width // CELL} columns."
+            )
         return self._image.crop((left, top, left + CELL, top + CELL))

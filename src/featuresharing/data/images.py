@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from featuresharing.data.decoding import open_image, rgb
 from featuresharing.errors import InputError
 
 
@@ -47,18 +47,12 @@ def imagenet_preprocessing(size: int) -> Preprocessing:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as uint8 [H, W, 3] in RGB order; transparency is left out.
+    """Read an image as uint8 [H, W, 3] in RGB order, transparent pixels over white.
 
-    Raises InputError for a file that is missing or no image.
+    Raises InputError for a file that is missing or cannot be decoded (:func:`featuresharing.data.decoding.rgb`).
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"image {path} does not exist.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace("\n", " ").rstrip(".")
-        raise InputError(f"image {path} cannot be decoded ({reason}); accepted are whole image files.") from None
+    with open_image(path) as image:
+        return np.asarray(rgb(path, image))
 
 
 def load_images(paths: Sequence[Path], *, size: int) -> NDArray[np.uint8]:
@@ -87,25 +81,29 @@ def preprocess(path: Path, pixels: NDArray[np.uint8], preprocessing: Preprocessi
     """Return an image [H, W, 3], read from ``path``, as float32 [3, size, size]."""
     size = preprocessing.size
     if preprocessing.resize and pixels.shape[:2] != (size, size):
-        resized = resize(pixels.astype(np.float32), size)
+        resized = resize(pixels, size)
     else:
         resized = _check_size(path, pixels, size).astype(np.float32)
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
     return np.ascontiguousarray(((resized - mean) / std).transpose(2, 0, 1))
 
 
-def resize(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return an image float32 [H, W, 3] as [size, size, 3]: bilinear, pixel centres at halves, nothing smoothed.
+def resize(pixels: NDArray[np.uint8] | NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return an image uint8 or float32 [H, W, 3] as float32 [size, size, 3]: bilinear, pixel centres at halves.
 
-    Equals ``skimage.transform.resize(pixels, (size, size))`` of scikit-image 0.12, which the paper's code calls, but
-    for enlarged images, whose outermost half pixel scikit-image fades to black and this repeats (docs/fidelity.md).
+    Nothing is smoothed. Equals ``skimage.transform.resize(pixels, (size, size))`` of scikit-image 0.12, which the
+    paper's code calls, but for enlarged images, whose outermost half pixel scikit-image fades to black and this repeats
+    (docs/fidelity.md).
     """
     import torch
     from torch.nn.functional import interpolate
 
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()  # in float32, positions have errors of 1e-5
-    resized = interpolate(planes, (size, size), mode="bilinear", align_corners=False, antialias=False)
-    return resized[0].permute(1, 2, 0).float().numpy()
+    resized = np.empty((size, size, 3), np.float32)
+    for channel in range(3):  # one at a time: doubles of a large image take gigabytes
+        plane = torch.from_numpy(pixels[..., channel].astype(np.float64))  # float32 positions have errors of 1e-5
+        found = interpolate(plane[None, None], (size, size), mode="bilinear", align_corners=False, antialias=False)
+        resized[..., channel] = found[0, 0].float().numpy()
+    return resized
 
 
 def _check_size(path: Path, pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

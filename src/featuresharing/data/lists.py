@@ -1,14 +1,15 @@
 """Caffe style image lists: one image a line, ``path a,b``, with one 0-based class index a task."""
 
-import csv
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.data.texts import UNFIT, numbered_rows, read_lines
 from featuresharing.errors import InputError
 from featuresharing.files import replacing, write_table
 
@@ -26,33 +27,41 @@ class ImageList:
 
 
 def write_image_list(output: Path, paths: Sequence[Path], targets: NDArray[np.int64]) -> None:
-    """Write ``paths`` [N] and ``targets`` [N, tasks]; paths are stored relative to the list's folder."""
+    """Write ``paths`` [N] and ``targets`` [N, tasks]; paths are stored relative to the list's folder.
+
+    Names keep their bytes, UTF-8 or not. Raises InputError for a path with a control character, such as a line end.
+    """
+    lines = []
+    for path, row in zip(paths, targets, strict=True):
+        name = os.path.relpath(path, output.parent)
+        if UNFIT.search(name):
+            raise InputError(f"image {name!a} holds a control character; accepted are names that fit into a line.")
+        lines.append(f"{_quoted(name)} {','.join(str(int(c)) for c in row)}\n")
     with replacing(output) as temporary:
-        lines = (
-            f"{os.path.relpath(path, output.parent)} {','.join(str(int(c)) for c in row)}\n"
-            for path, row in zip(paths, targets, strict=True)
-        )
-        temporary.write_text("".join(lines), errors="surrogateescape")
+        temporary.write_bytes("".join(lines).encode(errors="surrogateescape"))
+
+
+def _quoted(name: str) -> str:
+    """Return a name in quotes if a reader of the list would otherwise take off its blanks or quotes."""
+    return f'"{name}"' if name != name.strip() or _unquoted(name) != name else name
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files: bool = True) -> ImageList:
-    """Read a list whose paths are relative to its folder.
+    """Read a list whose paths are relative to its folder, in quotes or without them.
 
     ``classes`` holds the class names of every task; they bound the indices. Raises InputError, with the number of the
     line, for a line of another form, an index without a class or (``check_files``) an image that is not there.
     """
-    if not path.is_file():
-        raise InputError(f"image list {path} does not exist.")
     paths: list[Path] = []
     targets: list[list[int]] = []
-    for number, line in enumerate(path.read_text(errors="surrogateescape").splitlines(), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        name, _, labels = line.strip().rpartition(" ")
-        image = path.parent / name.strip()
-        targets.append(_parse_labels(labels, classes, place, line, has_name=bool(name.strip())))
-        if check_files and not image.is_file():
+    for place, name, labels in split_lines(path):
+        targets.append(_parse_labels(labels, classes, place, name))
+        image = path.parent / name
+        if check_files and not os.path.isfile(image):
             raise InputError(f"{place}: image {image} does not exist.")
         paths.append(image)
     if not paths:
@@ -60,12 +69,18 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
     return ImageList(tuple(paths), np.asarray(targets, dtype=np.int64))
 
 
-def _parse_labels(labels: str, classes: Sequence[Sequence[str]], place: str, line: str, *, has_name: bool) -> list[int]:
+def split_lines(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the place, the path of the image (blank if there is none) and the labels of every line of a list."""
+    for number, line in read_lines(path, "image list", names=True):
+        *name, labels = line.rsplit(maxsplit=1)
+        yield f"{path}, line {number}", _unquoted("".join(name).strip()), labels
+
+
+def _parse_labels(labels: str, classes: Sequence[Sequence[str]], place: str, name: str) -> list[int]:
     parts = labels.split(",")
-    if not has_name or len(parts) != len(classes) or not all(part.isascii() and part.isdigit() for part in parts):
-        raise InputError(
-            f"{place}: found '{line.strip()}'; accepted is 'path {_example(classes)}', one class index a task."
-        )
+    if not name or len(parts) != len(classes) or not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
+        found = f"{name} {labels}".strip()
+        raise InputError(f"{place}: found '{found}'; accepted is 'path {_example(classes)}', one class index a task.")
     indices = [int(part) for part in parts]
     for task, (index, names) in enumerate(zip(indices, classes, strict=True)):
         if index >= len(names):
@@ -88,21 +103,20 @@ def write_classes(output: Path, classes: Mapping[str, Sequence[str]]) -> None:
 def read_classes(path: Path) -> dict[str, list[str]]:
     """Read what :func:`write_classes` wrote: the class names of every task, tasks and classes in their order.
 
-    Raises InputError, with the number of the line, for another form or an index out of its turn.
+    Raises InputError, with the number of the line, for another form, an index out of its turn, or a name that is blank
+    or stands there twice.
     """
-    if not path.is_file():
-        raise InputError(f"table of classes {path} does not exist.")
     classes: dict[str, list[str]] = {}
-    with path.open(newline="") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if number == 1 and row == ["task", "index", "name"]:
-                continue
-            if number == 1 or len(row) != 3 or row[1] != str(len(classes.get(row[0], []))):
-                raise InputError(
-                    f"{path}, line {number}: found '{','.join(row)}'; accepted is a head 'task,index,name' "
-                    "and then every task's classes counted from 0."
-                )
-            classes.setdefault(row[0], []).append(row[2])
+    seen: set[tuple[str, str]] = set()
+    for line, row in numbered_rows(path, ("task", "index", "name"), what="table of classes"):
+        task, index, name = row["task"], row["index"], row["name"]
+        if not (task and name) or index != str(len(classes.get(task, []))) or (task, name) in seen:
+            raise InputError(
+                f"{path}, line {line}: found '{task},{index},{name}'; accepted is a head 'task,index,name' "
+                "and then every task's classes counted from 0, each name once."
+            )
+        seen.add((task, name))
+        classes.setdefault(task, []).append(name)
     if not classes:
         raise InputError(f"{path}: found no class; accepted is at least one.")
     return classes

@@ -1,12 +1,14 @@
 """Words drawn over images: the paper's second, unrelated task (the ``apply_random_label`` step of its data set)."""
 
+import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from featuresharing.data.fonts import check_word, layout, load_font
+from featuresharing.data.texts import read_lines
 from featuresharing.errors import InputError
 
 
@@ -24,37 +26,42 @@ class WordStyle:
 
 
 def read_words(path: Path) -> list[str]:
-    """Read one word a line; raises InputError for fewer than two words or a repeated one, naming its line."""
-    if not path.is_file():
-        raise InputError(f"list of words {path} does not exist.")
-    words: list[str] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        word = line.strip()
-        if not word:
-            continue
+    """Read one word a line, in Unicode's composed form (NFC).
+
+    Raises InputError for fewer than two words, or, naming its line, for a repeated one or one in quotes.
+    """
+    words: dict[str, None] = {}  # keeps their order, and finds them at once
+    for number, line in read_lines(path, "list of words"):
+        word = unicodedata.normalize("NFC", line)
         if word in words:
             raise InputError(f"{path}, line {number}: word '{word}' stands there twice; accepted are distinct words.")
-        words.append(word)
+        if len(word) > 1 and word[0] == word[-1] == '"':
+            raise InputError(f"{path}, line {number}: found {word} in quotes; accepted are words without them.")
+        words[word] = None
     if len(words) < 2:
         raise InputError(f"{path}: found {len(words)} words; accepted are at least two, one a line.")
-    return words
+    return list(words)
 
 
 def overlay_word(image: Image.Image, word: str, style: WordStyle, rng: np.random.Generator) -> Image.Image:
     """Draw ``word`` over a copy of ``image`` with random size, colour and position, shrunk until it fits.
 
-    Raises InputError if the word does not fit even at 1 pixel.
+    Raises InputError if the word does not fit even at 1 pixel, if the font lacks one of its characters, or if its
+    script needs shaping that Pillow lacks here.
     """
+    word = unicodedata.normalize("NFC", word)
+    check_word(word, style.font)
+    how = layout(word)
     size = int(rng.integers(style.font_sizes[0], style.font_sizes[1] + 1))
     colour = tuple(int(c) for c in rng.integers(style.colours[0], style.colours[1] + 1, size=3))
     across, down = rng.random(2)
-    font = _font(style.font, size)
+    font = load_font(style.font, size, how)
     left, top, right, bottom = font.getbbox(word, stroke_width=style.outline)
     while right - left > image.width or bottom - top > image.height:
         size -= 1
         if size < 1:
             raise InputError(f"word '{word}' does not fit into an image of {image.width} x {image.height} pixels.")
-        font = _font(style.font, size)
+        font = load_font(style.font, size, how)
         left, top, right, bottom = font.getbbox(word, stroke_width=style.outline)
     x = round(across * (image.width - (right - left))) - left
     y = round(down * (image.height - (bottom - top))) - top
@@ -63,14 +70,3 @@ def overlay_word(image: Image.Image, word: str, style: WordStyle, rng: np.random
         (x, y), word, font=font, fill=colour, stroke_width=style.outline, stroke_fill=(20, 20, 20)
     )
     return drawn
-
-
-@lru_cache(maxsize=256)
-def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    # Pillow would look for a missing file among the system's fonts
-    if not path.is_file():
-        raise InputError(f"font {path} does not exist.")
-    try:
-        return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-    except OSError:
-        raise InputError(f"{path} is no font that can be read; accepted are TrueType and OpenType files.") from None

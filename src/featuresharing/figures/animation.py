@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from featuresharing.data.decoding import open_image, rgb
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
 
@@ -58,11 +59,8 @@ def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = 330) ->
 
 
 def _read(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"frame {path} cannot be read ({error}); accepted: an image file, such as PNG") from error
+    with open_image(path) as image:
+        return rgb(path, image)
 
 
 def _index_colours(image: Image.Image) -> Image.Image:

@@ -107,8 +107,9 @@ def marginalize(
 
     ``images`` [N, ...] is one array or tensor of what the network takes; integers (tokens) stay integers. The network
     returns raw class scores [N, classes], two classes or more: a tensor, or any nesting of tuples, lists, dicts, named
-    tuples and dataclasses of tensors, one a task; None in them is left out. Tasks have the names of keys and fields, or
-    count from "0", and names within names are joined by dots.
+    tuples and dataclasses of tensors, one a task; None in them is left out, and whatever a ModelOutput of Hugging Face
+    holds beside logits. Tasks have the names of keys and fields, or count from "0", and names within names are joined
+    by dots.
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for

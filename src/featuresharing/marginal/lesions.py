@@ -142,7 +142,12 @@ BLOCK = 64
 
 
 def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
-    """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone."""
+    """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
+
+    Raises InputError for no orders.
+    """
+    if repeats < 1:
+        raise InputError(f"repeats: found {repeats}; accepted is an integer from 1.")
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 

@@ -16,6 +16,9 @@ from featuresharing.networks.wrappers import unwrap
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
+MOST_LISTED = 40
+"""Layers that a sentence names."""
+
 Units = Iterable[int] | Iterable[bool] | NDArray[Any] | Tensor
 """Units by number, in any order, or a mask with True or False for every unit."""
 
@@ -56,7 +59,8 @@ def _listed(modules: Mapping[str, nn.Module], aliases: Mapping[str, str] | None)
     names = {known: alias for alias, known in (aliases or {}).items()}
     accepted = [name for name, candidate in modules.items() if isinstance(candidate, Layer)]
     listed = [f"{name} ({names[name]})" if name in names else name or "'' (the network itself)" for name in accepted]
-    return ", ".join(listed) or "this network has none"
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    return f"{', '.join(listed[:MOST_LISTED])}{more}" if listed else "this network has none"
 
 
 def _kind(value: Any) -> str:

@@ -17,7 +17,8 @@ def task_outputs(result: Any) -> dict[str, Any]:
     """Name a network's outputs: a tensor is task "0", a list or tuple counts from "0".
 
     A dict keeps its keys; named tuples and dataclasses keep the names of their fields. Containers in containers join
-    names by dots. What is None is left out. Raises InputError for two outputs of one name, or none at all.
+    names by dots. What is None is left out, and whatever a ModelOutput of Hugging Face holds beside logits. Raises
+    InputError for two outputs of one name, or none at all.
     """
     named: dict[str, Any] = {}
     for name, value in _leaves(result, ()):
@@ -40,9 +41,16 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """Return names and parts of a container; None for what is no container."""
+    """Return names and parts of a container; None for what is no container.
+
+    Of a ModelOutput of Hugging Face these are its logits, if it has any: beside them it may hold hidden states,
+    attention and caches.
+    """
     if isinstance(value, Mapping):
-        return value.items()
+        scores = (
+            [(name, part) for name, part in value.items() if "logits" in str(name)] if _is_model_output(value) else []
+        )
+        return scores or value.items()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return zip(value._fields, value, strict=True)
     if isinstance(value, tuple | list):
@@ -50,6 +58,10 @@ def _parts(value: Any) -> Iterable[tuple[Any, Any]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     return None
+
+
+def _is_model_output(value: Any) -> bool:
+    return any(kind.__name__ == "ModelOutput" for kind in type(value).__mro__)
 
 
 def raw_scores(result: Any, images: int) -> dict[str, Tensor]:
