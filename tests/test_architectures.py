@@ -318,19 +318,19 @@ class SliceWriting(nn.Module):
 
 
 class Counting(nn.Module):
-    """Counts its calls and keeps what follows from them."""
+    """Counts its calls, and keeps numbers in a buffer that it takes them from again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.hidden, self.head, self.shift = nn.Linear(4, 6), nn.Linear(6, 3), nn.Parameter(torch.zeros(6))
         self.register_buffer("calls", torch.tensor(0))
         self.register_buffer("mean", torch.zeros(6))
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
         x = torch.tanh(self.hidden(x))
-        self.mean.mul_(0.5).add_(0.1 * self.calls)
-        return self.head(x - 0.1 * self.mean)
+        self.mean.copy_(self.shift.sin())
+        return self.head(x - 0.5 * self.mean)
 
 
 class Remembering(nn.Module):
@@ -594,7 +594,7 @@ OPERATORS: dict[str, Make] = {
         Apply(lambda x: x.reshape(-1, 8, 12, 12)),
     ),
     "convolution with filters of its own": lambda: Apply(
-        lambda x: F.conv2d(x, x.mean(0)[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1)
+        lambda x: torch.cat([F.conv2d(y[None], y[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1) for y in x])
     ),
     "grouped convolutions in a row": lambda: nn.Sequential(
         nn.Conv2d(8, 12, 3, groups=4), nn.ReLU(), nn.Conv2d(12, 6, 3, groups=2), nn.Conv2d(6, 6, 1, groups=3)
@@ -868,7 +868,7 @@ ODD_USES: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
     "bias added twice": lambda layer, x: layer(x) + layer.bias,
     "bias multiplied": lambda layer, x: layer(x) * layer.bias,
     "bias subtracted": lambda layer, x: x @ layer.weight.T - layer.bias,
-    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(0) * 2 + layer.bias,
+    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(1) * 2 + layer.bias,
     "weight as it is": lambda layer, x: x @ layer.weight,
     "weight doubled": lambda layer, x: F.linear(x, 2 * layer.weight, layer.bias),
     "weight squared": lambda layer, x: x @ (layer.weight.T @ layer.weight),

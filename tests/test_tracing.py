@@ -289,3 +289,42 @@ def test_a_layer_that_is_used_twice_is_computed_plainly() -> None:
             wanted.append(network(images).softmax(1).numpy())
         zeroed.load_state_dict(own)
     np.testing.assert_allclose(found, np.stack(wanted), rtol=0, atol=1e-14)
+
+
+class Renormed(nn.Conv2d):
+    """Bounds the length of its filters in every pass, as EEGNet does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = torch.renorm(self.weight.data, 2, 0, 0.5)
+        return super().forward(x)
+
+
+def test_a_weight_that_is_taken_otherwise_is_refused_with_the_line_and_computed_plainly() -> None:
+    network, images = build(lambda _, y: y)
+    renormed = Renormed(3, 8, 3).double()
+    renormed.load_state_dict(network.conv.state_dict())
+    network.conv = renormed
+    own = copy.deepcopy(network.state_dict())
+    with pytest.raises(InputError) as caught:
+        lesion(network, "conv", images)
+    assert str(caught.value).startswith("layer 'conv': 'renorm' takes its weight; accepted are plain convolutions and")
+    assert "taken by 'renorm' in Renormed 'conv', test_tracing.py line" in str(caught.value)
+    (found,) = lesion(network, "conv", images, engine="plain")
+    np.testing.assert_allclose(found, lesion_naively(network, images), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        *(lesion(network, "head", images, engine=engine).probabilities[0] for engine in ("one-channel", "plain")),
+        atol=1e-14,
+    )
+    assert all(torch.equal(value, own[name]) for name, value in network.state_dict().items())
+
+
+def test_parts_in_eight_bits_are_computed() -> None:
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+        network = torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
+        images = torch.randn(1, 3, 8, 8)  # alone: these parts depend on the other images of a batch
+        pair = [lesion(network, "0", images, engine=engine).probabilities[0] for engine in ("one-channel", "plain")]
+    np.testing.assert_allclose(*pair, rtol=0, atol=1e-2)
+    assert np.ptp(pair[0], axis=0).max() > 0.02

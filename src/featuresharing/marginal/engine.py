@@ -39,7 +39,7 @@ from featuresharing.marginal.packing import (
 from featuresharing.marginal.plan import Plan, find_use, make_plan
 from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import UntraceableError, filters_of, make_trace, record
+from featuresharing.marginal.tracing import NumbersSeenError, UntraceableError, filters_of, make_trace, record
 from featuresharing.networks.computed import layer_values
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import to_input
@@ -198,6 +198,8 @@ class OneChannelEngine:
         names = [name for name in (self._weight, self._bias) if name]
         try:
             use = find_use(trace, self._path, self._weight, self._bias)
+        except NumbersSeenError:
+            raise
         except UntraceableError as error:
             places = record(self._network, self._values, sample.clone(), locate=names).places
             taken = " and ".join(dict.fromkeys(places))

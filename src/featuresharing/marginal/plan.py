@@ -14,7 +14,7 @@ from torch import fx
 from featuresharing.errors import InputError
 from featuresharing.marginal.recording import SHAPE_ONLY, name_of
 from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
-from featuresharing.marginal.tracing import Trace, UntraceableError, bind_arguments
+from featuresharing.marginal.tracing import NumbersSeenError, Trace, UntraceableError, bind_arguments
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse
         raise InputError(f"layer '{path}' is used 0 times in one pass; accepted are layers used once.")
     for look in trace.looks:
         if look.names & {weight, bias}:
-            raise UntraceableError(
+            raise NumbersSeenError(
                 f"layer '{path}': Python code sees numbers that depend on its weights ('{look.operator}' in "
                 f"{look.place})."
             )
