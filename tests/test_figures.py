@@ -113,10 +113,11 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
     for name, units in (("a", 7), ("b", 4096), ("c", 7)):
         random = np.random.default_rng(units)
         save_figure(draw(random.lognormal(size=units), random.lognormal(size=units)), tmp_path / f"{name}.png")
-    assert {read(path).shape for path in tmp_path.iterdir()} == {(560, 720, 3)}
+    assert {read(path).shape for path in tmp_path.glob("[!.]*")} == {(560, 720, 3)}
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 3, "no temporary file stays"
+    assert len(list(tmp_path.glob("[!.]*"))) == 3
+    assert not list(tmp_path.glob(".*.part")), "no temporary file stays"
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,17 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _extract(options: argparse.Namespace) -> None:
-    from featuresharing.data.downloads import check_archive
-    from featuresharing.data.extraction import extract
+    from featuresharing.data.checksums import check_archive, forget_record
+    from featuresharing.data.extraction import DamagedArchiveError, extract
     from featuresharing.files import check_free
 
     check_free(options.output_folder)
     check_archive(options.archive, size=options.size, sha256=options.sha256)
-    count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+    try:
+        count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+    except DamagedArchiveError:
+        forget_record(options.archive)
+        raise
     say(f"{count} files of {options.archive} are in {options.output_folder}.")
 
 
@@ -102,6 +106,6 @@ def _import_model(options: argparse.Namespace) -> None:
                 f"model {options.model}: layer '{path}' has {unit_count(layer)} units; accepted are {units}, as the "
                 "config's network has."
             )
-    check_fits(options.model, stored.classes, list(read_classes(options.classes).values()))
+    check_fits(options.model, stored, read_classes(options.classes))
     with replacing(options.output, room=options.model.stat().st_size) as temporary:
         shutil.copyfile(options.model, temporary)

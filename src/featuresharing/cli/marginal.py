@@ -22,8 +22,8 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 
 def add_commands(commands: Commands) -> None:
@@ -85,7 +85,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     aliases = read_aliases(options)
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     path, module = find_layer(stored.network, options.layer, aliases)
     asked = None if options.units is None else [unit for units in options.units for unit in units]
     units = choose_units(module, options.layer, asked)
@@ -189,13 +189,16 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
+    from featuresharing.records import forget
     from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
-    from featuresharing.store.final import read_fingerprint
+    from featuresharing.store.reading import read_fingerprint
 
     merge_conditionals(options.blocks, options.output)
     if merged := read_fingerprint(options.output):
         remove_progress(_relatives(options.output.with_suffix("")), *merged)
         keep_second_name(options.output, *merged)
+    for block in options.blocks:
+        forget(block)  # Snakemake removes it now
 
 
 def _relatives(base: Path | None) -> list[Path]:

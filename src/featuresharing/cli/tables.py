@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import Commands, add_command, add_output, say, whole
-from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
@@ -34,24 +33,6 @@ def add_evidence(parser: argparse.ArgumentParser) -> None:
     """Add how evidence is measured."""
     parser.add_argument("--method", choices=("we", "probdiff", "infdiff"), default="we", help="measure of evidence")
     parser.add_argument("--laplace", choices=("paper", "standard"), default="paper", help="Laplace correction")
-
-
-def read_table(path: Path, columns: Sequence[str]) -> Sequence[dict[str, str]]:
-    """Return the rows of a CSV table; raises InputError unless it has ``columns``."""
-    import csv
-
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {path} cannot be read ({error}).") from None
-    if missing := [name for name in columns if name not in found]:
-        raise InputError(
-            f"table {path}: column '{missing[0]}' is missing; accepted is a table with {', '.join(columns)}."
-        )
-    return rows
 
 
 def _accuracy(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from featuresharing.errors import InputError
+from featuresharing.figures.style import STYLE
 
 # Okabe and Ito's palette for colour-blind readers, without its yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -50,7 +51,7 @@ class AccuracyPoint:
     accuracy: float
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_sharing(rows: Sequence[SharingPoint], *, title: str = "How much two tasks share, layer by layer") -> Figure:
     """Draw sharing against the layer, one line for each experiment and pair of tasks, with 95 % bootstrap intervals.
 
@@ -98,7 +99,7 @@ def _bars(rows: Sequence[SharingPoint]) -> str:
     return f"Bars: 95 % bootstrap intervals{' (none: too few images)' if bare else ''}."
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_training(curves: Sequence[TrainingPoint], accuracies: Sequence[AccuracyPoint]) -> Figure:
     """Draw loss (top) and accuracy (bottom) of every task against the training step, one column for each experiment.
 
