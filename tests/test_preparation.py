@@ -360,6 +360,14 @@ def test_scores_that_depend_on_other_images_are_refused(change: Callable[[Tensor
     assert double == "output '0': scores of an image change"
 
 
+def test_outputs_that_depend_on_the_number_of_images_are_refused() -> None:
+    network = Net(lambda scores: scores if len(scores) == 1 else {"a": scores, "b": scores})
+    (found,) = refusals(network)
+    assert found.startswith("outputs: found a, b on two images and 0 on one; accepted are networks that treat every")
+    partly_single = Net(lambda scores: scores.float().mul(1 / 3).double()).double()
+    assert predict(partly_single, IMAGES.double())[1][0].dtype == np.float64
+
+
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.SyncBatchNorm])
 def test_batch_norm_without_running_statistics_is_named(norm: Any) -> None:
     network = Net()

@@ -22,6 +22,9 @@ from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
 from featuresharing.networks.wrappers import unwrap
 
+ROUNDING = 1e-4
+"""What the size of a batch may change by rounding, in float64 too: some networks compute parts in float32."""
+
 DTYPES = ("float32", "float64")
 """Accepted names of precisions."""
 
@@ -174,6 +177,11 @@ def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype
                 raise refuse_undefined(task, positions[undefined])
         if len(pair) == 2:
             alone = [run(pair[:1]), run(pair[1:])]
+            if other := next((list(part) for part in alone if list(part) != list(together)), None):
+                raise InputError(
+                    f"outputs: found {', '.join(together)} on two images and {', '.join(other)} on one; accepted are "
+                    "networks that treat every image by itself."
+                )
             difference = _difference(together, alone)
             if difference and _difference(run(pair), [together]):
                 raise InputError(
@@ -196,11 +204,10 @@ def _difference(together: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) 
     """
     for task, scores in together.items():
         others = torch.cat([part[task] for part in parts])
-        bound = 1e-9 if scores.dtype == torch.float64 else 1e-4
         finite = [torch.nan_to_num(values, neginf=0.0) for values in (scores, others)]
         size = float((finite[0] - finite[1]).abs().max())
         moved = (torch.softmax(scores, dim=-1) - torch.softmax(others, dim=-1)).abs().max()
-        relative = size > bound * float(finite[0].abs().max())
-        if relative and (scores.shape[1] == 1 or not float(moved) <= bound):
+        relative = size > ROUNDING * float(finite[0].abs().max())
+        if relative and (scores.shape[1] == 1 or not float(moved) <= ROUNDING):
             return task, size
     return None
