@@ -39,16 +39,19 @@ _ATOMS = {
 }
 """Values without parts that could change."""
 
-_FOREIGN = ("torch", "numpy", "builtins")
+_FOREIGN = ("torch", "numpy", "builtins", "logging", "threading")
 """Packages whose plain objects and classes hold nothing of a network."""
+
+_LARGEST_ARRAY = 2**26
+"""Bytes of the largest array of numpy that is copied: larger ones are data, which no pass writes into."""
 
 
 @contextmanager
 def unchanged(network: nn.Module, others: Iterable[Tensor] = ()) -> Iterator[None]:
     """Run a block, then put the network, and numbers in ``others``, back as they were before, in an error too.
 
-    Not seen: global variables of the network's files, and writing that bypasses torch, such as into the memory of a
-    tensor through numpy.
+    Not seen: global variables of the network's files; writing into arrays of numpy over 64 MB; and writing that bypasses
+    torch, such as into the memory of a tensor through numpy.
     """
     state = _State(network)
     try:
@@ -146,7 +149,7 @@ class _State:
         return held
 
     def _note_array(self, value: np.ndarray[Any, Any]) -> Iterable[Any]:
-        if not value.flags.writeable:
+        if not value.flags.writeable or value.nbytes > _LARGEST_ARRAY:
             return ()
         own = value.copy()
         self._undo.append(lambda: np.copyto(value, own))
