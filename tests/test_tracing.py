@@ -111,6 +111,11 @@ LOOKS: dict[str, tuple[str, Change]] = {
     "dlpack": ("__dlpack__", lambda _, y: y * torch.from_dlpack(y).max()),
     "memory": ("data_ptr", read_memory),
     "storage": ("storage", lambda _, y: (torch.save(y, io.BytesIO()), y)[1]),
+    "places to split": (
+        "tensor_split",
+        lambda _, y: y * len(torch.tensor_split(y.flatten(), y.flatten()[:1].abs().long() + 1)[0]),
+    ),
+    "repeats": ("repeat_interleave", lambda _, y: y * len(torch.repeat_interleave(y.flatten()[:3].abs().long()))),
     "within try": ("item", hide_in_try),
     "through a view": ("item", write_through_a_view),
     "in TorchScript": ("item", run_script),
@@ -216,9 +221,17 @@ def test_numbers_that_do_not_come_from_images_may_be_seen(name: str) -> None:
     np.testing.assert_allclose(found, lesion_naively(network, images), rtol=0, atol=1e-14)
 
 
+def read_memory_behind_torch(network: Looking, y: Tensor) -> Tensor:
+    point = ctypes.pythonapi.PyCapsule_GetPointer
+    point.restype, point.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    capsule = torch._C._to_dlpack(y)
+    address = ctypes.c_void_p.from_address(point(capsule, b"dltensor")).value
+    return y * ctypes.c_double.from_address(address).value
+
+
 UNSEEN: dict[str, Change] = {
     "parameter": lambda _, y: y * nn.Parameter(y.mean((2, 3), keepdim=True) + 1).detach(),
-    "sizes within C++": lambda _, y: y * len(torch.tensor_split(y.flatten(), y.flatten()[:1].abs().long() + 1)[0]),
+    "memory": read_memory_behind_torch,
 }
 
 
@@ -258,6 +271,32 @@ def test_a_trace_that_gives_other_scores_is_refused(dtype: torch.dtype) -> None:
     convolution.update_arg(2, None)  # as if the bias were lost
     with pytest.raises(InputError, match="its scores are not those of the operators that it ran"):
         check_trace(*arguments, trace)
+
+
+class Packing(nn.Module):
+    """Reads tokens up to the first zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.reader = nn.Embedding(9, 5), nn.GRU(5, 6, batch_first=True)
+        self.hidden, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = (x != 0).sum(1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(self.words(x), lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.hidden(self.reader(packed)[1][-1]).tanh())
+
+
+def test_lengths_of_sequences_are_numbers_that_are_seen() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Packing().double().eval()
+    tokens = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 8, 1, 0]])
+    with pytest.raises(InputError, match=r"numbers that depend on the images .'_pack_padded_sequence' in Packing"):
+        lesion(network, "hidden", tokens)
+    (found,) = lesion(network, "hidden", tokens, engine="plain")
+    (alone,) = lesion(network, "hidden", tokens, engine="plain", batch_size=1)
+    np.testing.assert_allclose(found, alone, rtol=0, atol=1e-14)
 
 
 def test_what_else_can_be_done_is_said_only_where_it_is_true() -> None:

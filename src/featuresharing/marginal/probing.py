@@ -69,7 +69,8 @@ def _probes(
         yield torch.zeros_like(images), zeros
     else:  # numbers of tokens: others may not exist
         yield torch.empty_like(images).copy_(mirrored), negated
-        yield torch.empty_like(images).copy_(others), zeros
+        first = others.flatten(1)[:, 0].view(-1, *[1] * (others.ndim - 1))
+        yield torch.empty_like(images).copy_(first.expand_as(images)), zeros
 
 
 def _difference(one: Recording, other: Recording, constants: Sequence[str]) -> str | None:

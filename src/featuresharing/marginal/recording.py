@@ -38,6 +38,11 @@ _TELL_NO_NUMBERS = frozenset(operators("is_pinned", "is_same_size"))
 _MASKED = frozenset(operators("index.Tensor", "masked_select"))
 """Operators whose result has a size that only masks say, which are their second argument."""
 
+_LENGTHS = dict.fromkeys(operators("repeat_interleave.Tensor"), 0) | dict.fromkeys(
+    operators("_pack_padded_sequence"), 1
+)
+"""Operators whose result has a size, or is read in steps, that only one of their arguments says: which."""
+
 _NAMES = {"_local_scalar_dense": "item", "__array__": "numpy", "untyped_storage": "storage"}
 """What a user calls operators."""
 
@@ -224,12 +229,14 @@ def _seen(func: Any, args: tuple[Any, ...], given: list[Tensor]) -> list[Tensor]
     """Return the tensors whose numbers decide what an operator returns to Python: a number, or the size of a tensor."""
     if torch.Tag.data_dependent_output in func.tags:
         return given
+    if func in _LENGTHS:
+        return [args[_LENGTHS[func]]]
     if torch.Tag.dynamic_output_shape not in func.tags:
         return []
     if func in _MASKED:
         masks = [value for value in tree_leaves(args[1]) if isinstance(value, Tensor)]
         return [mask for mask in masks if mask.dtype in (torch.bool, torch.uint8)]
-    return given[-1:] if func is aten.repeat_interleave.Tensor else given
+    return given
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -296,6 +303,8 @@ class Watcher(TorchFunctionMode):
                 return func(*args, **kwargs)
         if name in _LEAVING and isinstance(args[0], Tensor):
             self._recorder.look(name, [args[0]])
+        if name == "tensor_split":  # reads where to split without an operator
+            self._look_into_lists(name, [list(args[1:]), list(kwargs.values())])
         if name in _FROM_LISTS:
             self._look_into_lists(name, [*args, *kwargs.values()])
         result = func(*args, **kwargs)

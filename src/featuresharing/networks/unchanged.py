@@ -50,8 +50,8 @@ _LARGEST_ARRAY = 2**26
 def unchanged(network: nn.Module, others: Iterable[Tensor] = ()) -> Iterator[None]:
     """Run a block, then put the network, and numbers in ``others``, back as they were before, in an error too.
 
-    Not seen: global variables of the network's files; writing into arrays of numpy over 64 MB; and writing that bypasses
-    torch, such as into the memory of a tensor through numpy.
+    Not seen: global variables of the network's files, arrays of numpy over 64 MB, and writing that bypasses torch, such
+    as into the memory of a tensor through numpy.
     """
     state = _State(network)
     try:
