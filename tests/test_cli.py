@@ -446,6 +446,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
+    if command in ("animate-units", "visualize-units") or command.startswith("plot"):
+        output = output.with_suffix(".gif" if command == "animate-units" else ".png")
     places = {"output_folder": output.parent, "output": output}
     if command in ("render-images", "list-images", "train", "overlay-words"):
         del places["output"]
@@ -460,7 +462,8 @@ def test_wrong_inputs_of_the_other_commands_are_named(
 ) -> None:
     def check(words: str, command: str, **arguments: Any) -> None:
         kind = "output_folder" if command in ("render-images", "list-images") else "output"
-        check_refused(capsys, run(command, **arguments, **{kind: tmp_path / "x"}), words)
+        name = {"animate-units": "x.gif"}.get(command, "x.png" if command.startswith("plot") else "x")
+        check_refused(capsys, run(command, **arguments, **{kind: tmp_path / name}), words)
 
     check("'brid' has no drawings", "render-images", resources=RESOURCES, basic_classes="brid")
     check("'canoe' has 5 designers", "render-images", resources=RESOURCES, basic_classes="boat", test_designers=6)

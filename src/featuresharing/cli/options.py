@@ -127,7 +127,7 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> Comm
         parser.check_paths(options)
         run(options)
 
-    parser.set_defaults(run=checked)
+    parser.set_defaults(run=checked, command=name)
     return parser
 
 
