@@ -365,7 +365,7 @@ def test_archives_are_extracted_whole(mode: str, tmp_path: Path) -> None:
         "hard.txt": b"first",
     }
     assert not any(path.is_symlink() or path.stat().st_mode & 0o7111 for path in found.values())
-    assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "out", ".out.sha256"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,11 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
     for name, units in (("a", 7), ("b", 4096), ("c", 7)):
         random = np.random.default_rng(units)
         save_figure(draw(random.lognormal(size=units), random.lognormal(size=units)), tmp_path / f"{name}.png")
-    assert {read(path).shape for path in tmp_path.glob("*.png")} == {(560, 720, 3)}
+    assert {read(path).shape for path in tmp_path.glob("[!.]*")} == {(560, 720, 3)}
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [*(f".{name}.png.sha256" for name in "abc"), "a.png", "b.png", "c.png"], "no temporary file stays"
+    assert len(list(tmp_path.glob("[!.]*"))) == 3
+    assert not list(tmp_path.glob(".*.part")), "no temporary file stays"
 
 
 @pytest.mark.parametrize(
@@ -226,8 +227,20 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
     assert texts == ["object_text: basic + word", "related: subordinate + basic"]
     (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0.9, 0.4])  # type: ignore[arg-type]
     assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
+    assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
     with pytest.raises(InputError, match="no rows"):
         plot_sharing([])
+
+
+def test_sharing_says_why_it_has_no_bars() -> None:
+    point = SharingPoint("object_text", "conv1", "basic", "word", 0.9, 0.8, 0.95)
+    bare = replace(point, layer="conv2", low=float("nan"), high=float("nan"))
+    for rows, words in (
+        ([point], "Bars: 95 % bootstrap intervals."),
+        ([bare], "No bars: too few images for intervals."),
+    ):
+        (axes,) = plot_sharing(rows).axes
+        assert axes.texts[0].get_text().endswith(f"on different units. {words}")
 
 
 def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:

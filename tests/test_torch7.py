@@ -28,7 +28,7 @@ from featuresharing.marginal.conditionals import collect, mix
 from featuresharing.marginal.engine import make_engine
 from featuresharing.marginal.estimation import Variants
 from featuresharing.networks.checkpoints import open_network
-from featuresharing.networks.forward import task_outputs
+from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
+from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
-from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError
 from featuresharing.version import PACKAGE
 
 PROGRAM = "featuresharing"
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     try:
         options = _parse(arguments)
-        options.run(options)
+        with described(options):
+            options.run(options)
     except InputError as error:
         _complain(str(error))
         return 2
@@ -98,7 +100,7 @@ def _parse(arguments: list[str]) -> Namespace:
     if name not in commands:
         kind, accepted = ("option", ["--help", "--version"]) if name.startswith("-") else ("command", list(commands))
         raise InputError(suggest(name, kind, accepted))
-    return commands[name].parse_args(rest)
+    return commands[name].parse_args(rest, Namespace(command=name))
 
 
 def _show(*lines: str) -> None:

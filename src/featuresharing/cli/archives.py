@@ -106,6 +106,6 @@ def _import_model(options: argparse.Namespace) -> None:
                 f"model {options.model}: layer '{path}' has {unit_count(layer)} units; accepted are {units}, as the "
                 "config's network has."
             )
-    check_fits(options.model, stored.classes, list(read_classes(options.classes).values()))
+    check_fits(options.model, stored, read_classes(options.classes))
     with replacing(options.output, room=options.model.stat().st_size) as temporary:
         shutil.copyfile(options.model, temporary)

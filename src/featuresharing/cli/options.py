@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from featuresharing.cli.stopping import StoppedError
 from featuresharing.errors import InputError, quoted
 from featuresharing.formats import FIGURES
+from featuresharing.runs.stopping import StoppedError
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ImageList
@@ -154,6 +154,14 @@ def whole_range(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
+def named_folder(text: str) -> Path:
+    """Return a folder that has a name of its own, beside which hidden files can lie; a type of option."""
+    path = Path(text)
+    if path.name in ("", ".."):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is the name of a folder, such as {text}/new")
+    return path
+
+
 def say(sentence: str, *, warning: bool = False) -> None:
     """Tell the user something now, whatever becomes of the process; a ``warning`` goes to stderr.
 
@@ -245,6 +253,24 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
     parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
     parser.add_argument("--threads", type=whole(1), default=1, help="threads of torch on the CPU")
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for another process that writes the same output."""
+    parser.add_argument(
+        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
+    )
+
+
+def is_there(output: Path, key: str) -> bool:
+    """Return whether an output is there as it was written, with the settings that ``key`` names."""
+    from featuresharing.records import fits, recorded_entry, recorded_key
+
+    try:
+        entry = recorded_entry(output)
+    except InputError:
+        return False
+    return recorded_key(output) == key and entry is not None and fits(output, entry)
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Self
 
 from featuresharing.errors import DiskFullError, InputError, quoted
 from featuresharing.files import is_full, sync
+from featuresharing.records import entry_of, files_in, record_folder
 
 DAMAGE = (
     tarfile.TarError,
@@ -102,6 +103,7 @@ def _put(part: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
+    record_folder(folder, [(path.relative_to(part).as_posix(), entry_of(path)) for path in files_in(part)])
     part.rename(folder)
     sync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Curves: sharing over the layers, and loss and accuracy over the training steps."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,10 +85,18 @@ def plot_sharing(rows: Sequence[SharingPoint], *, title: str = "How much two tas
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", pad=24, fontweight="bold")
-    reading = "1: both tasks rely on the same units equally; 0: on different units. Bars: 95 % bootstrap intervals."
+    reading = f"1: both tasks rely on the same units equally; 0: on different units. {_bars(rows)}"
     axes.text(0, 1.03, reading, transform=axes.transAxes, fontsize=9, color="0.3")
     figure.legend(handles, list(lines), loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _bars(rows: Sequence[SharingPoint]) -> str:
+    """Say what bars are, and why some or all points have none."""
+    bare = sum(math.isnan(row.low) or math.isnan(row.high) for row in rows)
+    if bare == len(rows):
+        return "No bars: too few images for intervals."
+    return f"Bars: 95 % bootstrap intervals{' (none: too few images)' if bare else ''}."
 
 
 @rc_context(STYLE)

@@ -14,8 +14,10 @@ from featuresharing.files import replacing
 from featuresharing.formats import FIGURES
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
     """Write ``figure`` to ``path`` in the format that its name says, at the figure's own size and dots per inch.
+
+    ``key`` goes into its record.
 
     Raises InputError for another name than FIGURES, and where ``path`` cannot be written.
     """
@@ -25,7 +27,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise InputError(f"figure {path} has a name of no format; {accepted}.")
     dots = figure.dpi
     # neither a user's settings (a tight box, say) nor a version or a date may change the file
-    with replacing(path) as temporary, rc_context(STYLE):
+    with replacing(path, key=key) as temporary, rc_context(STYLE):
         try:
             if kind == ".png":
                 FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
-from featuresharing.networks.forward import evaluating, task_outputs
+from featuresharing.networks.forward import evaluating
+from featuresharing.networks.outputs import task_outputs
 
 MOST_VALUES = 5_000
 """Numbers that all modules may give together, for each number of an image; DenseNets give about 1,000."""
