@@ -278,9 +278,9 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--output", type=Path, required=True, help=what)
 
 
-def add_figure(parser: argparse.ArgumentParser) -> None:
+def add_figure(parser: argparse.ArgumentParser, what: str = "file") -> None:
     """Add the file of a figure."""
-    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"file: {', '.join(FIGURES)}")
+    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
 
 
 def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
