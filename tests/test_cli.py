@@ -503,6 +503,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
+    if command in ("animate-units", "visualize-units") or command.startswith("plot"):
+        output = output.with_suffix(".gif" if command == "animate-units" else ".png")
     places = {"output_folder": output.parent, "output": output}
     if command in ("render-images", "list-images", "train", "overlay-words"):
         del places["output"]

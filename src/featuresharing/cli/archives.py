@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from featuresharing.cli.options import Commands, add_command, add_output, say, whole
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 def _add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=whole(0), help="its size in bytes (none: any)")
-    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, which FILE.sha256 records)")
+    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, recorded in FILE.sha256)")
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -99,7 +99,9 @@ def _import_model(options: argparse.Namespace) -> None:
         raise InputError(f"{options.model} is no Torch7 model; accepted is a file as torch.save of Torch7 writes it.")
     stored = open_network(options.model, image_size=options.image_size)
     for pair in options.layers:
-        path, _, units = pair.partition("=")
+        path, _, units = pair.rpartition("=") if "=" in pair else (pair, "", "")
+        if units and not (units.isascii() and units.isdecimal()):
+            raise InputError(f"--layers: found {quoted(pair)}; accepted is PATH=UNITS, such as 0.0.0=96.")
         _, layer = find_layer(stored.network, path)
         if units and unit_count(layer) != int(units):
             raise InputError(

@@ -11,9 +11,9 @@ from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
+    add_figure,
     add_layer,
     add_network,
-    add_output,
     add_wait,
     choose_device,
     is_there,
@@ -42,14 +42,14 @@ def add_commands(commands: Commands) -> None:
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
     )
     parser.add_argument("--iterations", type=whole(1), default=500, help="steps that an image climbs")
-    parser.add_argument("--step", type=number(0), default=1.0, help="by so many times the gradient each")
+    parser.add_argument("--step", type=number(0), default=1.0, help="step size")
     parser.add_argument("--decay", type=number(0, 1), default=0.2, help="share that pixels lose at each")
     parser.add_argument("--blur-every", type=whole(1), default=4, help="steps from one blur to the next")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the noise at the start")
     add_device(parser)
     add_wait(parser)
     parser.add_argument("--output-folder", type=named_folder, required=True, help="gets a PNG file of each unit")
-    add_output(parser, "PNG file of all units, the sheet")
+    add_figure(parser, "sheet of all units")
 
 
 def _visualize(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
+    add_figure,
     add_list,
     add_network,
     add_output,
@@ -62,7 +63,7 @@ def add_commands(commands: Commands) -> None:
 
     parser = add_command(commands, "plot-lesions", _plot, "plot how accuracy falls as units are removed")
     parser.add_argument("--curves", type=Path, nargs="+", required=True, help="CSV files of an experiment's layers")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
 
 def _curves(options: argparse.Namespace) -> None:

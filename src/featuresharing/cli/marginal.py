@@ -91,7 +91,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     units = choose_units(module, options.layer, asked)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     if not options.softmax and estimation.estimator != "lesion":
-        raise InputError("--softmax: found false; accepted is true, but for --estimator lesion.")
+        raise InputError("--softmax: found false; false needs --estimator lesion.")
     device = choose_device(options)
     pixels = read_inputs(images.paths, stored.preprocessing)
 

@@ -127,7 +127,7 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> Comm
         parser.check_paths(options)
         run(options)
 
-    parser.set_defaults(run=checked)
+    parser.set_defaults(run=checked, command=name)
     return parser
 
 
@@ -278,9 +278,9 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--output", type=Path, required=True, help=what)
 
 
-def add_figure(parser: argparse.ArgumentParser) -> None:
+def add_figure(parser: argparse.ArgumentParser, what: str = "file") -> None:
     """Add the file of a figure."""
-    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"file: {', '.join(FIGURES)}")
+    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
 
 
 def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
