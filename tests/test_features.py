@@ -296,9 +296,9 @@ def test_the_command_refuses_what_is_not_there(
     assert "unit 25 of layer 'conv5' does not exist; accepted are 0 to 19." in capsys.readouterr().err
     assert main(arguments(checkpoint, tmp_path, step=0)) == 2
     assert "step: found 0.0; accepted is a number above 0." in capsys.readouterr().err
-    (tmp_path / "folder").mkdir()
-    assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder")) == 2
-    assert "folder cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err
+    (tmp_path / "folder.png").mkdir()
+    assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder.png")) == 2
+    assert "folder.png cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err
 
 
 def test_what_is_there_is_said_and_a_removed_output_put_back(
