@@ -13,7 +13,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from featuresharing import InputError, merge_conditionals, read_conditionals
-from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore, lock
-from featuresharing.store.layout import cut_rows
-from featuresharing.store.progress import DamagedError, ProgressFile, read_progress
+from featuresharing import InputError, locks, merge_conditionals, read_conditionals
+from featuresharing.hdf5 import DamagedError, seals
+from featuresharing.hdf5.blocks import cut_rows
+from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
+from featuresharing.store.progress import ProgressFile, read_progress
+from featuresharing.store.status import layer_statuses
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
 UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
@@ -177,11 +179,12 @@ def test_axes_are_named_as_xarray_names_them(tmp_path: Path, storage: str) -> No
         assert opened["conditional_word"].sel(unit=5).shape == (IMAGES, *([3] if storage == "full" else []))
         assert opened["unit"].values.tolist() == UNITS
         assert list(opened.attrs["tasks"]) == list(CLASSES)
+        assert (opened.attrs["experiment"], opened.attrs["checkpoint"]) == ("object_text", "7")
 
 
 def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the bookkeeping: 4 bytes a cell, and the units themselves."""
-    monkeypatch.setattr("featuresharing.store.layout.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("featuresharing.hdf5.blocks.BLOCK_BYTES", 2**16)
     peaks = []
     for units in (500, 20_000):
         layout = Layout(tasks(40))
@@ -222,7 +225,11 @@ def test_others_can_read_the_files_by_what_docs_format_says(tmp_path: Path) -> N
         targets = {name: [count, file[f"target_{name}"][:].tolist()] for name, count in CLASSES.items()}
         identity = {"settings": SETTINGS, "storage": "true-class", "errors": "none", "tasks": targets}
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        assert file.attrs["fingerprint"] == fingerprint == digest
+        assert file.attrs["fingerprint"].decode() == fingerprint == digest
+    content, _, last = (
+        (tmp_path / "conv5.h5").read_bytes().rpartition(b"\nFeatureSharing seal, SHA-256 of all before: ")
+    )
+    assert last.decode() == hashlib.sha256(content).hexdigest() + "\n"
     key = hashlib.sha256(f"{fingerprint}:{UNITS}".encode()).hexdigest()[:12]
     assert progress.name == f".conv5.h5.{key}.progress"
 
@@ -277,7 +284,8 @@ def test_without_hard_links_all_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "link", link)
     compute(tmp_path / "conv5.h5")
-    assert [path.name for path in tmp_path.iterdir()] == ["conv5.h5"]
+    assert visible(tmp_path) == {"conv5.h5"}
+    assert not list(tmp_path.glob(".*.done"))
 
 
 def test_an_output_that_is_complete_is_left_alone(tmp_path: Path) -> None:
@@ -326,7 +334,7 @@ def test_progress_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
         file.attrs["format_version"] = 99
         del file.attrs["step"]
     content = progress.read_bytes()
-    with pytest.raises(InputError, match=r"progress is of format 99, of a newer Feature.*; accepted are .* 1 to 2"):
+    with pytest.raises(InputError, match=r"progress is of format 99, of a newer Feature.*; accepted are .* 1 to 3"):
         open_store(output).__enter__()
     assert progress.read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == [progress.name]
@@ -477,7 +485,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_store
-from featuresharing.store import final, progress, units
+from featuresharing.hdf5 import writing
+from featuresharing.store import progress, units
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -507,8 +516,9 @@ test_store.compute(Path(sys.argv[1]))
         ("units.create_progress = die_after(units.create_progress)", 9),
         ("progress.ProgressFile._sum = die_in_call(3, progress.ProgressFile._sum)", 8),  # numbers without checksum
         ("units.UnitStore.finish = die", 0),
-        ("final.changed_datasets = die", 0),  # the final file is written, but not checked
+        ("writing.seal = die", 0),  # the final file is written, but not checked
         ("os.replace = die_in_call(2, os.replace)", 0),
+        ("os.replace = die_in_call(3, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
         ("units.os.link = die_after(units.os.link)", 0),
     ],
@@ -661,7 +671,7 @@ def test_a_second_process_is_refused_until_the_first_is_done(tmp_path: Path) -> 
 
 def test_a_second_process_waits_and_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "conv5.h5"
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     first = open_store(output)
     first.__enter__()
@@ -689,7 +699,7 @@ def test_a_lock_that_was_removed_is_not_taken_for_one(tmp_path: Path, monkeypatc
         real(file, kind)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
     with open_store(output, wait=5):
         assert len(calls) == 2
         with pytest.raises(InputError, match="is being computed by"):
@@ -748,11 +758,11 @@ def test_blocks_that_do_not_make_a_layer_are_refused(tmp_path: Path) -> None:
         merge_conditionals([a, b, b], output)
     with pytest.raises(InputError, match=r"other.h5 is of other settings than .*a.h5"):
         merge_conditionals([a, other], output)
-    with pytest.raises(InputError, match=r"output.h5 cannot be merged .*accepted are complete files"):
+    with pytest.raises(InputError, match=r"nowhere.h5 is no complete file of conditionals \(there is no such file\)"):
         merge_conditionals([a, tmp_path / "nowhere.h5"], output)
     with h5py.File(b, "r+") as file:
         file["conditional_word"][0, 0] = 0.123
-    with pytest.raises(InputError, match=r"b.h5: conditional_word is damaged"):
+    with pytest.raises(InputError, match=r"b.h5 is no complete file of conditionals \(conditional_word was changed"):
         merge_conditionals([a, b], output)
     assert not output.exists()
 
@@ -800,20 +810,28 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     content = whole.read_bytes()
     for damaged in (b"", content[:50], content[:1000], content[:-8], with_hole(content)):
         (tmp_path / "damaged.h5").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"damaged\.h5 is (no complete file of cond|of format unknown)") as error:
+        with pytest.raises(InputError, match=r"damaged\.h5 is no complete file of conditionals"):
             read_conditionals(tmp_path / "damaged.h5")
-        assert problems_of_final(tmp_path / "damaged.h5") == [str(error.value)]
+        assert problems_of_final(tmp_path / "damaged.h5", whole=False)
     with pytest.raises(InputError, match=r"nowhere\.h5 is no complete file of conditionals"):
         read_conditionals(tmp_path / "nowhere.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(InputError, match=r"other.h5 is of format unknown; accepted are formats 1 to \d"):
+    with pytest.raises(InputError, match=r"other.h5 .*of format unknown; accepted are formats 1 to \d"):
         read_conditionals(tmp_path / "other.h5")
     with h5py.File(whole, "r+") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(InputError, match=r"whole.h5 is of format 99; accepted are formats 1 to \d"):
+    with pytest.raises(InputError, match=r"whole.h5 is of format 99, .*; accepted are formats 1 to \d"):
         read_conditionals(whole)
     assert "of format 99" in problems_of_final(whole)[0]
+
+
+@contextmanager
+def resealed(path: Path) -> Iterator[h5py.File]:
+    """Open a final file for changes that its seal does not show."""
+    with h5py.File(path, "r+") as file:
+        yield file
+    seals.seal(path)
 
 
 @pytest.mark.parametrize(
@@ -826,8 +844,16 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative numbers"),
         ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
         ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
-        ("true-class", lambda file: file.attrs.update(settings="{}"), "fingerprint is not that of its settings"),
-        ("true-class", lambda file: file.attrs.update(layer_units=6), ""),
+        (
+            "true-class",
+            lambda file: file.attrs.update(settings=np.bytes_("{}")),
+            "fingerprint is not that of its settings",
+        ),
+        (
+            "true-class",
+            lambda file: h5py.h5ds.detach_scale(file["target_word"].id, file["image"].id, 0),
+            "without names",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(
@@ -837,6 +863,112 @@ def test_what_is_wrong_with_a_file_is_said(
     compute(output, storage=storage)
     assert problems_of_final(output) == [f"{output}: 6 of 9 units are in it."]
     with h5py.File(output, "r+") as file:
+        file["conditional_word"][1, 1] = 0.25
+    assert f"{output}: conditional_word is not what was written." in problems_of_final(output)
+    with resealed(output) as file:
         change(file)
-    found = problems_of_final(output, whole=bool(problem) is False)
-    assert any(problem in each for each in found) if problem else found == []
+    assert any(problem in each for each in problems_of_final(output, whole=False))
+
+
+def test_an_attribute_that_is_missing_is_named(tmp_path: Path) -> None:
+    compute(tmp_path / "conv5.h5")
+    found = read_conditionals(tmp_path / "conv5.h5")
+    assert (found.attribute("step", int), found.attribute("alias", str)) == (7, "conv5")
+    for name, kind in (("layer", str), ("alias", int)):
+        with pytest.raises(InputError, match=rf"no attribute '{name}'; accepted are files that marginalize wrote"):
+            found.attribute(name, kind)
+
+
+def flip(path: Path, dataset: str) -> None:
+    with h5py.File(path, locking=False) as file:
+        place = file[dataset].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.unlink()  # not the second name, which is the same file
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("second_name", [True, False])
+def test_a_final_file_that_is_damaged_is_not_there_already(tmp_path: Path, second_name: bool) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    content = output.read_bytes()
+    flip(output, "conditional_word")
+    if not second_name:
+        next(tmp_path.glob(".*.done")).unlink()
+    sentences: list[str] = []
+    with open_store(output, say=sentences.append) as store:
+        assert not store.is_complete()
+        assert store.put_back() == second_name
+    damaged = "is no complete file of conditionals (conditional_word was changed since it was written)."
+    assert sentences == [f"{output} {damaged} It is replaced."]
+    if not second_name:
+        assert len(compute(output)) == 9
+    assert output.read_bytes() == content
+    check(read_conditionals(output))
+
+
+def test_a_file_that_was_replaced_by_another_is_refused(tmp_path: Path) -> None:
+    """It is sound, but not what its record names."""
+    compute(tmp_path / "conv5.h5")
+    compute(tmp_path / "other.h5", settings={"samples": 1})
+    shutil.copy(tmp_path / "other.h5", tmp_path / "conv5.h5")
+    with pytest.raises(InputError, match=r"conv5\.h5 is not what was written .* or delete .*conv5\.h5\.sha256"):
+        read_conditionals(tmp_path / "conv5.h5")
+    with open_store(tmp_path / "conv5.h5", settings={"samples": 1}) as store:
+        assert not store.is_complete()
+
+
+def test_files_of_which_nothing_can_be_taken_over_are_said(tmp_path: Path) -> None:
+    compute(tmp_path / "a.h5", units=[0, 1])
+    flip(tmp_path / "a.h5", "skipped_mass")
+    progress = start(tmp_path / "b.h5", [(0, 0)], units=[2, 3])
+    progress.write_bytes(progress.read_bytes()[:100])
+    sentences, pieces = said(tmp_path / "c.h5", relatives=[tmp_path / "a.h5", progress, tmp_path / "nowhere.h5"])
+    assert len(pieces) == 9
+    assert [sentence.partition(" (")[0] for sentence in sentences] == [
+        f"{tmp_path / 'a.h5'} is no complete file of conditionals",
+        f"{progress} is no complete file of progress",
+    ]
+    assert all(sentence.endswith(" Nothing is taken over from it.") for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
+        (lambda file: file["unit"].write_direct(np.array([0, 1, 2, 3, 5, 9])), "units that the layer does not have"),
+        (lambda file: file["clock"].write_direct(np.array([0, np.nan, 1])), "clock has no times"),
+        (lambda file: file.attrs.__setitem__("settings", np.bytes_("[1]")), "its descriptions are of other types"),
+        (lambda file: file.attrs.__setitem__("settings", "{}"), "attribute 'settings' is a text of variable length"),
+        (lambda file: file.attrs.__setitem__("settings", np.bytes_("[" * 20_000)), "recursion"),
+        (lambda file: file.attrs.__setitem__("images", 10**12), "is of shape"),
+        (lambda file: file.attrs.__setitem__("step", 0), "not positive"),
+        (lambda file: file.attrs.__setitem__("by_image", np.bytes_('["unit"]')), "names other datasets"),
+        (lambda file: file.attrs.__setitem__("by_image", np.bytes_('["conditional_x"]')), "conditional_x is missing"),
+        (lambda file: file.__delitem__("checksum"), "checksum is missing"),
+        (lambda file: file.move("checksum", "other"), "checksum is missing"),
+        (lambda file: (file.__delitem__("clock"), file.create_group("clock")), "clock is no dataset"),
+        (
+            lambda file: (file.__delitem__("clock"), file.create_dataset("clock", (3,), "f8", chunks=(1,))),
+            "clock is not contiguous",
+        ),
+        (
+            lambda file: (file.__delitem__("clock"), file.create_dataset("clock", (3,), "f8", external="/dev/zero")),
+            "clock is stored in other files",
+        ),
+    ],
+)
+def test_progress_of_wrong_contents_is_damaged(tmp_path: Path, change: Callable[[h5py.File], None], words: str) -> None:
+    progress = start(tmp_path / "conv5.h5", [(0, 0), (0, 1), (0, 2)])
+    with h5py.File(progress, "r+") as file:
+        change(file)
+    with pytest.raises(DamagedError, match=words):
+        read_progress(progress)
+    assert len(problems_of_progress(progress)) == 1
+    told: list[str] = []
+    assert layer_statuses(tmp_path, say=told.append) == []
+    assert len(told) == 1
+    sentences, _ = said(tmp_path / "conv5.h5")
+    assert words == "clock has no times" or len(sentences) == 1
+    check(read_conditionals(tmp_path / "conv5.h5"))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
     Commands,
@@ -184,17 +184,18 @@ def _predict_files(
     import numpy as np
 
     from featuresharing.data.images import preprocess, read_image
-    from featuresharing.networks.forward import predict
+    from featuresharing.networks.predicting import predict
+    from featuresharing.records import ChangedError
 
     read: list[int] = []
-    found: list[tuple[NDArray[np.float32], ...]] = []
+    found: list[tuple[NDArray[Any], ...]] = []
     for first in range(0, len(paths), PREDICT_BATCH):
         inputs = []
         for position, path in enumerate(paths[first : first + PREDICT_BATCH], start=first):
             try:
                 pixels = read_image(path)
             except InputError as error:
-                if not skip:
+                if not skip or isinstance(error, ChangedError):
                     raise
                 say(f"skipped: {error}")
                 continue
@@ -204,13 +205,15 @@ def _predict_files(
             found.append(predict(stored.network, np.stack(inputs), device=device)[1])
     if skipped := len(paths) - len(read):
         say(f"{skipped} of {len(paths)} images cannot be decoded and are left out.")
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)], np.array(read, dtype=np.int64)
+    probabilities = [np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*found, strict=True)]
+    return probabilities, np.array(read, dtype=np.int64)
 
 
 def _select_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_image_list
     from featuresharing.files import write_table
     from featuresharing.networks.predictions import choose_images, read_predictions
+    from featuresharing.sharing import few_images
 
     classes, images = read_list(options)
     predictions = read_predictions(options.predictions)
@@ -221,6 +224,8 @@ def _select_images(options: argparse.Namespace) -> None:
     ):
         raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
     kept = choose_images(predictions, most=options.max_images, seed=options.seed)
+    if sentence := few_images(len(kept)):
+        say(f"{options.list}: {sentence}")
     chosen = images.select(kept)
     rows = (
         (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))

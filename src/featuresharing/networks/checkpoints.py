@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from featuresharing.data.images import Preprocessing, imagenet_preprocessing, stimulus_preprocessing
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet import build_alexnet, plain_alexnet
-from featuresharing.networks.forward import evaluating, task_outputs
 from featuresharing.networks.names import LAYERS
 from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
 from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.networks.torch7_conversion import load_torch7_network
+from featuresharing.networks.trial import trial_pass
 from featuresharing.records import refuse_changed
 from featuresharing.torch7 import is_torch7
 
@@ -200,14 +200,12 @@ def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:
         return StoredNetwork(found.network, preprocessing, found.shape.classes, found.step, found.tasks)
     network, size = _load_torch7(path), image_size or 224
     try:
-        kind = next(network.parameters()).dtype
-        with evaluating(network), torch.inference_mode():
-            outputs = task_outputs(network(torch.zeros(1, 3, size, size, dtype=kind))).values()
-        if any(scores.ndim != 2 or len(scores) != 1 for scores in outputs):
+        outputs = list(trial_pass(network, size).values())
+        if any(len(sizes) != 2 or sizes[0] != 1 for sizes in outputs):
             # a view [-1, d] takes any number of values
-            raise ValueError(f"one image gives outputs of sizes {[list(scores.shape) for scores in outputs]}")
-        classes = tuple(scores.shape[1] for scores in outputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+            raise ValueError(f"one image gives outputs of sizes {outputs}")
+        classes = tuple(sizes[1] for sizes in outputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
             f"model {path} does not take RGB images of {size} x {size} pixels ({reason}); accepted is one that does."

@@ -1,6 +1,6 @@
 """The baseline: predictions of an intact network, and the images that it gets right in every task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.files import replacing
+from featuresharing.hdf5 import Source, opened
+from featuresharing.hdf5.attributes import whole_number
+from featuresharing.hdf5.writing import put, write_sealed
 from featuresharing.randomness import keyed_generator
-from featuresharing.version import FORMAT
+
+SUM_TOLERANCE = 1e-4
+"""How far the sum of predictions over classes may be from 1 by rounding."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +54,65 @@ def choose_images(predictions: Predictions, *, most: int, seed: int) -> NDArray[
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions to HDF5: ``probability_{task}`` [N, K], ``target_{task}`` [N], ``image`` [N] if some are."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"format_version": FORMAT, "step": predictions.step, "tasks": list(predictions.targets)})
+    """Write predictions to HDF5: ``probability_{task}`` [N, K], ``target_{task}`` [N], ``image`` [N] if some are.
+
+    Raises InputError if they are no probabilities.
+    """
+    probabilities = {task: np.asarray(values, np.float32) for task, values in predictions.probabilities.items()}
+    for task, values in probabilities.items():
+        if wrong := _wrong_probabilities(values):
+            raise InputError(
+                f"{path}: predictions of task '{task}' {wrong}; accepted is a network whose predictions are finite."
+            )
+
+    def fill(file: h5py.File) -> Iterator[tuple[str, str]]:
         if predictions.images is not None:
-            file.create_dataset("image", data=predictions.images)
-        for task, probabilities in predictions.probabilities.items():
-            file.create_dataset(f"probability_{task}", data=probabilities)
-            file.create_dataset(f"target_{task}", data=predictions.targets[task])
+            yield put(file, "image", np.asarray(predictions.images, np.int64))
+        for task, values in probabilities.items():
+            yield put(file, f"probability_{task}", values)
+            yield put(file, f"target_{task}", np.asarray(predictions.targets[task], np.int64))
+
+    with replacing(path) as temporary:
+        write_sealed(temporary, fill, {"step": predictions.step, "tasks": list(predictions.targets)})
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what :func:`write_predictions` wrote; raises InputError for another file."""
-    try:
-        with h5py.File(path, "r") as file:
-            tasks = list(file.attrs["tasks"])
-            return Predictions(
-                {task: file[f"probability_{task}"][:] for task in tasks},
-                {task: file[f"target_{task}"][:] for task in tasks},
-                int(file.attrs["step"]),
-                file["image"][:] if "image" in file else None,
-            )
-    except (OSError, KeyError, RuntimeError) as error:
-        raise InputError(f"{path} is no complete file of predictions ({error}).") from None
+    """Read what :func:`write_predictions` wrote.
+
+    Raises InputError if it is missing, damaged, of another kind or of a newer format.
+    """
+    with opened(path, "predictions") as source:
+        tasks, step = source.attributes.get("tasks"), whole_number(source.attributes, "step")
+        if not isinstance(tasks, list) or not tasks or len(set(tasks)) < len(tasks):
+            raise ValueError("attribute 'tasks' names no tasks")
+        targets = {task: source.vector(f"target_{task}", "<i8") for task in tasks}
+        images = source.vector("image", "<i8") if "image" in source.names else None
+        count = len(targets[tasks[0]])
+        probabilities = {task: _read_probabilities(source, task, targets[task], count) for task in tasks}
+        if images is not None and (len(images) != count or images[0] < 0 or (np.diff(images) <= 0).any()):
+            raise ValueError("image has no rising positions, one for every image")
+        known = {*(f"{name}_{task}" for name in ("probability", "target") for task in tasks), "image"}
+        if unknown := sorted({*source.names} - known):
+            raise ValueError(f"{unknown[0]} is no dataset of such a file")
+        return Predictions(probabilities, targets, step, images)
+
+
+def _read_probabilities(source: Source, task: str, targets: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    dataset = source.dataset(f"probability_{task}", "<f4")
+    if len(dataset.shape) != 2 or len(dataset) != count or len(targets) != count:
+        raise ValueError(f"probability_{task} is of shape {list(dataset.shape)}; there are {count} images")
+    if ((targets < 0) | (targets >= dataset.shape[1])).any():
+        raise ValueError(f"target_{task} has classes outside 0 to {dataset.shape[1] - 1}")
+    values: NDArray[np.float32] = dataset[:]
+    if wrong := _wrong_probabilities(values):
+        raise ValueError(f"probability_{task}: they {wrong}")
+    return values
+
+
+def _wrong_probabilities(values: NDArray[np.float32]) -> str | None:
+    """Return what is wrong with probabilities [N, K], None if nothing is."""
+    if not np.isfinite(values).all():
+        return "are not finite"
+    if values.min() < 0 or np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() > SUM_TOLERANCE:
+        return "are no probabilities that sum to 1"
+    return None

@@ -2,12 +2,13 @@
 
 While units are computed, they go to a progress file beside the output (:mod:`.progress`) under a lock;
 :mod:`.units` resumes it, takes over units from files that are cut in other ways (:mod:`.relatives`), and turns it into
-the final file (:mod:`.final`) when all are there. :mod:`.layout` says which numbers are kept, :mod:`.status` how far
-files got, :mod:`.verification` what is wrong with them.
+the final file (:mod:`.final`) when all are there, which :mod:`.reading` reads. :mod:`.layout` says which numbers are
+kept, :mod:`.status` how far files got, :mod:`.verification` what is wrong with them.
 """
 
-from featuresharing.store.final import LayerConditionals, merge_conditionals, read_conditionals
+from featuresharing.store.final import merge_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
+from featuresharing.store.reading import LayerConditionals, read_conditionals
 from featuresharing.store.relatives import keep_second_name, remove_progress
 from featuresharing.store.units import UnitStore
 

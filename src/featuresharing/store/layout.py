@@ -31,7 +31,8 @@ class TaskData:
 class Layout:
     """The numbers that are kept of each unit: those at the true classes only or, with ``full`` storage, of all classes.
 
-    ``errors`` is one of ERRORS; without ``softmax``, numbers are raw scores. Raises InputError for another storage.
+    ``errors`` is one of ERRORS; without ``softmax``, numbers are raw scores. Raises InputError for another storage,
+    and for predictions that are no probabilities.
     """
 
     tasks: Sequence[TaskData]
@@ -42,6 +43,9 @@ class Layout:
     def __post_init__(self) -> None:
         if self.storage not in STORAGE:
             raise InputError(f"storage: found '{self.storage}'; accepted are {' and '.join(STORAGE)}.")
+        for task in self.tasks:
+            if wrong := wrong_numbers(f"prediction_{task.name}", task.predictions, softmax=self.softmax):
+                raise InputError(f"{wrong}; accepted is a network whose predictions are finite.")
 
     @property
     def images(self) -> int:
@@ -75,18 +79,21 @@ BY_UNIT = ("effective_samples", "skipped_mass")
 """Datasets that have one number, float64, for every unit."""
 
 
-CHECKSUMMED = ("v108", "v108")
-"""Versions of HDF5's own format: from 1.8 on, its descriptions of data have checksums."""
+def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> str | None:
+    """Return what is wrong with numbers of the dataset ``name``, None if nothing is.
 
-
-BLOCK_BYTES = 2**23
-"""How much of a dataset is in memory at a time."""
-
-
-def cut_rows(count: int, each: int) -> list[slice]:
-    """Cut ``count`` rows of ``each`` bytes into blocks of BLOCK_BYTES at most."""
-    size = max(1, BLOCK_BYTES // max(1, each))
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    Without ``softmax``, predictions and conditionals are raw scores.
+    """
+    if name.startswith(("conditional_", "prediction_")):
+        if not np.isfinite(values).all():
+            return f"{name} has numbers that are not finite"
+        if softmax and not ((values >= 0) & (values <= 1 + 1e-5)).all():
+            return f"{name} has numbers outside [0, 1]"
+    elif not (values >= 0).all():
+        return f"{name} has negative numbers or none"
+    elif name == "skipped_mass" and not (values <= 1).all():
+        return f"{name} has numbers outside [0, 1]"
+    return None
 
 
 def digest_of(values: Mapping[str, Any]) -> str:

@@ -20,10 +20,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.errors import InputError
 from featuresharing.files import replacing, reserve
-from featuresharing.store.layout import BY_UNIT, CHECKSUMMED, Layout, cut_rows
-from featuresharing.version import FORMAT
+from featuresharing.hdf5 import Source, opened
+from featuresharing.hdf5.attributes import whole_number, write_attributes
+from featuresharing.hdf5.blocks import cut_rows
+from featuresharing.hdf5.writing import CHECKSUMMED
+from featuresharing.store.layout import BY_UNIT, Layout
+from featuresharing.store.reading import check_units
+
+WHAT = "progress"
+
+LATEST = 1e11
+"""A Unix time that no clock shows."""
 
 CLOCK = ("run_started", "cells_at_start", "last_written")
 """The numbers of the dataset ``clock``: Unix times, and how many cells there were when the present run began."""
@@ -32,12 +40,11 @@ CLOCK = ("run_started", "cells_at_start", "last_written")
 _DESCRIPTIONS = ("settings", "attributes", "conditions", "by_image")
 """Attributes that are stored as JSON."""
 
+BY_IMAGE = ("conditional_", "standard_error_", "error_estimate")
+"""How names of datasets begin that have a number for every unit and image."""
+
 _COUNTS = ("images", "step", "layer_units")
 """Attributes that are stored as integers."""
-
-
-class DamagedError(Exception):
-    """A file cannot be read as HDF5, or is not what its name says."""
 
 
 @dataclass(frozen=True)
@@ -65,41 +72,49 @@ class Head:
         return -(-self.images // self.step)
 
 
-def read_format(path: Path) -> int:
-    """Return the format of a progress file; raises DamagedError if it cannot be read."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return int(file.attrs["format_version"])
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise DamagedError(str(error)) from None
-
-
 def read_head(path: Path) -> Head:
-    """Read the head of a progress file; raises DamagedError if it cannot be read."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            attributes = file.attrs
-            described: dict[str, Any] = {name: json.loads(attributes[name]) for name in _DESCRIPTIONS}
-            counted: dict[str, Any] = {name: int(attributes[name]) for name in _COUNTS}
-            fingerprint, units = attributes["fingerprint"].decode(), file["unit"][:]
-            if not ((units >= 0) & (units < counted["layer_units"])).all():
-                raise ValueError("units are out of range")
-            return Head(int(attributes["format_version"]), fingerprint, units=units, **described, **counted)
-    except (OSError, KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
-        raise DamagedError(str(error)) from None
+    """Read the head of a progress file.
+
+    Raises DamagedError if it cannot be read, GoneError if it does not exist, InputError if it is of a newer format.
+    """
+    with opened(path, WHAT, "growing") as source:
+        return _head_of(source)
 
 
 def read_progress(path: Path) -> tuple[Head, NDArray[np.bool_], dict[str, float]]:
     """Read how far a progress file got: its head, which cells are there [units, cells], and its clock.
 
-    The file may be written to meanwhile. Raises DamagedError if it cannot be read.
+    The file may be written to meanwhile. Raises as :func:`read_head` does.
     """
-    head = read_head(path)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return head, file["checksum"][:] != 0, dict(zip(CLOCK, file["clock"][:].tolist(), strict=True))
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise DamagedError(str(error)) from None
+    with opened(path, WHAT, "growing") as source:
+        head = _head_of(source)
+        cells = source.dataset("checksum", "<u4", (len(head.units), head.cells))[:] != 0
+        clock = dict(zip(CLOCK, source.dataset("clock", "<f8", (len(CLOCK),))[:].tolist(), strict=True))
+        if not all(0 <= value < LATEST for value in clock.values()):
+            raise ValueError("clock has no times")
+        return head, cells, clock
+
+
+def _head_of(source: Source) -> Head:
+    attributes = source.attributes
+    described: dict[str, Any] = {name: json.loads(attributes[name]) for name in _DESCRIPTIONS}
+    counted: dict[str, Any] = {name: whole_number(attributes, name) for name in _COUNTS}
+    by_image, fingerprint = described["by_image"], attributes["fingerprint"]
+    if min(counted.values()) < 1:
+        raise ValueError("its numbers of images or units are not positive")
+    if not isinstance(by_image, list) or not all(isinstance(described[name], dict) for name in _DESCRIPTIONS[:3]):
+        raise ValueError("its descriptions are of other types")
+    if len(set(by_image)) < len(by_image) or not all(str(name).startswith(BY_IMAGE) for name in by_image):
+        raise ValueError("attribute 'by_image' names other datasets")
+    units = check_units(source.vector("unit", "<i8"), attributes)
+    head = Head(source.format, str(fingerprint), units=units, **described, **counted)
+    for name in by_image:
+        dataset = source.dataset(name, "<f8" if name == "error_estimate" else "<f4")
+        if dataset.shape[:2] != (len(units), head.images) or len(dataset.shape) > 3:
+            raise ValueError(f"{name} is of shape {list(dataset.shape)}")
+    for name in BY_UNIT:
+        source.dataset(name, "<f8", (len(units),))
+    return head
 
 
 def create_progress(path: Path, layout: Layout, head: Head) -> None:
@@ -117,31 +132,25 @@ def create_progress(path: Path, layout: Layout, head: Head) -> None:
             for name, (_, tail, kind) in layout.by_image().items():
                 _preallocate(file, name, (units, layout.images, *tail), kind)
             file["unit"][:] = head.units
-            file.attrs.update(
-                {
-                    "format_version": head.format,
-                    "fingerprint": np.bytes_(head.fingerprint),
-                    **{name: np.bytes_(json.dumps(getattr(head, name))) for name in _DESCRIPTIONS},
-                    **{name: getattr(head, name) for name in _COUNTS},
-                }
-            )
+            described = {name: json.dumps(getattr(head, name)) for name in _DESCRIPTIONS}
+            counted = {name: getattr(head, name) for name in _COUNTS}
+            identity = {"format_version": head.format, "fingerprint": head.fingerprint}
+            write_attributes(file, {**identity, **described, **counted})
         reserve(temporary, temporary.stat().st_size)
 
 
 class ProgressFile:
-    """A progress file whose numbers are read and, if ``writable``, written in place; raises DamagedError."""
+    """A progress file whose numbers are read and, if ``writable``, written in place; raises as :func:`read_head`."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self.path, self.head = path, read_head(path)
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                names = ("clock", "checksum", *BY_UNIT, *self.head.by_image)
-                self._places = {
-                    name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in names
-                }
-        except (OSError, KeyError, RuntimeError) as error:
-            raise DamagedError(str(error)) from None
-        self._raw = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        self.path = path
+        with opened(path, WHAT, "growing") as source:
+            self.head = _head_of(source)
+            source.dataset("checksum", "<u4", (len(self.head.units), self.head.cells))
+            source.dataset("clock", "<f8", (len(CLOCK),))
+            names = ("clock", "checksum", *BY_UNIT, *self.head.by_image)
+            self._places = {name: _place(source.dataset(name)) for name in names}
+            self._raw = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         self.checksums: NDArray[np.uint32] = self.read("checksum", self.rows)
 
     @property
@@ -256,15 +265,6 @@ class ProgressFile:
 def _place(dataset: h5py.Dataset) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
     """Return where in the file a contiguous dataset begins, its shape and its type."""
     return dataset.id.get_offset(), dataset.shape, dataset.dtype
-
-
-def refuse_newer(path: Path, found: int) -> None:
-    """Raise InputError if a file is of a newer format than this version writes."""
-    if found > FORMAT:
-        raise InputError(
-            f"{path} is of format {found}, of a newer FeatureSharing; accepted are formats 1 to {FORMAT}. It is left as"
-            " it is: update FeatureSharing, or move the file away."
-        )
 
 
 def _preallocate(file: h5py.File, name: str, shape: tuple[int, ...], kind: str) -> None:

@@ -3,14 +3,16 @@
 import glob
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from featuresharing.store.final import changed_datasets, read_fingerprint, unit_numbers
-from featuresharing.store.progress import DamagedError, ProgressFile, read_head
+from featuresharing.errors import InputError
+from featuresharing.hdf5 import GoneError
+from featuresharing.store.progress import ProgressFile, read_head
+from featuresharing.store.reading import open_final, read_fingerprint
 
 
 def second_name(output: Path, fingerprint: str, units: Sequence[int]) -> Path:
@@ -27,13 +29,16 @@ def keep_second_name(output: Path, fingerprint: str, units: Sequence[int]) -> No
         os.link(output, second_name(output, fingerprint, units))
 
 
-def take_over(file: ProgressFile, relative: Path) -> None:
-    """Take over units that a final or progress file has of the same settings; nothing of one that is not sound."""
+def take_over(file: ProgressFile, relative: Path, say: Callable[[str], None]) -> None:
+    """Take over units that a final or progress file has of the same settings; ``say`` of which nothing can be."""
     row_of = {unit: row for row, unit in enumerate(file.head.units.tolist())}
     if relative.suffix == ".progress":
         try:
             other = ProgressFile(relative, writable=False)
-        except (DamagedError, FileNotFoundError):
+        except GoneError:
+            return
+        except InputError as error:
+            say(f"{error} Nothing is taken over from it.")
             return
         if (other.head.fingerprint, other.head.step) == (file.head.fingerprint, file.head.step):
             sound = (other.checksums != 0) & ~other.damaged()
@@ -43,11 +48,19 @@ def take_over(file: ProgressFile, relative: Path) -> None:
                     file.take_unit(row_of[unit], numbers, sound[row])
         other.close()
         return
-    found = read_fingerprint(relative)
-    if found is None or found[0] != file.head.fingerprint or changed_datasets(relative):
+    try:
+        with open_final(relative) as final:
+            if final.fingerprint != file.head.fingerprint:
+                return
+            datasets = {name: final.dataset(name) for name in file.numbers}
+            for row, unit in enumerate(final.units.tolist()):
+                if unit in row_of:
+                    numbers = {name: np.asarray(dataset[row]) for name, dataset in datasets.items()}
+                    file.take_unit(row_of[unit], numbers, np.ones(file.head.cells, np.bool_))
+    except GoneError:
         return
-    for unit, numbers in unit_numbers(relative, set(row_of), file.numbers):
-        file.take_unit(row_of[unit], numbers, np.ones(file.head.cells, np.bool_))
+    except InputError as error:
+        say(f"{error} Nothing is taken over from it.")
 
 
 def remove_progress(paths: Sequence[Path], fingerprint: str, units: Sequence[int]) -> None:
@@ -55,9 +68,10 @@ def remove_progress(paths: Sequence[Path], fingerprint: str, units: Sequence[int
     for path in paths:
         found: tuple[str, list[int]] | None = None
         if path.suffix == ".done":
-            found = read_fingerprint(path)
+            with suppress(InputError):
+                found = read_fingerprint(path)
         elif path.suffix == ".progress":
-            with suppress(DamagedError):
+            with suppress(InputError):
                 head = read_head(path)
                 found = head.fingerprint, head.units.tolist()
         if found and found[0] == fingerprint and set(found[1]) <= set(units):

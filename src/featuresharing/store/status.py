@@ -2,16 +2,18 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.store.progress import DamagedError, read_progress
+from featuresharing.errors import InputError
+from featuresharing.hdf5 import DamagedError, GoneError
+from featuresharing.store.progress import read_progress
+from featuresharing.store.reading import NAMED, check_names, layer_units_of, peek_final
 
 SILENT_SECONDS = 120.0
 """A job that wrote nothing for so long is taken not to run."""
@@ -55,13 +57,16 @@ class _Part:
     written: float
 
 
-def layer_statuses(folder: Path, now: float | None = None) -> list[LayerStatus]:
+def layer_statuses(
+    folder: Path, now: float | None = None, say: Callable[[str], None] = lambda _: None
+) -> list[LayerStatus]:
     """Return the status of every layer that has files in ``folder`` or below, sorted by name.
 
     Of a layer with progress of several settings, the settings that were written last count. ``now`` is a Unix time.
+    ``say`` is told of files that cannot be read; those that vanish meanwhile are none.
     """
     parts: dict[tuple[str, str, str], list[_Part]] = {}
-    for part in _parts(folder):
+    for part in _parts(folder, say):
         parts.setdefault(part.layer, []).append(part)
     moment = time.time() if now is None else now
     return [_status(layer, found, moment) for layer, found in sorted(parts.items(), key=lambda item: _natural(item[0]))]
@@ -69,17 +74,17 @@ def layer_statuses(folder: Path, now: float | None = None) -> list[LayerStatus]:
 
 def _status(layer: tuple[str, str, str], parts: list[_Part], now: float) -> LayerStatus:
     newest = max(parts, key=lambda part: part.written)
-    shares = np.zeros(newest.layer_units)
     jobs, rate, silences = 0, 0.0, []
-    for part in parts:
-        if part.fingerprint != newest.fingerprint:
-            continue
-        shares[part.units] = np.maximum(shares[part.units], part.shares)
+    present = [part for part in parts if part.fingerprint == newest.fingerprint]
+    for part in present:
         if (part.shares < 1).any() or part.rate:
             running = now - part.written < SILENT_SECONDS
             jobs += running
             rate += part.rate * running
             silences += [] if running else [now - part.written]
+    units, rows = np.unique(np.concatenate([part.units for part in present]), return_inverse=True)
+    shares = np.zeros(len(units))
+    np.maximum.at(shares, rows, np.concatenate([part.shares for part in present]))
     done = float(shares.sum())
     complete = done >= newest.layer_units
     silent = min(silences) if silences and not jobs and not complete else None
@@ -91,33 +96,38 @@ def _names(layer: tuple[str, str, str]) -> tuple[str, str, str]:
     return experiment, checkpoint, layer_name
 
 
-def _parts(folder: Path) -> Iterator[_Part]:
-    for path in folder.rglob("*.h5"):
-        if part := _complete_part(path):
-            yield part
-    for path in folder.rglob(".*.progress"):
-        try:
-            yield _progress_part(path)
-        except (DamagedError, FileNotFoundError):  # damaged, or complete since it was listed
-            continue
+def _parts(folder: Path, say: Callable[[str], None]) -> Iterator[_Part]:
+    for pattern, read in (("*.h5", _complete_part), (".*.progress", _progress_part)):
+        for path in sorted(folder.rglob(pattern)):
+            try:
+                if part := read(path):
+                    yield part
+            except GoneError:  # complete, or removed, since it was listed
+                continue
+            except InputError as error:
+                say(str(error))
 
 
 def _complete_part(path: Path) -> _Part | None:
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            attributes = file.attrs
-            if "alias" not in attributes:
-                return None
-            units = file["unit"][:]
-            count = int(attributes.get("layer_units", len(units)))
-            fingerprint = str(attributes.get("fingerprint", ""))
-            return _Part(_layer(attributes), fingerprint, count, units, np.ones(len(units)), 0.0, path.stat().st_mtime)
-    except (OSError, KeyError, RuntimeError):
+    found = peek_final(path)
+    if found is None:
         return None
+    attributes, units = found
+    count = layer_units_of(attributes, len(units))
+    fingerprint = str(attributes.get("fingerprint", ""))
+    try:
+        written = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return _Part(_layer(attributes), fingerprint, count, units, np.ones(len(units)), 0.0, written)
 
 
 def _progress_part(path: Path) -> _Part:
     head, cells, clock = read_progress(path)
+    try:
+        check_names(head.attributes)
+    except ValueError as error:
+        raise DamagedError(path, "progress", str(error)) from None
     seconds = clock["last_written"] - clock["run_started"]
     since = np.count_nonzero(cells) - clock["cells_at_start"]
     rate = since / cells.shape[1] / seconds if seconds > 0 else 0.0
@@ -133,7 +143,8 @@ def _progress_part(path: Path) -> _Part:
 
 
 def _layer(attributes: Any) -> tuple[str, str, str]:
-    return str(attributes["experiment"]), str(attributes["alias"]), str(attributes["checkpoint"])
+    experiment, alias, checkpoint = (str(attributes[name]) for name in NAMED)
+    return experiment, alias, checkpoint
 
 
 def _natural(names: tuple[str, ...]) -> list[Any]:

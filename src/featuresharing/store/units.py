@@ -14,19 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
+from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.locks import OutputLock
-from featuresharing.store.final import changed_datasets, contents_of, read_fingerprint, write_final
-from featuresharing.store.layout import Layout
-from featuresharing.store.progress import (
-    DamagedError,
-    Head,
-    ProgressFile,
-    create_progress,
-    read_format,
-    read_head,
-    read_progress,
-    refuse_newer,
-)
+from featuresharing.records import record
+from featuresharing.store.final import contents_of, write_final
+from featuresharing.store.layout import Layout, wrong_numbers
+from featuresharing.store.progress import Head, ProgressFile, create_progress, read_head, read_progress
+from featuresharing.store.reading import read_fingerprint
 from featuresharing.store.relatives import keep_second_name, remove_progress, second_name, take_over
 from featuresharing.version import FORMAT
 
@@ -87,20 +81,33 @@ class UnitStore:
             self._lock.release()
 
     def is_complete(self) -> bool:
-        """Return whether the output is there already, with these settings and units."""
-        return read_fingerprint(self.output) == (self.fingerprint, self.units)
+        """Return whether the output is there already, as it was written, with these settings and units.
+
+        If it is damaged, :meth:`put_back` or :meth:`finish` replaces it. Raises InputError if it is of a newer format.
+        """
+        try:
+            return read_fingerprint(self.output) == (self.fingerprint, self.units)
+        except GoneError:
+            return False
+        except DamagedError as error:
+            self._say(f"{error} It is replaced.")
+            return False
 
     def put_back(self) -> bool:
         """Give a file that was complete its name again if it was removed since; return whether there was one.
 
         Snakemake removes the outputs of a job that is stopped in its last moments.
         """
-        if read_fingerprint(self._done) != (self.fingerprint, self.units) or changed_datasets(self._done):
+        try:
+            if read_fingerprint(self._done) != (self.fingerprint, self.units):
+                return False
+        except DamagedError:
             return False
         spare = self._path.with_suffix(".back")
         spare.unlink(missing_ok=True)
         os.link(self._done, spare)
         spare.replace(self.output)
+        record(self.output)
         return True
 
     def recorded(self) -> dict[str, Any]:
@@ -115,7 +122,7 @@ class UnitStore:
         with self._said_if_full():
             self._file = self._resume(step, conditions)
             for path in self._relatives:
-                take_over(self._file, path)
+                take_over(self._file, path, self._say)
             self._file.start_clock()
             self._synced = time.monotonic()
 
@@ -155,16 +162,7 @@ class UnitStore:
                 values[f"{name}_{task.name}"] = self.layout.kept(task, array, images)
         if error_estimate is not None:
             values["error_estimate"] = error_estimate
-        for task in self.layout.tasks:
-            found = values[f"conditional_{task.name}"]
-            right = _each_right(found, softmax=self.layout.softmax)
-            if not right.all():
-                unit = next(unit for unit, fine in zip(self.units[rows], right, strict=True) if not fine)
-                wrong = "conditionals outside [0, 1]" if self.layout.softmax else "scores that are not finite"
-                raise InputError(
-                    f"{self.output}: task '{task.name}' has {wrong} without unit {unit};"
-                    " accepted is a network whose predictions are finite."
-                )
+        self._refuse_wrong(rows, values)
         with self._said_if_full():
             self._open.write(rows, images.start // self.step, values)
             self._open.keep_time()
@@ -202,6 +200,22 @@ class UnitStore:
             self._file = None
         self._path.unlink(missing_ok=True)
 
+    def _refuse_wrong(self, rows: slice, values: Mapping[str, NDArray[Any]]) -> None:
+        """Raise InputError for numbers that no reader would accept, naming the first unit that has one."""
+        softmax = self.layout.softmax
+        for name, numbers in values.items():
+            if not wrong_numbers(name, numbers, softmax=softmax):
+                continue
+            each = (wrong_numbers(name, own, softmax=softmax) for own in numbers)
+            unit, reason = next(found for found in zip(self.units[rows], each, strict=True) if found[1])
+            if name.startswith("conditional_"):
+                task = name.removeprefix("conditional_")
+                wrong = "conditionals outside [0, 1]" if softmax else "scores that are not finite"
+                reason = f"task '{task}' has {wrong}"
+            raise InputError(
+                f"{self.output}: {reason} without unit {unit}; accepted is a network whose predictions are finite."
+            )
+
     @property
     def _open(self) -> ProgressFile:
         assert self._file is not None, "begin() comes first"
@@ -211,7 +225,6 @@ class UnitStore:
         """Refuse progress of a newer format; say what is kept of other settings."""
         for path in sorted(self.output.parent.glob(f".{glob.escape(self.output.name)}.*.progress")):
             try:
-                refuse_newer(path, read_format(path))
                 head, cells, _ = read_progress(path)
             except DamagedError:
                 continue
@@ -239,12 +252,12 @@ class UnitStore:
         try:
             file = ProgressFile(self._path)
             if (file.head.fingerprint, file.head.units.tolist()) != (self.fingerprint, self.units):
-                raise DamagedError("it is of other settings than its name says")
+                raise DamagedError(self._path, "progress", "it is of other settings than its name says")
         except DamagedError as error:
             file = self._rebuild(head)
             sound = int((file.checksums != 0).all(axis=1).sum())
             kept = f"{sound} of {len(self.units)} units were sound and are kept, the others are computed again"
-            self._say(f"{self._path} was damaged ({error}): {kept}.")
+            self._say(f"{self._path} was damaged ({error.reason}): {kept}.")
             return file
         damaged = file.damaged()
         if damaged.any():
@@ -276,11 +289,6 @@ class UnitStore:
             raise InputError(
                 f"{self.output} cannot be written: {reason}; accepted is a disk with room.{kept}"
             ) from None
-
-
-def _each_right(values: NDArray[Any], *, softmax: bool) -> NDArray[np.bool_]:
-    within = (values >= 0) & (values <= 1 + 1e-5) if softmax else np.isfinite(values)
-    return np.asarray(within.reshape(len(values), -1).all(axis=1))
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

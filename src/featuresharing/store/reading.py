@@ -1,0 +1,248 @@
+"""Reading final files: what a file says of itself must be consistent, and its numbers probabilities."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.errors import InputError
+from featuresharing.hdf5 import DamagedError, Source, opened
+from featuresharing.hdf5.attributes import whole_number
+from featuresharing.hdf5.blocks import digest_dataset, row_blocks
+from featuresharing.hdf5.reading import Mode
+from featuresharing.networks.predictions import SUM_TOLERANCE
+from featuresharing.store.layout import BY_UNIT, STORAGE, digest_of, wrong_numbers
+
+WHAT = "conditionals"
+
+OF_TASKS = ("prediction_", "conditional_", "standard_error_")
+"""How names of datasets begin that have an axis of classes with full storage."""
+
+NAMED = ("experiment", "alias", "checkpoint")
+"""Attributes that say of which layer of which network a file is."""
+
+
+@dataclass(frozen=True)
+class LayerConditionals:
+    """What a file holds of one layer at the true classes.
+
+    ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, ``classes`` by task; ``effective_samples``
+    and ``skipped_mass`` float64 [F]; ``standard_errors`` float32 [F, N] by task, of the estimator that has them;
+    ``attributes`` are the file's.
+    """
+
+    units: NDArray[np.int64]
+    classes: dict[str, int]
+    predictions: dict[str, NDArray[np.float32]]
+    conditionals: dict[str, NDArray[np.float32]]
+    effective_samples: NDArray[np.float64]
+    skipped_mass: NDArray[np.float64]
+    standard_errors: dict[str, NDArray[np.float32]]
+    attributes: dict[str, Any]
+
+    def attribute(self, name: str, kind: type) -> Any:
+        """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""
+        found = self.attributes.get(name)
+        if not isinstance(found, np.integer if kind is int else kind):
+            raise InputError(f"conditionals have no attribute '{name}'; accepted are files that marginalize wrote.")
+        return kind(found)
+
+
+class FinalFile:
+    """An open final file whose datasets fit together; raises ValueError if they do not.
+
+    ``units`` int64 [F], ``targets`` int64 [N] and ``classes`` by task, in the order of the tasks. ``shapes`` and
+    ``kinds`` are those of all datasets.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.attributes = source, source.attributes
+        check_names(self.attributes)
+        tasks = self.attributes.get("tasks")
+        if not isinstance(tasks, list) or not tasks or len(set(tasks)) < len(tasks):
+            raise ValueError("attribute 'tasks' names no tasks")
+        self.storage = str(self.attributes.get("storage"))
+        if self.storage not in STORAGE:
+            raise ValueError(f"attribute 'storage' is '{self.storage}'; accepted are {' and '.join(STORAGE)}")
+        self.softmax = bool(self.attributes.get("softmax", True))
+        self.units = check_units(source.vector("unit", "<i8"), self.attributes)
+        self.layer_units = layer_units_of(self.attributes, len(self.units))
+        self.images = len(source.vector("image", "<i8"))
+        conditionals = {task: source.dataset(f"conditional_{task}", "<f4") for task in tasks}
+        self.classes = {task: source.number_at(dataset, "classes") for task, dataset in conditionals.items()}
+        self.kinds, self.shapes = _expected(source.names, self.classes, self.storage, len(self.units), self.images)
+        for name in sorted({*source.names, *self.shapes}):
+            if name not in self.shapes:
+                raise ValueError(f"{name} is no dataset of such a file")
+            source.dataset(name, self.kinds[name], self.shapes[name])
+        self.targets = {task: source.vector(f"target_{task}", "<i8") for task in tasks}
+        for task, targets in self.targets.items():
+            if ((targets < 0) | (targets >= self.classes[task])).any():
+                raise ValueError(f"target_{task} has classes outside 0 to {self.classes[task] - 1}")
+        for name in [name for name in self.shapes if name == "image" or name.startswith("class_")]:
+            if (self.dataset(name)[:] != np.arange(*self.shapes[name])).any():
+                raise ValueError(f"{name} does not count from 0")
+        self._check_origin()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint; None in a file of format 1."""
+        found = self.attributes.get("fingerprint")
+        return None if found is None else str(found)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the file has standard errors."""
+        return any(name.startswith("standard_error_") for name in self.shapes)
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """Return a dataset."""
+        return self.source.dataset(name, self.kinds[name], self.shapes[name])
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """Return all numbers of a dataset, at the true classes; raises ValueError if they are not what they must be."""
+        dataset = self.dataset(name)
+        task = next((name.removeprefix(each) for each in OF_TASKS if name.startswith(each)), None)
+        if self.storage != "full" or task is None:
+            values = np.asarray(dataset[:])
+        else:
+            true = (..., np.arange(self.images), self.targets[task])
+            blocks = [slice(0, self.images)] if name.startswith("prediction_") else row_blocks(dataset)
+            values = np.concatenate([np.asarray(dataset[part])[true] for part in blocks])
+        if wrong := wrong_numbers(name, values, softmax=self.softmax):
+            raise ValueError(wrong)
+        return values
+
+    def wrong_numbers(self) -> Iterator[str]:
+        """Yield what is wrong with numbers of any class, once a dataset at most."""
+        skipped = np.asarray(self.dataset("skipped_mass")[:])
+        for name in self.shapes:
+            if name in ("unit", "image") or name.startswith(("class_", "target_")):
+                continue
+            dataset = self.dataset(name)
+            summed = self.storage == "full" and self.softmax and name.startswith(("conditional_", "prediction_"))
+            for part in row_blocks(dataset):
+                values = np.asarray(dataset[part], np.float64)
+                if wrong := wrong_numbers(name, values, softmax=self.softmax):
+                    yield wrong
+                    break
+                lacking = skipped[part, None] if name.startswith("conditional_") else 0
+                if summed and np.abs(values.sum(axis=-1) - (1 - lacking)).max() > SUM_TOLERANCE:
+                    yield f"{name} does not sum to 1 over classes"
+                    break
+
+    def _check_origin(self) -> None:
+        """Compare the fingerprint and the settings with what they are of: files of format 1 have none."""
+        if self.fingerprint is None:
+            return
+        tasks = {task: [self.classes[task], self.targets[task].tolist()] for task in self.classes}
+        errors = (
+            "standard_error" if self.has_errors else "error_estimate" if "error_estimate" in self.shapes else "none"
+        )
+        settings = json.loads(self.attributes["settings"])
+        identity = {"settings": settings, "storage": self.storage, "errors": errors, "tasks": tasks}
+        if digest_of(identity) != self.fingerprint:
+            raise ValueError("its fingerprint is not that of its settings")
+        for name, value in settings.items():
+            if name in self.attributes and self.attributes[name] != value:
+                raise ValueError(f"attribute '{name}' is not that of its settings")
+
+
+def check_names(attributes: Mapping[str, Any]) -> None:
+    """Raise ValueError unless attributes say of which layer they are."""
+    for name in NAMED:
+        if not isinstance(attributes.get(name), str):
+            raise ValueError(f"attribute '{name}' is missing")
+
+
+def check_units(units: NDArray[np.int64], attributes: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the units of a file; raises ValueError if one is in it twice, or the layer does not have it."""
+    if len(np.unique(units)) < len(units):
+        raise ValueError("unit: a unit is in it twice")
+    if units.min() < 0 or units.max() >= layer_units_of(attributes, 2**62):
+        raise ValueError("unit has units that the layer does not have")
+    return units
+
+
+def layer_units_of(attributes: Mapping[str, Any], otherwise: int) -> int:
+    """Return how many units the layer of a file has, ``otherwise`` for files of format 1, which do not say."""
+    return whole_number(attributes, "layer_units") if "layer_units" in attributes else otherwise
+
+
+@contextmanager
+def open_final(path: Path, mode: Mode = "whole") -> Iterator[FinalFile]:
+    """Open a final file that is as it was written (see :func:`featuresharing.hdf5.opened`)."""
+    with opened(path, WHAT, mode) as source:
+        file = FinalFile(source)
+        if mode == "whole" and not source.sealed and (wrong := next(file.wrong_numbers(), None)):
+            raise ValueError(wrong)
+        yield file
+
+
+def read_conditionals(path: Path) -> LayerConditionals:
+    """Read a layer's file at the true classes.
+
+    Raises InputError if it is missing, damaged, of another kind or of a newer format.
+    """
+    with open_final(path) as file:
+        tasks = list(file.classes)
+        return LayerConditionals(
+            units=file.units,
+            classes=file.classes,
+            predictions={task: file.numbers(f"prediction_{task}") for task in tasks},
+            conditionals={task: file.numbers(f"conditional_{task}") for task in tasks},
+            effective_samples=file.numbers("effective_samples"),
+            skipped_mass=file.numbers("skipped_mass"),
+            standard_errors={task: file.numbers(f"standard_error_{task}") for task in tasks if file.has_errors},
+            attributes=file.attributes,
+        )
+
+
+def read_fingerprint(path: Path) -> tuple[str, list[int]] | None:
+    """Return the fingerprint and the units of a final file that is as it was written, None of format 1.
+
+    Raises DamagedError if there is none, InputError if it is of a newer format.
+    """
+    with open_final(path) as file:
+        return (file.fingerprint, file.units.tolist()) if file.fingerprint else None
+
+
+def peek_final(path: Path) -> tuple[dict[str, Any], NDArray[np.int64]] | None:
+    """Return the attributes and units of a final file without reading the rest, None if it holds something else.
+
+    Raises DamagedError if it cannot be read, InputError if it is of a newer format.
+    """
+    with opened(path, WHAT, "peek") as source:
+        if "unit" not in source.names:
+            return None
+        check_names(source.attributes)
+        units = check_units(source.vector("unit", "<i8"), source.attributes)
+        if (digests := source.digests()) and digests.get("unit") != digest_dataset(source.dataset("unit")):
+            raise DamagedError(path, WHAT, "unit was changed since it was written")
+        return source.attributes, units
+
+
+def _expected(
+    names: Collection[str], classes: Mapping[str, int], storage: str, units: int, images: int
+) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the type and the shape of every dataset, by name."""
+    kinds = {"unit": "<i8", "image": "<i8", **dict.fromkeys(BY_UNIT, "<f8")}
+    shapes: dict[str, tuple[int, ...]] = {"unit": (units,), "image": (images,), **dict.fromkeys(BY_UNIT, (units,))}
+    errors = any(name.startswith("standard_error_") for name in names)
+    for task, count in classes.items():
+        tail = (count,) if storage == "full" else ()
+        if tail:
+            kinds[f"class_{task}"], shapes[f"class_{task}"] = "<i8", tail
+        kinds[f"target_{task}"], shapes[f"target_{task}"] = "<i8", (images,)
+        kinds[f"prediction_{task}"], shapes[f"prediction_{task}"] = "<f4", (images, *tail)
+        for name in ("conditional", *(["standard_error"] if errors else [])):
+            kinds[f"{name}_{task}"], shapes[f"{name}_{task}"] = "<f4", (units, images, *tail)
+    if "error_estimate" in names:
+        kinds["error_estimate"], shapes["error_estimate"] = "<f8", (units, images)
+    return kinds, shapes
