@@ -448,7 +448,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path
     moments = {
         "results/images/train": signal.SIGTERM,
         "results/networks/object_text/.progress/*/005.pt": signal.SIGKILL,
-        "results/networks/subordinate_basic/120.pt": signal.SIGINT,
+        "results/baseline/subordinate_basic": signal.SIGINT,
         "results/marginal/object_text": signal.SIGKILL,
         "results/figures/object_text": signal.SIGINT,
     }
