@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch._utils import ExceptionWrapper
 
 from featuresharing import InputError
 from featuresharing.cli import main
@@ -401,3 +403,26 @@ def test_a_folder_that_snakemake_emptied_is_not_called_damaged(
     assert main(command(folder, tmp_path)) == 0
     assert "damaged" not in capsys.readouterr().out
     assert contents(tmp_path / "out") == wanted
+
+
+def test_an_image_that_a_worker_cannot_read_is_named_in_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch makes of the error of a worker: its traceback in the place of the sentence."""
+    broken = folder / "n01/a b1.png"
+    broken.write_bytes(b"no image")
+    batches = file_batches(folder)
+    with pytest.raises(InputError, match=r"^image .*a b1\.png cannot be decoded: [^\n]*\.$"):
+        list(map(batches.batch, range(2)))
+    read = FileBatches.batch.__globals__["read_image"]
+
+    def read_in_worker(path: Path) -> NDArray[np.uint8]:
+        try:
+            return read(path)
+        except InputError:
+            ExceptionWrapper(sys.exc_info(), "in DataLoader worker process 0").reraise()
+            raise
+
+    monkeypatch.setattr("featuresharing.networks.batches.read_image", read_in_worker)
+    with pytest.raises(InputError, match=r"^image .*a b1\.png cannot be decoded: [^\n]*\.$"):
+        list(map(file_batches(folder).batch, range(2)))
