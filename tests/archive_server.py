@@ -15,8 +15,8 @@ class Site:
     ``files`` by path, in a ``version`` that the header ``validator`` names; ``cuts`` are after how many bytes the
     connections of the next answers break; ``refusals`` are statuses of the next answers, with ``retry_after``.
     ``ranges``, ``validators``, ``lengths`` and ``if_range`` say what it can do; its parts begin ``shift`` bytes late,
-    have at most ``most`` bytes, and come with ``content_range`` and, if ``part_validators``, a validator. ``asked`` and
-    ``sent`` say what it did.
+    have at most ``most`` bytes, and come with ``content_range`` and, if ``part_validators``, a validator. ``headers``
+    are more of them. ``asked`` and ``sent`` say what it did.
     """
 
     files: dict[str, bytes]
@@ -33,6 +33,7 @@ class Site:
     most: int | None = None
     content_range: str = "bytes {start}-{end}/{size}"
     part_validators: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     sent: int = 0
     url: str = ""
@@ -77,6 +78,8 @@ def serving(site: Site) -> Iterator[Site]:
                 self.send_header("Content-Range", said)
             if site.validators and (site.part_validators or not start):
                 self.send_header(site.validator, site.version)
+            for name, value in site.headers.items():
+                self.send_header(name, value)
             if site.lengths:
                 self.send_header("Content-Length", str(len(part)))
             self.end_headers()

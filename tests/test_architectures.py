@@ -318,19 +318,19 @@ class SliceWriting(nn.Module):
 
 
 class Counting(nn.Module):
-    """Counts its calls and keeps the last mean."""
+    """Counts its calls, and keeps numbers in a buffer that it takes them from again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.hidden, self.head, self.shift = nn.Linear(4, 6), nn.Linear(6, 3), nn.Parameter(torch.zeros(6))
         self.register_buffer("calls", torch.tensor(0))
         self.register_buffer("mean", torch.zeros(6))
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
         x = torch.tanh(self.hidden(x))
-        self.mean.copy_(x.mean(0))
-        return self.head(x - 0.1 * self.mean)
+        self.mean.copy_(self.shift.sin())
+        return self.head(x - 0.5 * self.mean)
 
 
 class Remembering(nn.Module):
@@ -493,7 +493,6 @@ OPERATORS: dict[str, Make] = {
     "instance norm": lambda: nn.InstanceNorm2d(8, affine=True),
     "instance norm with statistics": lambda: nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
     "batch norm without parameters": lambda: nn.BatchNorm2d(8, affine=False),
-    "batch norm of the batch itself": lambda: nn.BatchNorm2d(8, track_running_stats=False),
     "slope for each channel": lambda: nn.PReLU(8),
     "slope": nn.PReLU,
     "gated linear unit": lambda: nn.GLU(1),
@@ -595,7 +594,7 @@ OPERATORS: dict[str, Make] = {
         Apply(lambda x: x.reshape(-1, 8, 12, 12)),
     ),
     "convolution with filters of its own": lambda: Apply(
-        lambda x: F.conv2d(x, x.mean(0)[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1)
+        lambda x: torch.cat([F.conv2d(y[None], y[:, None, :3, :3].expand(8, 8, 3, 3) / 4, padding=1) for y in x])
     ),
     "grouped convolutions in a row": lambda: nn.Sequential(
         nn.Conv2d(8, 12, 3, groups=4), nn.ReLU(), nn.Conv2d(12, 6, 3, groups=2), nn.Conv2d(6, 6, 1, groups=3)
@@ -665,7 +664,6 @@ OPERATORS: dict[str, Make] = {
         lambda x: torch.cat([x, torch.linspace(-1, 1, 12).to(x).expand(len(x), 1, 12, 12)], 1)
     ),
     "numbers for channels": lambda: Apply(lambda x: x + 0.1 * torch.arange(8).view(1, 8, 1, 1)),
-    "numbers for images": lambda: Apply(lambda x: x + 0.1 * torch.arange(len(x)).view(-1, 1, 1, 1)),
     "written through a view": lambda: Apply(lambda x: (x.view(len(x), -1).relu_(), x)[1]),
     "written through slices": lambda: Apply(
         lambda x: (x[:, 2:5].mul_(2), x[:, :, 2:5].tanh_(), x.transpose(1, 2)[:, 1].zero_(), x)[3]
@@ -674,8 +672,6 @@ OPERATORS: dict[str, Make] = {
         lambda x: x.masked_fill_(x < -1, 0.2).index_fill_(1, torch.tensor([3]), 1)
     ),
     "images one by one": lambda: Apply(lambda x: torch.stack([F.max_pool2d(image, 2) for image in x.unbind(0)])),
-    "images subtracted": lambda: Apply(lambda x: x - 0.5 * x.mean(0)),
-    "images exchanged": lambda: Apply(lambda x: x + x.flip(0)),
 }
 """What may happen to the 8 channels of a 12 x 12 map between two convolutions."""
 
@@ -872,7 +868,7 @@ ODD_USES: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
     "bias added twice": lambda layer, x: layer(x) + layer.bias,
     "bias multiplied": lambda layer, x: layer(x) * layer.bias,
     "bias subtracted": lambda layer, x: x @ layer.weight.T - layer.bias,
-    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(0) * 2 + layer.bias,
+    "bias added to others": lambda layer, x: F.linear(x, layer.weight).flip(1) * 2 + layer.bias,
     "weight as it is": lambda layer, x: x @ layer.weight,
     "weight doubled": lambda layer, x: F.linear(x, 2 * layer.weight, layer.bias),
     "weight squared": lambda layer, x: x @ (layer.weight.T @ layer.weight),

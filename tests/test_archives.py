@@ -43,6 +43,10 @@ def test_class_maps_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="outputs of task 'b' are not 1 to 9; accepted is each once"):
         read_class_map(damaged, ["a", "b"])
 
+    damaged.write_bytes(content.replace(np.float64(109).tobytes(), np.float64(101).tobytes()))
+    with pytest.raises(InputError, match="task 'b' has a class number twice; accepted is each once"):
+        read_class_map(damaged, ["a", "b"])
+
 
 def test_numbered_lists(tmp_path: Path) -> None:
     maps = {"Object": {0: 0, 7: 1}, "Text": {101: 1, 105: 0}}

@@ -2,6 +2,8 @@
 
 import io
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch._utils import ExceptionWrapper
 
 from featuresharing import InputError
 from featuresharing.cli import main
@@ -19,7 +22,9 @@ from featuresharing.data.images import imagenet_preprocessing, preprocess, read_
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.overlay import OverlaySettings, overlay_folder
 from featuresharing.data.words import WordStyle
+from featuresharing.locks import holding
 from featuresharing.networks.batches import Augmentation, FileBatches, Order, Share, augment
+from featuresharing.records import refuse_changed
 
 FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
 SIZE = 20
@@ -334,3 +339,90 @@ def test_crops_lie_in_the_image_and_half_are_mirrored() -> None:
     assert min(widths) > np.sqrt(0.2 * 3 / 4 / (60 / 50)) - 0.06
     assert max(widths) < np.sqrt(0.6 * 4 / 3 / (60 / 50)) + 0.06
     assert max(widths) - min(widths) > 0.25
+
+
+def test_images_that_are_there_are_said_and_damaged_ones_drawn_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted, table = contents(tmp_path / "out"), (tmp_path / "out.csv").read_bytes()
+    refuse_changed(tmp_path / "out/n01/a b1.png")
+    capsys.readouterr()
+    assert main(command(folder, tmp_path)) == 0
+    assert "out is there already." in capsys.readouterr().out
+    spoilt = tmp_path / "out/n02/deeper/c.jpg"
+    content = bytearray(spoilt.read_bytes())
+    content[len(content) // 2] ^= 1  # still a picture, of other pixels
+    spoilt.write_bytes(content)
+    (tmp_path / "out.csv").unlink()
+    with pytest.raises(InputError, match=r"c\.jpg is not what was written"):
+        refuse_changed(spoilt)
+    assert main(command(folder, tmp_path)) == 0
+    assert "Drawn again, since they were damaged: 1 of 8 images" in capsys.readouterr().out
+    assert contents(tmp_path / "out") == wanted
+    assert (tmp_path / "out.csv").read_bytes() == table
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".out.sha256", ".out.csv.sha256"}
+
+
+def test_new_images_of_the_folder_are_drawn_too(folder: Path, tmp_path: Path) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    image(9).save(folder / "n01/new.png")
+    assert main(command(folder, tmp_path)) == 0
+    assert (tmp_path / "out/n01/new.png").exists()
+    assert (tmp_path / "out.csv").read_text().count("\n") == 10
+    refuse_changed(tmp_path / "out/n01/new.png")
+
+
+def test_other_settings_do_not_touch_what_is_there(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted = contents(tmp_path / "out")
+    assert main(command(folder, tmp_path, seed="1")) == 2
+    assert "already; accepted is a new folder, or an empty one." in capsys.readouterr().err
+    assert contents(tmp_path / "out") == wanted
+
+
+def test_one_process_draws_at_a_time(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with holding(tmp_path / "out"):
+        assert main(command(folder, tmp_path, wait="0.001")) == 2
+    said = capsys.readouterr()
+    assert ": waiting." in said.out
+    assert "out is being computed by process" in said.err
+    assert main(command(folder, tmp_path, **{"output-folder": "/"})) == 2
+    assert "found '/'; accepted is the name of a folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_snakemake_emptied_is_not_called_damaged(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    wanted = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    assert main(command(folder, tmp_path)) == 0
+    assert "damaged" not in capsys.readouterr().out
+    assert contents(tmp_path / "out") == wanted
+
+
+def test_an_image_that_a_worker_cannot_read_is_named_in_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch makes of the error of a worker: its traceback in the place of the sentence."""
+    broken = folder / "n01/a b1.png"
+    broken.write_bytes(b"no image")
+    batches = file_batches(folder)
+    with pytest.raises(InputError, match=r"^image .*a b1\.png cannot be decoded: [^\n]*\.$"):
+        list(map(batches.batch, range(2)))
+    read = FileBatches.batch.__globals__["read_image"]
+
+    def read_in_worker(path: Path) -> NDArray[np.uint8]:
+        try:
+            return read(path)
+        except InputError:
+            ExceptionWrapper(sys.exc_info(), "in DataLoader worker process 0").reraise()
+            raise
+
+    monkeypatch.setattr("featuresharing.networks.batches.read_image", read_in_worker)
+    with pytest.raises(InputError, match=r"^image .*a b1\.png cannot be decoded: [^\n]*\.$"):
+        list(map(file_batches(folder).batch, range(2)))

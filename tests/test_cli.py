@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from featuresharing import (
 from featuresharing.cli import main
 from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.figures.units import plot_units
+from featuresharing.locks import holding
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
 
@@ -118,9 +121,20 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    (hidden,) = [name for name in files if Path(name).name[0] == "."]
-    assert (folder / hidden).samefile(folder / "marginal/conv2_5.h5")
-    assert {name for name in files - {hidden} if not name.startswith(("images/train/", "images/test/"))} == {
+    files -= {name for name in files if "/.progress/" in name}
+    records = {name for name in files if name.endswith(".sha256")}
+    hidden = {name for name in files - records if Path(name).name[0] == "."}
+    assert sorted(re.sub(r"\.[0-9a-f]+\.done$", "", name) for name in hidden) == [
+        "marginal/.conv2_5.h5",
+        "tables/.curves.csv",
+    ]
+    for name in hidden:
+        again = re.sub(r"/\.(.+)\.[0-9a-f]+\.done$", r"/\1", name)
+        assert (folder / name).samefile(folder / again)
+    for name in records:
+        command = ["sha256sum", "--check", "--strict", "--quiet", Path(name).name]
+        assert subprocess.run(command, cwd=(folder / name).parent, check=False).returncode == 0
+    assert {name for name in files - hidden - records if not name.startswith(("images/train/", "images/test/"))} == {
         *("images/train.csv", "images/test.csv"),
         *("lists/train.txt", "lists/test.txt", "lists/classes.csv", "lists/kept.txt"),
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
@@ -176,6 +190,35 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
     assert {"layer": "0.0.3", "samples": 20, "seed": 0, "step": 5}.items() <= attributes.items()
 
 
+def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = {"list": tmp_path / "lists/one.txt", "classes": folder / "lists/classes.csv"}
+    lists["list"].parent.mkdir()
+    lists["list"].write_text((folder / "lists/kept.txt").read_text().splitlines()[0] + "\n")
+    (tmp_path / "images").symlink_to(folder / "images")
+    options = {"checkpoint": folder / "networks/demo/5.pt", "experiment": "demo", "layer": "0.0.3", "samples": 5}
+    output = tmp_path / "one.h5"
+    assert run("marginalize", **lists, **options, device="cpu", output=output) == 0
+    capsys.readouterr()
+    warning = "demo: only 1 image is analysed, and allows no interval: contributions and sharing say little under 20"
+    for command in ("tabulate-contributions", "tabulate-sharing"):
+        assert run(command, conditionals=[output, output], output=tmp_path / f"{command}.csv") == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"{warning} images."
+    (row,) = rows(tmp_path / "tabulate-sharing.csv")[:1]
+    assert (row["low"], row["high"]) == ("nan", "nan")
+    assert 0 <= float(row["sharing"]) <= 1
+    notes: list[str] = []
+
+    def plot(*arguments: Any, note: str, **rest: Any) -> Any:
+        notes.append(note)
+        return plot_units(*arguments, note=note, **rest)
+
+    monkeypatch.setattr("featuresharing.figures.units.plot_units", plot)
+    assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
+    assert " units, 1 image.  Sharing " in notes[0]
+
+
 def test_accuracy_counts_the_right_images(folder: Path) -> None:
     predictions = read_predictions(folder / "baseline/demo/5.h5")
     for row in rows(folder / "tables/accuracy.csv"):
@@ -184,12 +227,16 @@ def test_accuracy_counts_the_right_images(folder: Path) -> None:
         assert (row["experiment"], row["checkpoint"], row["step"]) == ("demo", "5", "5")
 
 
-def test_selected_images_are_right_in_every_task(folder: Path, tmp_path: Path) -> None:
+def test_selected_images_are_right_in_every_task(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv"}
     checkpoint = {"checkpoint": folder / "networks/demo/5.pt", "device": "cpu"}
     assert run("predict", **options, **checkpoint, output=tmp_path / "all.h5") == 0
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
+    few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
+    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -213,7 +260,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "advance", stop_at_three)
-        patch.setattr("featuresharing.cli.networks.SAVE_SECONDS", 0)
+        patch.setattr("featuresharing.runs.training.SAVE_SECONDS", 0)
         assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 130
     assert not list((tmp_path / "resumed").glob("*.pt"))
     assert run("train", **SIZES, **options, checkpoints=[0, 5], output_folder=tmp_path / "resumed") == 0
@@ -245,7 +292,17 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert run("lesion-curves", **given, output=cut) == 0
     assert "2 orders were measured already." in capsys.readouterr().out
     assert cut.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.csv", "whole.csv"]
+    assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
+    assert not list(tmp_path.glob(".*.measured"))
+    monkeypatch.setattr("featuresharing.marginal.lesions.lesion_accuracy", None)  # nothing is measured any more
+    assert run("lesion-curves", **given, output=cut) == 0
+    assert "cut.csv is there already." in capsys.readouterr().out
+    cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
+    assert run("lesion-curves", **given, output=cut) == 0
+    assert cut.read_bytes() == whole.read_bytes()
+    with holding(cut):
+        assert run("lesion-curves", **given, output=cut) == 2
+    assert "cut.csv is being computed by process" in capsys.readouterr().err
 
     network = load_network(given["checkpoint"])
     images = read_image_list(given["list"], list(read_classes(given["classes"]).values()))
@@ -446,6 +503,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
+    if command in ("animate-units", "visualize-units") or command.startswith("plot"):
+        output = output.with_suffix(".gif" if command == "animate-units" else ".png")
     places = {"output_folder": output.parent, "output": output}
     if command in ("render-images", "list-images", "train", "overlay-words"):
         del places["output"]
@@ -459,8 +518,11 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def check(words: str, command: str, **arguments: Any) -> None:
-        kind = "output_folder" if command in ("render-images", "list-images") else "output"
-        check_refused(capsys, run(command, **arguments, **{kind: tmp_path / "x"}), words)
+        if command in ("render-images", "list-images"):
+            output = {"output_folder": tmp_path / "x"}
+        else:
+            output = {"output": tmp_path / ("x.gif" if command.startswith("animate") else "x.png")}
+        check_refused(capsys, run(command, **arguments, **output), words)
 
     check("'brid' has no drawings", "render-images", resources=RESOURCES, basic_classes="brid")
     check("'canoe' has 5 designers", "render-images", resources=RESOURCES, basic_classes="boat", test_designers=6)

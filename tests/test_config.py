@@ -97,8 +97,22 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("training.checkpoints", [0], "rising steps, the last at least 1"),
         ("training.batch_size", 1, "an integer from 2"),
         ("training.batch_size", 64.0, "an integer from 2"),
+        ("marginalization.samples", 10**11, "an integer from 1 to 100000"),
+        ("marginalization.scale", 10**400, "a number above 0 and at most 1000000"),
+        ("seed", 2**63, "an integer from 0, below 2^63"),
+        ("experiments.0.name", "one\n", "a name of letters, digits, - and _"),
+        ("experiments.0.name", "a" * 101, "a name of letters, digits, - and _"),
+        ("device", "cpu\n", "auto, cpu, mps, cuda or cuda:N"),
+        ("archives.files.full.file", "a.tar\n", "a name of a file without folders"),
+        ("archives.files.full.sha256", "0" * 64 + "\n", "64 hexadecimal digits in quotes"),
+        ("archives.folder", "a\nb", "a path without line breaks and braces"),
+        ("archives.folder", "a{b}", "a path without line breaks and braces"),
+        ("folders.words", "a\nb", "a path without line breaks, or null"),
+        ("images.rotation", [[["x"] * 99] * 2], "found [[[...], [...]]]; accepted is a number from 0 to 180"),
+        ("figures.sort", None, "found null; accepted is true or false"),
+        ("training.crop", [1, 0.5], "a smaller number and a larger one"),
         ("training.learning_rate", 0, "a number above 0"),
-        ("training.learning_rate", "3e-3", "a number above 0; write 1.0e-3, not 1e-3"),
+        ("training.learning_rate", "3e-3", "at most 1000000; write 1.0e-3, not 1e-3"),
         ("training.learning_rate", float("nan"), "a number above 0"),
         ("training.weight_decay", float("inf"), "a number from 0"),
         ("training.dropout", 1.0, "a number from 0 to below 1"),
@@ -140,6 +154,9 @@ def test_a_wrong_value_is_named_with_what_is_accepted(
         ("images.basic_classes", ["bird", "brid"], "images.basic_classes.1", "one of animal-face, ball"),
         ("images.word_colours", [0, 256], "images.word_colours.1", "an integer from 0 to 255"),
         ("experiments.0.tasks", ["basic", "a b"], "experiments.0.tasks.1", "a name of letters, digits, - and _"),
+        ("archives.urls", ["http://a b"], "archives.urls.0", "an address that starts with http:// or https://"),
+        ("experiments.1.tasks", ["basic", "word\n"], "experiments.1.tasks.1", "a name of letters, digits, - and _"),
+        ("layers.a\n", "0.0.0", "layers", "names of letters, digits, . and -"),
         ("network.kernels", [3, 3, 4, 3, 3], "network.kernels.2", "an odd integer from 1 to 11"),
         ("training.checkpoints", [-1, 5], "training.checkpoints.0", "an integer from 0"),
         ("layers.a_b", "0.0.0", "layers", "names of letters, digits, . and -"),
@@ -170,8 +187,29 @@ def test_experiments_on_archives_say_what_they_take(config: dict[str, Any]) -> N
     assert "config key 'experiments.0.model' is there; accepted is it with source: archives only." in problem(config)
     config["source"] = "archives"
     lines = problem(config).splitlines()
-    assert "config key 'experiments.0.class_map' is not there; accepted is a config that has it." in lines
+    accepted = "a path inside the archive of models, such as meta.objectsvstext.t7"
+    assert f"config key 'experiments.0.class_map' is missing; accepted with source: archives is {accepted}." in lines
     assert len(lines) == 5
+
+
+def test_an_archive_that_is_there_is_the_one_of_the_config(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    config |= {"source": "archives", "experiments": paper["experiments"]}
+    files = config["archives"]["files"]
+    files["models"] |= {"size": 4, "sha256": "A" * 64}
+    monkeypatch.chdir(tmp_path)
+    check_config(config, SCHEMA)
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives/models.tar.bz2").write_text("abcd")
+    (tmp_path / "archives/models.tar.bz2.sha256").write_text(f"{'a' * 64}  models.tar.bz2\n")
+    check_config(config, SCHEMA)
+    files["models"] |= {"size": 5, "sha256": "b" * 64}
+    size, digest = problem(config).splitlines()
+    there = "that of archives/models.tar.bz2, which is"
+    assert size.startswith(f"config key 'archives.files.models.size': found 5; accepted is {there} 4, or null, or a")
+    assert digest.startswith(f"config key 'archives.files.models.sha256': found {'b' * 64}; accepted is {there} aaa")
 
 
 def test_folders_have_to_be_there(config: dict[str, Any], tmp_path: Path) -> None:
@@ -207,6 +245,54 @@ def test_a_missing_key_is_named(config: dict[str, Any], path: str) -> None:
     block, key = parent(config, path)
     del block[key]
     assert f"config key '{path}' is missing; accepted is" in problem(config)
+
+
+def test_a_missing_key_of_an_experiment_is_explained(config: dict[str, Any]) -> None:
+    del config["experiments"][1]["sort_by"]
+    accepted = "the one of the experiment's tasks that sorts the units of figures, such as word"
+    assert problem(config) == f"config key 'experiments.1.sort_by' is missing; accepted is {accepted}."
+
+
+def test_keys_that_are_no_texts_are_not_known(config: dict[str, Any]) -> None:
+    config |= {1: 2, None: 3, "a\nb": 4}
+    lines = problem(config).splitlines()
+    assert [line.partition(" is not known")[0] for line in lines] == [
+        "config key ''a\\nb''",
+        "config key '1'",
+        "config key 'null'",
+    ]
+
+
+def test_of_many_problems_the_first_are_told(config: dict[str, Any]) -> None:
+    config["training"]["checkpoints"] = [-1] * 900
+    lines = problem(config).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "There are 880 problems more."
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield every schema within a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts(part)
+
+
+def test_every_number_and_list_and_text_has_a_bound() -> None:
+    bounds = {
+        "integer": {"maximum"},
+        "number": {"maximum", "exclusiveMaximum"},
+        "array": {"maxItems", "uniqueItems"},
+        "string": {"pattern", "maxLength"},
+    }
+    found = 0
+    for part in parts(yaml.safe_load(SCHEMA.read_text())):
+        kinds = part.get("type", [])
+        for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []:
+            if kind in bounds and "sorts the units" not in part.get("description", ""):
+                assert bounds[kind] & set(part), part
+                found += 1
+    assert found > 60
 
 
 def test_every_problem_has_a_line_of_its_own(config: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Data: image lists, tables of classes, drawings, words, stimuli and image files."""
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featuresharing import InputError
+from featuresharing.cli import main
 from featuresharing.data.drawings import Drawing, DrawingSheet, choose_classes, read_drawings, split_drawings
 from featuresharing.data.images import load_images, preprocess, stimulus_preprocessing
 from featuresharing.data.lists import ImageList, read_classes, read_image_list, write_classes, write_image_list
-from featuresharing.data.rendering import Variation
+from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_stimuli, write_stimuli
 from featuresharing.data.words import WordStyle, overlay_word, read_words
+from featuresharing.locks import holding
 from featuresharing.randomness import keyed_generator
 
 RESOURCES = Path(__file__).parents[1] / "resources"
@@ -323,3 +327,64 @@ def test_generators_belong_to_their_keys() -> None:
     assert first("split", 1) == first("split", 1) == 0.4421108930367672
     others = [first("split", "1"), first("split1"), first("split", 2), first("split", 1, 0), first(1, "split")]
     assert len({*others, first("split", 1), first("split", 1, seed=1)}) == 7
+
+
+def rendering(tmp_path: Path, *more: str) -> list[str]:
+    options = ["--basic-classes", "boat", "--image-size", "16", "--train-renderings", "1", "--test-renderings", "1"]
+    return [
+        "render-images",
+        "--resources",
+        str(RESOURCES),
+        *options,
+        "--output-folder",
+        str(tmp_path / "images"),
+        *more,
+    ]
+
+
+def all_files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_stimuli_get_their_names_when_all_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(rendering(tmp_path)) == 0
+    wanted = all_files(tmp_path / "images")
+    assert main(rendering(tmp_path)) == 0
+    assert "images/train is there already.\n" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "images")
+    drawn = 0
+
+    def killed(*values: Any, **named: Any) -> Image.Image:
+        nonlocal drawn
+        drawn += 1
+        if drawn > 12:
+            raise KeyboardInterrupt
+        return render_stimulus(*values, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("featuresharing.data.stimuli.render_stimulus", killed)
+        assert main(rendering(tmp_path)) == 130
+    assert [path.name for path in (tmp_path / "images").iterdir() if not path.name.startswith(".")] == []
+    (part,) = (tmp_path / "images").glob(".train.*.part")
+    spoilt = min(part.glob("*.png"))
+    spoilt.write_bytes(spoilt.read_bytes()[:-9])
+    assert main(rendering(tmp_path)) == 0
+    assert "Rendered again, since they were damaged: 1 of" in capsys.readouterr().out
+    assert all_files(tmp_path / "images") == wanted
+    assert main(rendering(tmp_path, "--seed", "1")) == 0
+    assert {path.name for path in (tmp_path / "images").glob("*")} == {
+        *("train", "test", "train.csv", "test.csv"),
+        *(".train.sha256", ".test.sha256", ".train.csv.sha256", ".test.csv.sha256"),
+    }
+
+
+def test_stimuli_do_not_replace_what_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images/train").mkdir(parents=True)
+    (tmp_path / "images/train/thesis.tex").write_text("years of work")
+    assert main(rendering(tmp_path)) == 2
+    assert "train holds thesis.tex already" in capsys.readouterr().err
+    with holding(tmp_path / "images/train"):
+        assert main(rendering(tmp_path)) == 2
+    assert "train is being computed by process" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import errno
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
@@ -17,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_server import Site, serving
+from damaged_archives import Members, archive, member
 
 from featuresharing import InputError
 from featuresharing.data import extraction
-from featuresharing.data.downloads import DownloadSettings, check_archive, download
+from featuresharing.data.checksums import OURS, check_archive, forget_record
+from featuresharing.data.downloads import DownloadSettings, download
 from featuresharing.data.extraction import extract
 from featuresharing.errors import DiskFullError
 
@@ -41,7 +42,7 @@ def test_a_file_is_downloaded_and_its_checksum_recorded(tmp_path: Path) -> None:
         assert len(site.asked) == 1
     assert {path.name for path in (tmp_path / "in").iterdir()} == {"a.bin", "a.bin.sha256"}
     assert (tmp_path / "in/a.bin").read_bytes() == CONTENT
-    assert (tmp_path / "in/a.bin.sha256").read_text() == f"{DIGEST}  a.bin\n"
+    assert (tmp_path / "in/a.bin.sha256").read_text().splitlines() == [f"{DIGEST}  a.bin", OURS]
 
 
 def test_broken_connections_are_continued_where_they_broke(tmp_path: Path) -> None:
@@ -100,10 +101,30 @@ def test_wrong_files_are_refused_and_removed(tmp_path: Path) -> None:
                 get(site, tmp_path / "a.bin", **checks)
             assert list(tmp_path.iterdir()) == []
         get(site, tmp_path / "a.bin")
-        (tmp_path / "a.bin").unlink()
-        site.files["a.bin"] = b"another"
-        with pytest.raises(InputError, match=rf"accepted is {DIGEST}, by .*a\.bin\.sha256: delete"):
+        (tmp_path / "a.bin").write_bytes(b"another")
+        said = (
+            rf"accepted is {DIGEST}, by .*a\.bin\.sha256: delete the file to download it again, or .*a\.bin\.sha256 if"
+        )
+        with pytest.raises(InputError, match=said):
             get(site, tmp_path / "a.bin")
+
+
+def test_a_record_goes_with_its_file(tmp_path: Path) -> None:
+    path, record = tmp_path / "a.bin", tmp_path / "a.bin.sha256"
+    with serving(Site({"a.bin": CONTENT})) as site:
+        get(site, path)
+        path.unlink()
+        site.files["a.bin"] = OTHER
+        assert get(site, path) == hashlib.sha256(OTHER).hexdigest()
+        assert record.read_text().splitlines()[0] == f"{hashlib.sha256(OTHER).hexdigest()}  a.bin"
+        # what somebody wrote is insisted on
+        path.unlink()
+        record.write_text(f"{DIGEST}  a.bin\n")
+        with pytest.raises(InputError, match=rf"accepted is {DIGEST}, by .*a\.bin\.sha256"):
+            get(site, path)
+        assert record.read_text() == f"{DIGEST}  a.bin\n"
+    forget_record(path)
+    assert record.exists()
 
 
 def test_without_a_network_the_sentence_says_what_to_put_where(tmp_path: Path) -> None:
@@ -256,6 +277,13 @@ def test_records_of_checksums_are_read_as_sha256sum_does(tmp_path: Path) -> None
         (tmp_path / "a.bin").write_bytes(CONTENT)
         with pytest.raises(InputError, match=said):
             check_archive(tmp_path / "a.bin")
+        for name, accepted in (("a.bin", True), ("./in/a.bin", True), ("*a.bin", True), ("b.bin", False)):
+            record.write_text(f"# sums\r\n{'0' * 64}  other.bin\r\n{DIGEST}  {name}\r\n", encoding="utf-8-sig")
+            if accepted:
+                assert check_archive(tmp_path / "a.bin") == DIGEST
+                continue
+            with pytest.raises(InputError, match=r"a\.bin\.sha256 names no SHA-256 of a\.bin; accepted is one"):
+                check_archive(tmp_path / "a.bin")
         record.unlink()
         record.mkdir()
         with pytest.raises(
@@ -314,24 +342,6 @@ def test_folders_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "file"}
 
 
-Members = list[tuple[tarfile.TarInfo, bytes]]
-
-
-def member(name: str, content: bytes = b"", **changes: object) -> tuple[tarfile.TarInfo, bytes]:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for key, value in changes.items():
-        setattr(info, key, value)
-    return info, content
-
-
-def archive(path: Path, members: Members, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
-        for info, content in members:
-            file.addfile(info, io.BytesIO(content))
-    return path
-
-
 GOOD: Members = [
     member("images", type=tarfile.DIRTYPE),
     member("images/a.txt", b"first", mode=0o4777),
@@ -355,7 +365,7 @@ def test_archives_are_extracted_whole(mode: str, tmp_path: Path) -> None:
         "hard.txt": b"first",
     }
     assert not any(path.is_symlink() or path.stat().st_mode & 0o7111 for path in found.values())
-    assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar", "out", ".out.sha256"}
 
 
 @pytest.mark.parametrize(
@@ -365,10 +375,13 @@ def test_archives_are_extracted_whole(mode: str, tmp_path: Path) -> None:
         ([member("a/../../evil.txt", b"x")], "leads out of the folder"),
         ([member("/evil.txt", b"x")], "leads out of the folder"),
         ([member("..\\evil.txt", b"x")], "leads out of the folder"),
-        ([member("link", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "is a link to /etc/passwd, which is no file"),
-        ([member("link", type=tarfile.SYMTYPE, linkname="../../x")], "is a link to ../../x"),
-        ([member("d", type=tarfile.SYMTYPE, linkname="/tmp"), member("d/evil.txt", b"x")], "is a link to /tmp"),
-        ([member("hard", type=tarfile.LNKTYPE, linkname="../x")], "is a link to ../x"),
+        (
+            [member("link", type=tarfile.SYMTYPE, linkname="/etc/passwd")],
+            "is a link to '/etc/passwd', which is no",
+        ),
+        ([member("link", type=tarfile.SYMTYPE, linkname="../../x")], "is a link to '../../x'"),
+        ([member("d", type=tarfile.SYMTYPE, linkname="/tmp"), member("d/evil.txt", b"x")], "is a link to '/tmp'"),
+        ([member("hard", type=tarfile.LNKTYPE, linkname="../x")], "is a link to '../x'"),
         ([member("pipe", type=tarfile.FIFOTYPE)], "member 'pipe' is a device, a pipe or the like"),
         ([member("disk", type=tarfile.BLKTYPE)], "is a device"),
         ([member("a", b"x"), member("a/b", b"x")], "member 'a/b' stands there twice, or below a file"),

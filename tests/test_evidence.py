@@ -29,6 +29,8 @@ from featuresharing import (
     sharing,
     weight_of_evidence,
 )
+from featuresharing.store import LayerConditionals
+from featuresharing.tables import layer_contributions
 
 PROBABILITIES = st.floats(0, 1)
 CONTRIBUTIONS = st.lists(st.floats(0, 1e6), min_size=2, max_size=12).filter(lambda values: sum(values) > 1e-3)
@@ -157,6 +159,7 @@ def test_interval_depends_on_the_seed_alone() -> None:
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
+@pytest.mark.filterwarnings("ignore:only .* analysed")
 def test_interval_shrinks_with_images() -> None:
     few, many = (estimate_sharing(*evidence(images), resamples=300) for images in (10, 1000))
     assert 5 < (few.high - few.low) / (many.high - many.low) < 20
@@ -165,6 +168,7 @@ def test_interval_shrinks_with_images() -> None:
     assert np.isnan([one.low, one.high]).all()
 
 
+@pytest.mark.filterwarnings("ignore:only 6 images are analysed")
 def test_interval_is_that_of_images_drawn_with_replacement() -> None:
     first, second = evidence(6)
     rng = np.random.default_rng(0)
@@ -177,6 +181,7 @@ def test_interval_is_that_of_images_drawn_with_replacement() -> None:
     assert found.high == pytest.approx(np.percentile(overlaps, 97.5), abs=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:only 4 images are analysed")
 def test_tasks_that_rely_on_no_unit_share_nothing_that_has_a_number() -> None:
     none, some = np.zeros((3, 4)), np.ones((3, 4)) * [[1], [2], [3]]
     assert math.isnan(sharing(none[:, 0], some[:, 0]))
@@ -204,3 +209,119 @@ def test_importing_the_package_does_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("measure", [weight_of_evidence, probability_difference, information_difference])
+@pytest.mark.parametrize(
+    ("p", "q", "classes", "sentence"),
+    [
+        ([[0.5, 0.5]], [[[NAN, 0.5]]], None, "conditionals: found nan at unit 0, image 0, class 0 (counted from 0);"),
+        ([[0.5, NAN]], [[[0.5, 0.5]]], None, "predictions: found nan at image 0, class 1 (counted from 0); accepted"),
+        ([0.5, 0.5], [[0.5, 0.5], [0.5, math.inf]], 3, "conditionals: found inf at unit 1, image 1 (counted from 0);"),
+        ([[0.5, 0.5]], [[[0.5, 0.5, 0.0]]], None, "conditionals: found [1, 1, 3] for predictions [1, 2]; accepted are"),
+        (
+            [0.5],
+            [[0.5, 0.5]],
+            3,
+            "conditionals: found [1, 2] for predictions [1]; accepted are [units, images, classes]",
+        ),
+        ([[0.5, 0.5]], [0.5, 0.5], None, "conditionals: found [2] for predictions [1, 2]; accepted are"),
+    ],
+)
+def test_what_is_no_evidence_is_named(measure: Any, p: Any, q: Any, classes: int | None, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        measure(np.array(p), np.array(q), classes=classes)
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("measure", [weight_of_evidence, information_difference])
+@pytest.mark.parametrize("laplace", ["paper", "standard"])
+def test_odds_need_probabilities_of_two_classes(measure: Any, laplace: str) -> None:
+    for p, q, classes, sentence in (
+        (
+            [0.5],
+            [[0.5]],
+            None,
+            "classes: found none for predictions [images]; accepted is the task's number of classes.",
+        ),
+        ([[1.0]], [[[1.0]]], None, "classes: found 1; accepted are two or more: one class has no odds."),
+        ([[2.5, -1.0]], [[[0.5, 0.5]]], None, "predictions: found 2.5 at image 0, class 0 (counted from 0); accepted"),
+        (
+            [0.5],
+            [[-0.1]],
+            2,
+            "conditionals: found -0.1 at unit 0, image 0 (counted from 0); accepted are probabilities",
+        ),
+    ):
+        with pytest.raises(InputError) as error:
+            measure(np.array(p), np.array(q), laplace=laplace, classes=classes)
+        assert str(error.value).startswith(sentence)
+    # raw scores have differences, and rounding above 1 has odds
+    assert probability_difference(np.array([[2.5, -1]]), np.array([[[0.5, 0]]])).tolist() == [[[2, -1]]]
+    assert np.isfinite(measure(np.array([1 + 5e-6]), np.array([[1 + 1e-5]]), laplace=laplace, classes=2)).all()
+
+
+def test_what_is_no_contribution_is_named() -> None:
+    for values, sentence in (
+        ([[1.0, NAN]], "evidence: found nan at unit 0, image 1 (counted from 0); accepted are finite numbers."),
+        (
+            [[1.0], [-math.inf]],
+            "evidence: found -inf at unit 1, image 0 (counted from 0); accepted are finite numbers.",
+        ),
+        ([1.0, 2.0], "evidence: found [2]; accepted is [units, images], with one image or more."),
+        (np.zeros((3, 0)), "evidence: found [3, 0]; accepted is [units, images], with one image or more."),
+    ):
+        with pytest.raises(InputError) as error:
+            contribution(np.array(values))
+        assert str(error.value) == sentence
+    right = np.ones(3)
+    for first, second, sentence in (
+        (right, [1, NAN, 1], "contributions of the second task: found nan at unit 1 (counted from 0); accepted are"),
+        ([1, 1, -1.0], right, "contributions of the first task: found -1.0 at unit 2 (counted from 0); accepted are"),
+        (right, [1.0], "contributions: found [3] and [1]; accepted are two arrays [units] of one length."),
+        ([], [], "contributions: found [0] and [0]; accepted are two arrays [units] of one length."),
+    ):
+        for overlap in (sharing, rank_correlation):
+            with pytest.raises(InputError) as error:
+                overlap(np.array(first), np.array(second))
+            assert str(error.value).startswith(sentence)
+
+
+def test_few_images_are_warned_of_and_none_refused() -> None:
+    with pytest.warns(UserWarning, match="^only 19 images are analysed: contributions and sharing say little under 20"):
+        estimate_sharing(*evidence(19), resamples=10)
+    with pytest.warns(
+        UserWarning, match="^only 1 image is analysed, and allows no interval: contributions and sharing"
+    ):
+        estimate_sharing(*evidence(1), resamples=10)
+    estimate_sharing(*evidence(20), resamples=10)
+    first, second = evidence(20)
+    for wrong, sentence in (
+        ((first[:, :0], second[:, :0]), "first: found [12, 0]; accepted is [units, images], with one image or more."),
+        ((first, second[:, :19]), "second: found [12, 19]; accepted is the shape [12, 20] of the first."),
+        ((first, np.where(second > 5, NAN, second)), "second: found nan at unit "),
+    ):
+        with pytest.raises(InputError) as error:
+            estimate_sharing(*wrong, resamples=10)
+        assert str(error.value).startswith(sentence)
+
+
+def test_tables_name_the_layer_and_task_of_what_has_no_evidence() -> None:
+    layer = LayerConditionals(
+        units=np.arange(2),
+        classes={"word": 3},
+        predictions={"word": np.array([0.5, 0.6], np.float32)},
+        conditionals={"word": np.array([[0.5, 0.6], [0.1, NAN]], np.float32)},
+        effective_samples=np.ones(2),
+        skipped_mass=np.zeros(2),
+        standard_errors={},
+        attributes={"experiment": "object_text", "checkpoint": "0400", "alias": "conv5"},
+    )
+    with pytest.raises(InputError) as error:
+        layer_contributions(layer, method="we", laplace="paper")
+    assert str(error.value).startswith(
+        "object_text 0400 conv5, task 'word', conditionals: found nan at unit 1, image 1"
+    )

@@ -1,6 +1,7 @@
 """Feature visualization: against naive loops, and as a command that is killed and goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from featuresharing import InputError, Maximization, maximize_units
 from featuresharing.cli import main
 from featuresharing.figures.features import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
+from featuresharing.locks import holding
 from featuresharing.networks.alexnet import AlexNetShape, plain_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.names import LAYERS
@@ -249,7 +251,7 @@ def test_a_killed_command_goes_on_and_gives_the_same_files(checkpoint: Path, tmp
     assert sorted(path.name for path in (whole / "conv5").iterdir()) == [f"{unit:04d}.png" for unit in range(20)]
     command = [sys.executable, "-m", "featuresharing", *arguments(checkpoint, cut, iterations=150)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(cut.glob(".conv5.*.pictures/00*.png")):
+    while not list(cut.glob(".conv5.*.part/00*.png")):
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
@@ -270,7 +272,9 @@ def test_other_settings_start_anew_and_a_choice_of_units_keeps_to_it(checkpoint:
     second = contents(tmp_path / "conv5")
     assert sorted(second) == ["0004.png", "0005.png"]
     assert second["0004.png"] != first["0004.png"]
-    assert not list(tmp_path.glob(".conv5*"))
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0  # nothing of other settings is taken
+    assert contents(tmp_path / "conv5") == first
+    assert len(list(tmp_path.glob(".conv5.*.done"))) == 1
 
 
 def test_a_folder_with_other_files_is_left_alone(
@@ -292,6 +296,51 @@ def test_the_command_refuses_what_is_not_there(
     assert "unit 25 of layer 'conv5' does not exist; accepted are 0 to 19." in capsys.readouterr().err
     assert main(arguments(checkpoint, tmp_path, step=0)) == 2
     assert "step: found 0.0; accepted is a number above 0." in capsys.readouterr().err
-    (tmp_path / "folder").mkdir()
-    assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder")) == 2
-    assert "folder cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err
+    (tmp_path / "folder.png").mkdir()
+    assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder.png")) == 2
+    assert "folder.png cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err
+
+
+def test_what_is_there_is_said_and_a_removed_output_put_back(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any, units: list[int], **__: Any) -> list[Any]:
+        assert units == []
+        return []
+
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
+    first, sheet = contents(tmp_path / "conv5"), (tmp_path / "conv5.png").read_bytes()
+    monkeypatch.setattr("featuresharing.networks.maximization.maximize_units", forbidden)
+    capsys.readouterr()
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
+    assert "conv5.png are there already." in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "conv5")
+    (tmp_path / "conv5.png").unlink()
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
+    assert "20 of 20 units are there already." in capsys.readouterr().out
+    assert contents(tmp_path / "conv5") == first
+    assert (tmp_path / "conv5.png").read_bytes() == sheet
+
+
+def test_damaged_pictures_are_said_and_made_again(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
+    first = contents(tmp_path / "conv5")
+    picture = tmp_path / "conv5/0007.png"
+    picture.write_bytes(picture.read_bytes()[:-30] + bytes(30))
+    capsys.readouterr()
+    assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
+    said = capsys.readouterr().out
+    assert "1 of 20 units are damaged in" in said
+    assert "19 of 20 units are there already." in said
+    assert contents(tmp_path / "conv5") == first
+
+
+def test_one_process_at_a_time(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with holding(tmp_path / "conv5"):
+        assert main(arguments(checkpoint, tmp_path, iterations=3)) == 2
+        assert "conv5 is being computed by process" in capsys.readouterr().err
+        assert main(arguments(checkpoint, tmp_path, iterations=3, wait=0.001)) == 2
+        assert ": waiting." in capsys.readouterr().out
+    assert main(arguments(checkpoint, tmp_path, iterations=3, wait=0.001)) == 0

@@ -1,10 +1,17 @@
 """Figures: what their pixels, sizes and files say."""
 
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import all_figures
 import numpy as np
 import pytest
+from all_figures import draw_all
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -112,10 +119,11 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
     for name, units in (("a", 7), ("b", 4096), ("c", 7)):
         random = np.random.default_rng(units)
         save_figure(draw(random.lognormal(size=units), random.lognormal(size=units)), tmp_path / f"{name}.png")
-    assert {read(path).shape for path in tmp_path.iterdir()} == {(560, 720, 3)}
+    assert {read(path).shape for path in tmp_path.glob("[!.]*")} == {(560, 720, 3)}
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 3, "no temporary file stays"
+    assert len(list(tmp_path.glob("[!.]*"))) == 3
+    assert not list(tmp_path.glob(".*.part")), "no temporary file stays"
 
 
 @pytest.mark.parametrize(
@@ -219,8 +227,20 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
     assert texts == ["object_text: basic + word", "related: subordinate + basic"]
     (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0.9, 0.4])  # type: ignore[arg-type]
     assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
+    assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
     with pytest.raises(InputError, match="no rows"):
         plot_sharing([])
+
+
+def test_sharing_says_why_it_has_no_bars() -> None:
+    point = SharingPoint("object_text", "conv1", "basic", "word", 0.9, 0.8, 0.95)
+    bare = replace(point, layer="conv2", low=float("nan"), high=float("nan"))
+    for rows, words in (
+        ([point], "Bars: 95 % bootstrap intervals."),
+        ([bare], "No bars: too few images for intervals."),
+    ):
+        (axes,) = plot_sharing(rows).axes
+        assert axes.texts[0].get_text().endswith(f"on different units. {words}")
 
 
 def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
@@ -236,3 +256,87 @@ def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["x", "y"]
     with pytest.raises(InputError, match="no points"):
         plot_training([], [])
+
+
+HOSTILE = """
+text.usetex: True
+backend: nonsense
+font.family: serif
+font.size: 25
+lines.linewidth: 9
+axes.prop_cycle: cycler('color', ['k'])
+axes.facecolor: pink
+figure.dpi: 37
+figure.autolayout: True
+savefig.format: pdf
+savefig.dpi: 11
+savefig.bbox: tight
+savefig.facecolor: green
+svg.fonttype: none
+svg.hashsalt: other
+pdf.fonttype: 42
+image.interpolation: bicubic
+no.such.key: 1
+"""
+
+
+def drawings(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".png", ".pdf", ".svg")}
+
+
+def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    (tmp_path / "plain").mkdir()
+    draw_all(tmp_path / "plain")
+    plain = drawings(tmp_path / "plain")
+    assert len(plain) == 18
+    (tmp_path / "hostile").mkdir()
+    command = [sys.executable, all_figures.__file__, str(tmp_path / "hostile")]
+    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "SOURCE_DATE_EPOCH": "0"}
+    subprocess.run(command, cwd=tmp_path, env=os.environ | settings, check=True, capture_output=True)
+    assert drawings(tmp_path / "hostile") == plain
+    starts = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    for name, content in plain.items():
+        assert content.startswith(starts[Path(name).suffix])
+    assert all(word not in b"".join(plain.values()) for word in (b"CreationDate", b"Matplotlib", b"<dc:date>"))
+
+
+def test_commands_draw_where_matplotlib_would_not_load(tmp_path: Path) -> None:
+    table = "experiment,checkpoint,layer,task_a,task_b,sharing,low,high,spearman\na,5,conv1,x,y,0.5,0.4,0.6,0.1\n"
+    (tmp_path / "sharing.csv").write_text(table)
+    (tmp_path / "rc").write_bytes(b"font.family: caf\xe9\n")
+    settings = ["--sharing", "sharing.csv", "--layers", "conv1", "--checkpoint", "5", "--output", "a.svg"]
+    hostile = os.environ | {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path / "rc")}
+
+    def draw_it() -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "featuresharing", "plot-sharing", *settings]
+        return subprocess.run(command, cwd=tmp_path, env=hostile, capture_output=True, text=True, check=False)
+
+    ended = draw_it()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    (tmp_path / "rc").rename(tmp_path / "matplotlibrc")  # that of the working directory counts first
+    ended = draw_it()
+    assert ended.returncode == 2
+    said = ended.stderr.splitlines()[-1]  # before it, matplotlib says what it is about
+    assert re.fullmatch("featuresharing: matplotlib cannot be loaded .*matplotlibrc in UTF-8 and an MPL.*", said)
+    assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_figures_of_no_format_are_refused(tmp_path: Path) -> None:
+    for name in ("a.txt", "a", "a.jpg", "a.png.", ".png"):
+        with pytest.raises(
+            InputError, match=r"has a name of no format; accepted is a name that ends in \.png or \.pdf"
+        ):
+            save_figure(draw([1], [1]), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    save_figure(draw([1], [1]), tmp_path / "A.PNG")
+    assert (tmp_path / "A.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_stays_as_it_is_when_it_is_written(tmp_path: Path) -> None:
+    figure = draw([1, 2], [2, 1], dpi=150)
+    save_figure(figure, tmp_path / "a.png")
+    for name in ("a.pdf", "a.svg", "b.png"):
+        save_figure(figure, tmp_path / name)
+    assert figure.dpi == 150
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -44,18 +44,12 @@ def build(*layers: nn.Module) -> nn.Sequential:
 
 def test_networks_that_are_random_at_evaluation_are_refused() -> None:
     network = build(nn.Conv2d(3, 4, 3), Do(lambda x: F.dropout(x, 0.5, training=True)))
-    with pytest.raises(InputError, match=r"Sequential draws random numbers at evaluation \(aten.*\)"):
-        marginalize(network, "0", IMAGES)
-
-
-def test_a_weight_that_is_computed_from_others_is_refused() -> None:
-    network = build(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
-    with pytest.raises(InputError, match="layer '0': its weight is computed from other parameters"):
+    with pytest.raises(InputError, match="Sequential draws random numbers at evaluation"):
         marginalize(network, "0", IMAGES)
 
 
 def test_outputs_that_are_no_scores_are_refused() -> None:
-    for function, found in ((lambda x: x, r"\[2, 4, 10, 10\]"), (lambda x: [3], "int")):
+    for function, found in ((lambda x: x, r"\[images, 4, 10, 10\]"), (lambda x: [3], "int")):
         network = nn.Sequential(nn.Conv2d(3, 4, 3), Do(function))
         with pytest.raises(InputError, match=rf"output '0': found {found}; accepted are raw scores"):
             marginalize(network, "0", IMAGES)

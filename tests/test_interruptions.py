@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from featuresharing.cli.stopping import seconds_left
 from featuresharing.hdf5 import DamagedError
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.runs.stopping import seconds_left
 from featuresharing.store.progress import read_progress
 from featuresharing.store.verification import problems_of_final, problems_of_progress
 
@@ -139,7 +139,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(folder: Path, tmp_path: Pa
     assert counts == sorted(counts)  # nothing that was written is lost
     assert 0 < counts[-1] < 64
     subprocess.run(job, check=True)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".done"] == [output.name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix not in (".done", ".sha256")] == [output.name]
     uninterrupted = tmp_path / "whole/conv2_7.h5"
     subprocess.run(command(folder, uninterrupted, samples=300), check=True)
     check_equal(output, uninterrupted)

@@ -474,7 +474,7 @@ class Unused(Branching):
             {"images": np.full((1, 4), np.nan, np.float32)},
             ["images", "NaN", "accepted"],
         ),
-        (Branching(), {"layer": "layer"}, ["Branching", "cannot be traced", "local_scalar_dense", "engine='plain'"]),
+        (Branching(), {"layer": "layer"}, ["Branching", "cannot be traced", "'item' in Branching", "engine='plain'"]),
         (Twice(), {"layer": "layer"}, ["'layer'", "used 2 times", "accepted"]),
         (Unused(), {"layer": "layer"}, ["'layer'", "used 0 times", "accepted"]),
     ],

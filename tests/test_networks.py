@@ -3,6 +3,11 @@
 import copy
 import io
 import random
+import runpy
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,13 @@ from torch import nn
 from featuresharing import InputError, load_network
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
 from featuresharing.networks.batches import MemoryBatches, Order
-from featuresharing.networks.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
+from featuresharing.networks.checkpoints import (
+    Checkpoint,
+    check_fits,
+    load_checkpoint,
+    open_network,
+    save_checkpoint,
+)
 from featuresharing.networks.names import LAYERS
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
 from featuresharing.networks.training import Trainer, TrainingSettings
@@ -211,46 +222,207 @@ def test_equal_networks_are_saved_as_equal_bytes(tmp_path: Path) -> None:
 
 def test_files_that_hold_no_checkpoint_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
+    refused = r"x\.pt cannot be read: .*; accepted are checkpoints of a multitask-alexnet"
     with pytest.raises(InputError, match=r"x\.pt does not exist"):
         load_checkpoint(path)
-    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7))
+    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7), recorded=False)
     whole = path.read_bytes()
     content = torch.load(path, weights_only=True)
     damaged = whole.replace(b"multitask-alexnet", b"\xff" * 17)
-    for garbage in (b"", b"no network\n", bytes(100), b".", whole[:500], whole[:-30], damaged):
+    for garbage in (b"", b"no network\n", bytes(100), b".", whole[:500], whole[:-30], damaged, whole + b"x", whole * 2):
         path.write_bytes(garbage)
-        with pytest.raises(InputError, match=r"x\.pt cannot be read; accepted are checkpoints of a multitask-alexnet"):
+        with pytest.raises(InputError, match=refused):
             load_checkpoint(path)
     for other in ({"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)):
         torch.save(other, path)
-        with pytest.raises(InputError, match=r"x\.pt cannot be read; accepted are checkpoints of a multitask-alexnet"):
+        with pytest.raises(InputError, match=refused):
             load_checkpoint(path)
-    with pytest.raises(InputError, match="cannot be read; accepted are"):
+    with pytest.raises(InputError, match="cannot be read: it is no file; accepted are"):
         load_checkpoint(tmp_path)
     torch.save(content | {"architecture": "resnet"}, path)
     with pytest.raises(InputError, match=r"x\.pt holds a network of architecture 'resnet'; accepted are"):
         load_checkpoint(path)
-    for change in (
-        {"shape": SHAPE.as_dict() | {"hidden": [8, 7]}},
-        {"state": {"0.0.0.weight": torch.ones(1)}},
-    ):
-        torch.save(content | change, path)
-        with pytest.raises(InputError, match=r"x\.pt: its parameters do not fit its stated sizes"):
-            load_checkpoint(path)
-    for change in (dict.fromkeys(content, None), {"shape": {"size": 4}}):
-        torch.save(content | change | {"architecture": content["architecture"]}, path)
-        with pytest.raises(InputError, match=r"x\.pt"):
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, for changes that keep no digest."""
+    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7), recorded=False)
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"shape": SHAPE.as_dict() | {"hidden": [8, 7]}}, r"1\.5\.weight is of shape \[6, 8\] instead of \[7, 8\]"),
+        ({"shape": SHAPE.as_dict() | {"hidden": [2**30, 2**30]}}, r"1\.2\.weight is of shape \[8, 16\] instead of"),
+        ({"shape": SHAPE.as_dict() | {"classes": [3, 2**31 - 1]}}, r"1\.7\.1\.weight is of shape"),
+        ({"shape": SHAPE.as_dict() | {"hidden": [2**40, 6]}}, r"hidden: found \[1099511627776, 6\]"),
+        ({"shape": SHAPE.as_dict() | {"stride": 0}}, "stride: found 0"),
+        ({"shape": SHAPE.as_dict() | {"stride": 2**30}}, "image_size: found 16 pixels, accepted is a smaller stride"),
+        ({"shape": SHAPE.as_dict() | {"stride": 1.0}}, "stride: found 1.0"),
+        ({"shape": SHAPE.as_dict() | {"channels": 4}}, "channels: found 4"),
+        ({"shape": {"size": 4}}, "found other names"),
+        ({"shape": None}, "found other names"),
+        ({"tasks": ["word", "word"]}, "2 heads are not those of tasks with names of their own"),
+        ({"tasks": ["word"]}, "2 heads are not those of tasks"),
+        ({"tasks": "ab"}, "2 heads are not those of tasks"),
+        ({"step": 7.5}, "its training step is none"),
+        ({"state": {"0.0.0.weight": torch.ones(1)}}, "accepted are 18 parameters by name"),
+        ({"state": None}, "accepted are 18 parameters by name"),
+        ({"preprocessing": {"size": 16}}, "how it takes images is not told"),
+        (
+            {"preprocessing": {"size": 16, "mean": [0, 0, 0], "std": [1, 0, 1], "resize": True}},
+            "how it takes images is not told in numbers",
+        ),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], found: str) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(stored(path) | change, path)
+    with pytest.raises(InputError, match=rf"x\.pt: its parameters do not fit its stated sizes \(.*{found}"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [torch.ones(4, 3, 5, 5).double(), torch.ones(1).expand(4, 3, 5, 5), torch.ones(4, 3, 5, 5).int(), "text", None],
+)
+def test_parameters_of_another_kind_are_refused(tmp_path: Path, values: Any) -> None:
+    path = tmp_path / "x.pt"
+    content = stored(path)
+    content["state"]["0.0.0.weight"] = values
+    torch.save(content, path)
+    with pytest.raises(InputError, match=r"x\.pt: its parameters do not fit its stated sizes \(0\.0\.0\.weight is"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "found"),
+    [
+        ("0.0.0.weight", (3, 0, 1, 1), float("nan"), r"weight of unit 3 of layer 0\.0\.0 \(conv1\) holds nan"),
+        ("1.5.bias", (2,), float("inf"), r"bias of unit 2 of layer 1\.5 \(fc7\) holds inf"),
+        ("1.7.1.weight", (1, 0), float("-inf"), r"weight of unit 1 of layer 1\.7\.1 holds -inf"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_named(
+    tmp_path: Path, name: str, place: tuple[int, ...], value: float, found: str
+) -> None:
+    path = tmp_path / "x.pt"
+    content = stored(path)
+    content["state"][name][place] = value
+    torch.save(content, path)
+    for read in (load_checkpoint, load_network, open_network):
+        with pytest.raises(InputError, match=rf"checkpoint .*x\.pt: the {found}; accepted are finite numbers"):
+            read(path)
+    network = build()
+    with torch.no_grad():
+        network.get_parameter(name)[place] = value
+    with pytest.raises(InputError, match=rf"checkpoint .*y\.pt: the {found}"):
+        save_checkpoint(tmp_path / "y.pt", Checkpoint(network, SHAPE, TASKS, 7))
+    assert not (tmp_path / "y.pt").exists()
+
+
+def test_a_changed_checkpoint_is_refused_by_its_record_and_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"x\.pt is not what was written"):
+        load_checkpoint(path)
+    alone = tmp_path / "moved/x.pt"
+    alone.parent.mkdir()
+    alone.write_bytes(whole)
+    with pytest.raises(InputError, match=r"x\.pt cannot be read: its content is not what its digest says"):
+        load_checkpoint(alone)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read_if_its_checksums_fit(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(stored(path), path)  # as it was written before files had a digest
+    assert equal(load_checkpoint(path).network, build())
+    whole = path.read_bytes()
+    start = whole.index(build().state_dict()["1.2.weight"].numpy().tobytes())
+    for change in range(0, 256, 5):
+        damaged = bytearray(whole)
+        damaged[start + change] ^= 1 << change % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"x\.pt cannot be read: its member 'x/data/\d+' is not what its checksum"):
             load_checkpoint(path)
 
 
-def test_a_checkpoint_with_other_heads_does_not_fit() -> None:
-    check_fits(Path("x.pt"), SHAPE.classes, [["a", "b", "c"], ["d", "e"]])
-    for classes in ([["a", "b"], ["c", "d", "e"]], [["a", "b", "c"]]):
-        wanted = " and ".join(str(len(names)) for names in classes)
+def rewritten(path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], compression: int = 0) -> None:
+    """Write an archive anew, with what ``change`` gives for the name and the content of every member."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        for name, content in members:
+            for member in change(name, content):
+                archive.writestr(*member)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda name, content: [(name, content)] * 2, "it holds a member twice"),
+        (lambda name, content: [(name, content[:-4] if name.endswith("data/0") else content)], "not of the sizes"),
+        (lambda name, content: [] if name.endswith("data/3") else [(name, content)], "as it was written"),
+        (lambda name, content: [] if name.endswith("data.pkl") else [(name, content)], "as it was written"),
+        (
+            lambda name, content: [(name, b"cos\nsystem\n." if name.endswith("data.pkl") else content)],
+            "it holds 'os system', which no network is made of",
+        ),
+        (
+            lambda name, content: [(name, content.replace(b"FloatStorage", b"DoubleStorage"))],
+            "not of the sizes",
+        ),
+    ],
+)
+def test_archives_of_another_make_are_refused(
+    tmp_path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], found: str
+) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(stored(path), path)
+    rewritten(path, change)
+    with pytest.raises(InputError, match=rf"x\.pt.*({found})"):
+        load_checkpoint(path)
+
+
+def test_packed_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save(stored(path), path)
+    rewritten(path, lambda name, content: [(name, content)], zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="is not stored as torch stores it"):
+        load_checkpoint(path)
+
+
+def test_damaged_checkpoints_and_states_are_refused_or_the_same() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_checkpoints.py"))
+    found = script["fuzz"](60, 5)
+    assert found["refused"] + found["same"] + found["forged"] == 60
+    assert found["refused"] > 30
+    assert found["slowest"] < 20
+    assert found["memory"] < 500
+
+
+def test_a_checkpoint_with_other_heads_does_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, Checkpoint(build(), SHAPE, TASKS, 7))
+    found = open_network(path)
+    check_fits(path, found, {"word": ["a", "b", "c"], "basic": ["d", "e"]})
+    for classes in ({"word": ["a", "b"], "basic": ["c", "d", "e"]}, {"word": ["a", "b", "c"]}):
+        wanted = " and ".join(str(len(names)) for names in classes.values())
         with pytest.raises(
             InputError, match=rf"x\.pt is of another architecture: found heads of 3 and 2 .* heads of {wanted}"
         ):
-            check_fits(Path("x.pt"), SHAPE.classes, classes)
+            check_fits(path, found, classes)
+    with pytest.raises(
+        InputError, match=r"x\.pt was trained for the tasks word, basic; accepted are colour, basic, in the order"
+    ):
+        check_fits(path, found, {"colour": ["a", "b", "c"], "basic": ["d", "e"]})
+    check_fits(path, replace(found, tasks=None), {"colour": ["a", "b", "c"], "basic": ["d", "e"]})  # a Torch7 model
 
 
 def predictions(right: list[list[bool]]) -> Predictions:

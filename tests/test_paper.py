@@ -272,6 +272,12 @@ def prepare_training(folder: Path, data: Path) -> Path:
 LAST = "results/networks/object_text/400.pt"
 
 
+def last_state(folder: Path) -> int:
+    """Return when a state of the training was written last."""
+    states = folder.glob("results/networks/object_text/.progress/*/state-*.pt")
+    return max((path.stat().st_mtime_ns for path in states), default=0)
+
+
 def test_a_training_that_is_killed_twice_ends_with_the_same_weights(tmp_path: Path) -> None:
     class_folders(tmp_path / "data")
     there = prepare_training(tmp_path / "whole", tmp_path / "data")
@@ -284,10 +290,9 @@ def test_a_training_that_is_killed_twice_ends_with_the_same_weights(tmp_path: Pa
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        state = folder / "results/networks/object_text/.progress/state.pt"
-        before = state.stat().st_mtime_ns if state.exists() else 0
+        before = last_state(folder)
         deadline = time.monotonic() + 120
-        while not (state.exists() and state.stat().st_mtime_ns > before) and time.monotonic() < deadline:
+        while last_state(folder) == before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert process.poll() is None, "the training was over before it was killed"
         os.killpg(process.pid, kill)

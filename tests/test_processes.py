@@ -1,6 +1,9 @@
 """Training in two processes: the network of one process, and resumed to the same weights."""
 
+import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +15,11 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
+from featuresharing.errors import InputError
+from featuresharing.locks import OutputLock
 from featuresharing.networks.checkpoints import load_checkpoint
+from featuresharing.networks.training import Trainer
+from featuresharing.runs.processes import run_processes
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
 
@@ -72,8 +79,7 @@ def test_two_processes_train_the_network_of_one(folder: Path, two: Path, tmp_pat
 
 def test_two_processes_that_are_stopped_go_on_to_the_same_weights(folder: Path, two: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    state = tmp_path / ".progress/state.pt"  # written at step 0, and then when the process is stopped
-    while not state.exists():
+    while not list(tmp_path.glob(".progress/*/state-*.pt")):  # of step 0; the next is written when it is stopped
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
@@ -84,6 +90,40 @@ def test_two_processes_that_are_stopped_go_on_to_the_same_weights(folder: Path, 
     again = subprocess.run(command(folder, tmp_path), capture_output=True, text=True, timeout=120, check=True)
     assert "resumed at step" in again.stdout
     assert (tmp_path / "40.pt").read_bytes() == (two / "40.pt").read_bytes()
+
+
+def test_the_process_of_rank_0_holds_the_lock(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that it outlives the process that started it, as long as it trains."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in (("RANK", 0), ("WORLD_SIZE", 1), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", port)):
+        monkeypatch.setenv(name, str(value))
+    locks = []
+    advance = Trainer.advance
+
+    def look(trainer: Trainer) -> None:
+        locks.append(json.loads((tmp_path / ".training.csv.lock").read_text())["process"])
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", look)
+    assert main(arguments(folder, tmp_path, 2)) == 0
+    assert locks == [os.getpid()] * 40
+    lock = OutputLock(tmp_path / "training.csv")
+    lock.acquire()
+    assert main(arguments(folder, tmp_path, 2)) == 2
+    lock.release()
+    assert "training.csv is being computed by process" in capsys.readouterr().err
+
+
+def test_a_process_that_is_killed_is_named(tmp_path: Path) -> None:
+    rank = "import os, signal; os.environ['RANK'] == '1' and os.kill(os.getpid(), signal.SIGKILL); signal.pause()"
+    with pytest.raises(InputError, match="one of 2 processes was ended by SIGKILL; the same command goes on"):
+        run_processes(2, [sys.executable, "-S", "-c", rank])
+    with pytest.raises(InputError, match="training in 2 processes failed; the lines above say why"):
+        run_processes(2, [sys.executable, "-S", "-c", "raise SystemExit(2)"])
 
 
 def test_batches_that_cannot_be_shared_are_refused(

@@ -183,3 +183,17 @@ def test_a_folder_that_was_moved_takes_its_record_along(folder: Path, tmp_path: 
 def test_tables_are_recorded(tmp_path: Path) -> None:
     write_table(tmp_path / "a.csv", ("a", "b"), [(1, 2)])
     assert recorded_entry(tmp_path / "a.csv") == records.entry_of_bytes(b"a,b\n1,2\n")
+
+
+def test_the_first_of_two_writers_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    def write_twice() -> None:
+        with replacing(path) as first:
+            first.write_text("first")
+            first.unlink()  # as a second writer does
+            path.write_text("second")
+
+    with pytest.raises(InputError, match=r"a\.csv is being written by another process; accepted is one at a time\."):
+        write_twice()
+    assert path.read_text() == "second"

@@ -1,7 +1,10 @@
 """The commands that look at results: ``status`` while jobs write, and ``verify`` afterwards."""
 
+import os
 import re
+import runpy
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,15 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
-from featuresharing.files import file_digest
+from featuresharing.data.images import load_images
+from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.files import file_digest, write_table
 from featuresharing.networks.predictions import Predictions, write_predictions
+from featuresharing.records import ChangedError, record, record_folder, record_of
+from featuresharing.runs import verification
 from featuresharing.store import Layout, TaskData, UnitStore
 from featuresharing.store.status import layer_statuses
+from featuresharing.tables import SHARING_COLUMNS
 
 TARGETS = np.array([0, 1, 1, 0])
 BLOCKS = {"3-5": range(3, 6), "6-7": range(6, 8)}
@@ -176,8 +184,8 @@ def verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     out, err = capsys.readouterr()
     problems = out.splitlines()
     if status == 0:
-        assert re.fullmatch(r"All \d+ files in .* are as they should be\.", problems[-1])
-        return []
+        assert re.match(r"All \d+ files in .* are as they should be\.", problems[-1])
+        return [problem for problem in problems[:-1] if not problem.startswith("No record names ")]
     assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* are wrong; the lines above say how\.\n", err)
     return problems
 
@@ -221,3 +229,185 @@ def test_verify_says_what_is_wrong(results: Path, spoil: Any, words: str, capsys
     spoil(results)
     problems = verify(results, capsys)
     assert any(words in problem for problem in problems), problems
+
+
+def write_lists(folder: Path) -> None:
+    """Write lists, tables and pictures as the commands do."""
+    names = [f"{number:03d}.png" for number in range(60)]
+    (folder / "images/test").mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(folder / "images/test" / name)
+    record_folder(folder / "images/test")
+    classes = {"basic": ["bird", "boat"], "word": ["map", "sun"]}
+    write_classes(folder / "lists/demo/classes.csv", classes)
+    paths = [folder / "images/test" / name for name in names]
+    for output in ("lists/demo/train.txt", "baseline/demo/kept.txt"):
+        write_image_list(folder / output, paths, np.zeros((60, 2), np.int64))
+    rows = [("demo", "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, 0.1) for number in range(40)]
+    write_table(folder / "tables/sharing.csv", SHARING_COLUMNS, rows)
+    record(folder / "networks/demo/20.pt")
+
+
+def cut(path: Path, lines: int) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+
+
+def test_verify_names_what_is_not_as_it_was_written(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lists(results)
+    assert verify(results, capsys) == []
+    cut(results / "lists/demo/train.txt", 30)
+    cut(results / "baseline/demo/kept.txt", 2)
+    cut(results / "tables/sharing.csv", 20)
+    (results / "networks/demo/20.pt").unlink()
+    text = (results / "lists/demo/classes.csv").read_text()
+    (results / "lists/demo/classes.csv").write_text(text.replace("boat", "boa"))
+    flip(results / "images/test/007.png", 60)
+    (results / "images/test/new.png").write_bytes((results / "images/test/008.png").read_bytes())
+    (results / "images/test/009.png").unlink()
+    problems = verify(results, capsys)
+    for words in (
+        "train.txt is not what was written: found are ",
+        "kept.txt is not what was written",
+        "sharing.csv is not what was written",
+        "20.pt is missing, though it was written; make it again, or delete",
+        "classes.csv is not what was written: found are ",
+        "007.png is not what was written: found are other bytes",
+        "009.png is missing, though it was written; make it again, or delete",
+    ):
+        assert sum(words in problem for problem in problems) == 1, words
+    assert len([problem for problem in problems if "No record names" not in problem]) == 7
+    assert any(problem.endswith("images/test/new.png.") for problem in problems)
+
+
+def test_commands_refuse_what_is_not_as_it_was_written(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lists(results)
+    classes = read_classes(results / "lists/demo/classes.csv")
+    images = read_image_list(results / "lists/demo/train.txt", list(classes.values()))
+    assert len(load_images(images.paths, size=4)) == 60
+    flip(images.paths[7], 60)
+    with pytest.raises(ChangedError, match=r"007\.png is not what was written"):
+        load_images(images.paths, size=4)
+    cut(results / "lists/demo/train.txt", 30)
+    with pytest.raises(ChangedError, match=r"train\.txt is not what was written"):
+        read_image_list(results / "lists/demo/train.txt", list(classes.values()))
+    text = (results / "lists/demo/classes.csv").read_text()
+    (results / "lists/demo/classes.csv").write_text(text.replace("boat", "boa"))
+    with pytest.raises(ChangedError, match=r"classes\.csv is not what was written"):
+        read_classes(results / "lists/demo/classes.csv")
+    cut(results / "tables/sharing.csv", 20)
+    plot = ["plot-sharing", "--sharing", str(results / "tables/sharing.csv"), "--layers", "conv1", "--checkpoint", "10"]
+    assert main([*plot, "--output", str(results / "sharing.png")]) == 2
+    assert "sharing.csv is not what was written" in capsys.readouterr().err
+    assert not (results / "sharing.png").exists()
+
+
+def test_verify_names_what_no_record_names(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "logs").mkdir()
+    (results / "logs/train.log").write_text("x")
+    (results / "benchmarks").mkdir()
+    (results / "images/.snakemake_timestamp").touch()
+    for number in range(20):
+        (results / f"images/{number}.txt").touch()
+    assert main(["verify", str(results)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"No record names 21 files in {results}/images, such as 0.txt." in lines
+    assert f"No record names {results}/table.csv." in lines
+    assert "No record names 24 of them; the lines above say which." in lines[-1]
+    assert len(lines) == 5
+
+
+def test_verify_finishes_what_a_killed_writer_left(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(results / "a.csv", ("a",), [(1,)])
+    record_of(results / "a.csv").rename(results / ".a.csv.sha256.new")
+    assert verify(results, capsys) == []
+    assert record_of(results / "a.csv").exists()
+
+
+def garbage(folder: Path) -> Path:
+    """Return a folder of files that are not what their names say, and of odd names."""
+    folder.mkdir()
+    contents = (b"", b"x", b"\xff\xfe\0" * 50, b'"' * 200_000, b"[" * 100_000, b"\x89HDF\r\n\x1a\n" + bytes(600))
+    for number, content in enumerate(contents):
+        for kind in ("h5", "png", "gif", "jpg", "pt", "csv", "txt"):
+            (folder / f"{number}.{kind}").write_bytes(content)
+        for hidden in (".a.h5.0.progress", ".a.csv.ab.measured", ".a.h5.ab.done", ".b.csv.sha256", ".c.sha256.new"):
+            path = folder / f"{number}" / hidden
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    (folder / os.fsdecode(b"latin\xe9.csv")).write_text("a,b\n1\n")
+    (folder / "line\nend.csv").write_text("a,b\n1\n")
+    os.mkfifo(folder / "pipe.h5")
+    os.mkfifo(folder / ".pipe.csv.sha256")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(folder / "socket.png"))
+    (folder / "nowhere.csv").symlink_to("nothing")
+    (folder / "loop.csv").symlink_to("loop.csv")
+    (folder / "back").symlink_to("..")
+    (folder / "folder.h5").mkdir()
+    write_table(folder / "last.csv", ("a",), [(1,)])
+    cut(folder / "last.csv", 1)
+    return folder
+
+
+def test_verify_survives_whatever_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = garbage(tmp_path / "results")
+    problems = verify(folder, capsys)
+    for words in (
+        *("pipe.h5 is no regular file", "socket.png is no regular file", "nowhere.csv is a link that leads nowhere"),
+        *(
+            "loop.csv is a link that leads nowhere",
+            "results is a link to a folder that it is in",
+            "last.csv is not what",
+        ),
+        *("latin\\udce9.csv, line 2 is not complete", "line\\x0aend.csv, line 2 is not complete"),
+        *("2.png is no complete picture", "4.pt is no complete checkpoint", "5.h5 is no complete file"),
+        *(".b.csv.sha256 is no record", "1/.a.h5.0.progress is damaged", "0.csv, line 1 is not complete"),
+    ):
+        assert any(words in problem for problem in problems), words
+
+
+def test_verify_does_not_mind_what_vanishes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lists(results)
+    (results / "more.csv").write_text("a\n")
+    read = verification._check_contents
+
+    def vanishing(path: Path, *rest: Any) -> None:
+        if path.name in ("more.csv", "10.h5", "table.csv", "a.png"):
+            path.unlink()
+        read(path, *rest)
+
+    monkeypatch.setattr(verification, "_check_contents", vanishing)
+    said: list[str] = []
+    assert verification.verify(results, said.append).wrong == set()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_verify_names_folders_that_cannot_be_read(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "images").chmod(0)
+    try:
+        assert any("images cannot be read (Permission denied)" in problem for problem in verify(results, capsys))
+    finally:
+        (results / "images").chmod(0o755)
+
+
+def test_damage_is_refused_or_mended_and_named(tmp_path: Path) -> None:
+    fuzz = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_results.py"))["fuzz"]
+    counts, wrong, _ = fuzz(tmp_path / "results", cases=60, seed=7)
+    assert wrong == []
+    assert counts["refused"] >= 30
+    assert counts["mended"] >= 5
+
+
+def test_merged_blocks_may_go(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results / "marginal/demo/conv5_20"
+    complete(results, "marginal/demo/conv5_20/4-7.h5", range(4, 8), checkpoint="20")
+    blocks = [folder / "0-3.h5", folder / "4-7.h5"]
+    assert all(record_of(block).exists() for block in blocks)
+    assert main(["merge-blocks", "--blocks", *map(str, blocks), "--output", f"{folder}.h5"]) == 0
+    for block in blocks:
+        block.unlink()
+    capsys.readouterr()
+    assert verify(results, capsys) == []

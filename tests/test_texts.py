@@ -151,8 +151,8 @@ def test_lists_take_names_in_quotes_with_blanks_and_of_any_bytes(tmp_path: Path)
     found = read_image_list(tmp_path / "list.txt", [["a", "b"]])
     assert list(found.paths) == paths
     assert np.array_equal(found.targets, targets)
-    (tmp_path / "list.txt").write_bytes(b'"a b.png" 0\na b.png\t1\n  a b.png \t 0 \ncaf\xe9.png 1\n')
-    found = read_image_list(tmp_path / "list.txt", [["a", "b"]])
+    (tmp_path / "theirs.txt").write_bytes(b'"a b.png" 0\na b.png\t1\n  a b.png \t 0 \ncaf\xe9.png 1\n')
+    found = read_image_list(tmp_path / "theirs.txt", [["a", "b"]])
     assert [path.name for path in found.paths] == ["a b.png"] * 3 + ["caf\udce9.png"]
     assert found.targets.ravel().tolist() == [0, 1, 0, 1]
     for name in ("new\nline", "tab\t", "\ufeffmark"):

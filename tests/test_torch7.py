@@ -11,12 +11,24 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch7_files import (
+    changed,
+    classifier,
+    convolution,
+    corrupted,
+    every_class,
+    module,
+    sizes,
+    torch7_bytes,
+)
 
 from featuresharing import InputError, load_network
+from featuresharing.errors import quoted
 from featuresharing.marginal.conditionals import collect, mix
 from featuresharing.marginal.engine import make_engine
 from featuresharing.marginal.estimation import Variants
-from featuresharing.networks.forward import task_outputs
+from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 
@@ -40,8 +52,8 @@ def tensor(values: Any) -> Tensor:
 def outputs_by_path(network: nn.Module, images: Tensor) -> dict[str, Any]:
     """Return what every module gives, by its path."""
     found: dict[str, Any] = {}
-    for path, module in network.named_modules():
-        module.register_forward_hook(lambda _, __, result, path=path: found.update({path: result}))
+    for path, part in network.named_modules():
+        part.register_forward_hook(lambda _, __, result, path=path: found.update({path: result}))
     with torch.no_grad():
         found[""] = network(images)
     return found
@@ -253,13 +265,13 @@ def patched(name: str, old: bytes, new: bytes, path: Path) -> Path:
         (
             b"nn.CAddTable",
             b"nn.CMulTable",
-            r"module 5\.1 \(nn\.CMulTable\): this class is not known; accepted are nn\.",
+            r"module 5\.1 \('nn\.CMulTable'\): this class is not known; accepted are nn\.",
         ),
-        (b"nn.JoinTable", b"my.JoinTable", r"module 12\.1 \(my\.JoinTable\): this class is not known"),
+        (b"nn.JoinTable", b"my.JoinTable", r"module 12\.1 \('my\.JoinTable'\): this class is not known"),
         (
             b"nInputPlane",
             b"nOutputPlan",
-            r"module 0 \(nn.SpatialConvolution\): field 'nInputPlane' is None; accepted is a n",
+            r"module 0 \('nn.SpatialConvolution'\): field 'nInputPlane' is None; accepted is a n",
         ),
         (b"running_mean", b"running_mode", r"module 1 .*field 'running_mean' is None; accepted is a tensor"),
         (b"modules", b"modulos", r"the network itself .*field 'modules' is None; accepted is a table of modules"),
@@ -277,49 +289,186 @@ def test_files_without_a_network() -> None:
         read_torch7(FIXTURES / "nowhere.t7")
 
 
-def corrupted(content: bytes, rng: np.random.Generator) -> bytes:
-    """Return a damaged copy: cut, with flipped bits, with random bytes, or with an integer that says too much."""
-    kind = rng.integers(5)
-    damaged = bytearray(content)
-    place = int(rng.integers(len(content)))
-    if kind == 0:
-        return content[:place]
-    if kind == 1:
-        for bit in rng.integers(8 * len(content), size=int(rng.integers(1, 6))):
-            damaged[bit // 8] ^= 1 << int(bit % 8)
-    elif kind == 2:
-        count = int(rng.integers(1, 33))
-        damaged[place : place + count] = rng.bytes(count)
-    elif kind == 3:
-        huge = int(rng.choice([10**12, 2**31 - 1, 2**62, -1, 10**6, 255]))
-        damaged[place : place + 8] = struct.pack("<q", huge)
-    else:
-        return rng.bytes(len(content) if len(content) < 1000 else 1000)
-    return bytes(damaged)
-
-
 def test_damaged_files_give_one_error_and_no_gigabytes(tmp_path: Path) -> None:
+    """More cases: benchmarks/fuzz_torch7.py."""
     rng = np.random.default_rng(0)
     names = ["meta", "primitives", "alexnet67_outputs", "zoo_layers", "alexnet67_cudnn_cuda", "alexnet67_ascii"]
     path = tmp_path / "damaged.t7"
-    refused = read_well = 0
+    read_well, sentences = 0, []
     # networks are slow to convert and ascii is slow to read, so that their share is small
-    turns = [0, 1, 2] * 620 + [3, 4] * 130 + [5] * 60
+    turns = [0, 1, 2] * 200 + [3, 4] * 30 + [5] * 10 + [6] * 60
+    open_network(saved(every_class(), tmp_path), image_size=16)  # loads what torch loads late
     tracemalloc.start()
     for turn in turns:
-        path.write_bytes(corrupted((FIXTURES / f"{names[turn]}.t7").read_bytes(), rng))
+        if turn == 6:
+            path.write_bytes(torch7_bytes(changed(every_class(), rng)))
+        else:
+            path.write_bytes(corrupted((FIXTURES / f"{names[turn]}.t7").read_bytes(), rng))
         try:
             value = read_torch7(path)
             if isinstance(value, TorchObject):
-                load_torch7_network(path)
+                open_network(path, image_size=16)
             read_well += 1
-        except InputError:
-            refused += 1
+        except InputError as error:
+            sentences.append(str(error))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert refused > 1000
-    assert read_well > 100
+    assert len(sentences) > 300
+    assert all(sentence.isprintable() for sentence in sentences)
+    assert read_well > 50
     assert peak < 50e6
+
+
+def saved(network: TorchObject, folder: Path) -> Path:
+    path = folder / "made.t7"
+    path.write_bytes(torch7_bytes(network))
+    return path
+
+
+def nested(class_name: str, depth: int, **fields: Any) -> TorchObject:
+    """Return pairs of pairs of pairs, each of them one object."""
+    found = module("nn.ReLU")
+    for _ in range(depth):
+        found = module(class_name, found, found, **fields)
+    return found
+
+
+def crossed(depth: int) -> TorchObject:
+    """Return two modules that both hold the two of the level below, in either order."""
+    pair = [module("nn.ReLU"), module("nn.Tanh")]
+    for _ in range(depth):
+        pair = [module("nn.Sequential", *pair), module("nn.Sequential", *pair[::-1])]
+    return module("nn.Sequential", *pair)
+
+
+def added(depth: int) -> TorchObject:
+    found = module("nn.ReLU")
+    for _ in range(depth):
+        found = module("nn.Sequential", module("nn.ConcatTable", found, found), module("nn.CAddTable"))
+    return found
+
+
+def repeated(*shape: int) -> Any:
+    """Return a tensor of one number."""
+    return np.broadcast_to(np.ones(1, np.float32), shape)
+
+
+def itself() -> TorchObject:
+    found = module("nn.Sequential", module("nn.ReLU"))
+    found.fields.add("modules", [found])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (nested("nn.Sequential", 25), "it runs 16383 modules; accepted are at most 10000"),
+        (nested("nn.ConcatTable", 40), "it runs 16383 modules"),
+        (nested("nn.Concat", 25, dimension=2), "it runs 16383 modules"),
+        (crossed(25), "it runs 16383 modules"),
+        (added(25), "it runs [0-9]{5} modules"),
+        (module("nn.Sequential", *[module("nn.Identity")] * 20_000), "it runs 20001 modules"),
+        (itself(), "it contains itself"),
+        (module("nn.SpatialCrossMapLRN", size=10**6 + 1), "'size' is 1000001; accepted is an odd number from 1 to 255"),
+        (module("nn.SpatialMaxPooling", kH=10**6, kW=2), "'kH' is 1000000; accepted is an integer from 1 to 1024"),
+        (convolution(3, 4, 3, padH=10**9), "'padH' is 1000000000; accepted is an integer from 0 to 1024"),
+        (convolution(3, 4, 3, dW=0), "'dW' is 0; accepted is an integer from 1 to 1024"),
+        (convolution(3, 4, 3, dH=1, groups=2), "3 and 4 planes in 2 groups; accepted are positive sizes"),
+        (
+            convolution(3, 4, 3, weight=repeated(4, 3, 3, 3, 10**9)),
+            r"sizes \[4, 3, 3, 3, 1000000000\]; accepted is one",
+        ),
+        (
+            convolution(3, 4, 3, weight=repeated(4, 3, 3, 3) * np.float32("nan")),
+            r"holds nan at \[0, 0, 0, 0\]; accepted",
+        ),
+        (module("nn.View", size=sizes(*[1] * 99)), r"int64 of sizes \[99\]; accepted are 1 to 32 integers"),
+        (module("nn.View", size=repeated(3)), "holds float32 of sizes"),
+        (module("nn.Concat", dimension=2**31 - 1), "field 'modules' is None"),
+        (module("nn.JoinTable", dimension=10**6), "'dimension' is 1000000; accepted is an axis, counted from 1"),
+        (module("nn.SpatialUpSamplingNearest", scale_factor=10**6), "this class is not known"),
+        (module("nn.Replicate", nfeatures=10**9), "this class is not known"),
+        (
+            module("nn.BatchNormalization", running_mean=repeated(2, 2), eps=1),
+            r"'running_mean' has sizes \[2, 2\]; accepted is one axis",
+        ),
+        (
+            module("nn.Sequential", *[module("nn.Linear", weight=repeated(40, 40)) for _ in range(60)]),
+            "with it, modules have more than [0-9]+ parameters; accepted is what a file of [0-9]+ bytes holds",
+        ),
+    ],
+)
+def test_small_files_cannot_ask_for_much(network: TorchObject, said: str, tmp_path: Path) -> None:
+    path = saved(network, tmp_path)
+    with pytest.raises(InputError, match=rf"made\.t7, module .*: .*{said}") as error:
+        load_network(path)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("network", "what"),
+    [
+        (classifier(*[module("nn.Concat", *[module("nn.Identity")] * 2, dimension=2)] * 20, inputs=3), "numbers"),
+        (classifier(convolution(3, 4, 3, padH=1024, padW=1024), inputs=3), "numbers"),
+        (classifier(*[convolution(3, 3, 67, padH=33, padW=33)] * 800, inputs=768), "products"),
+    ],
+)
+def test_values_that_grow_are_not_computed(network: TorchObject, what: str, tmp_path: Path) -> None:
+    path = saved(network, tmp_path)
+    load_network(path)
+    with pytest.raises(InputError, match=rf"made\.t7 does not take RGB .*with module 0.*one image takes .* {what}"):
+        open_network(path, image_size=16)
+
+
+def test_modules_that_are_shared_compute_what_copies_do(tmp_path: Path) -> None:
+    network = load_network(saved(module("nn.Sequential", convolution(3, 3, 1), *[added(5)] * 2), tmp_path))
+    images = torch.rand(2, 3, 4, 4, generator=torch.manual_seed(0))
+    torch.testing.assert_close(network(images), images.sum(dim=1, keepdim=True).expand(-1, 3, -1, -1) * 2**10)
+
+
+def test_a_network_of_every_class_opens_and_tells_its_heads(tmp_path: Path) -> None:
+    path = saved(every_class(), tmp_path)
+    stored = open_network(path, image_size=16)
+    assert stored.classes == (2, 3)
+    assert [scores.shape[1] for scores in stored.network(torch.zeros(1, 3, 16, 16))] == [2, 3]
+    with pytest.raises(InputError, match="does not take RGB images of 8 x 8 pixels"):
+        open_network(path, image_size=8)
+
+
+def test_names_in_messages_are_quoted_and_cannot_colour_a_terminal(tmp_path: Path) -> None:
+    names = {
+        "nn.\x1b[31mred\x07": r"'nn.\x1b[31mred\x07'",
+        "nn.\u202egnp.lua": r"'nn.\u202egnp.lua'",
+        "nn.\udce9": r"'nn.\udce9'",
+        "a\nb": r"'a\nb'",
+        "x" * 10**6: f"'{'x' * 57}...'",
+    }
+    for name, shown in names.items():
+        assert quoted(name) == shown
+        with pytest.raises(InputError, match="this class is not known") as error:
+            load_network(saved(module(name), tmp_path))
+        assert f"({shown})" in str(error.value)
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("shape", [[70_000] * 6 + [0], [0, 2**31], [-1, 0], [0, 2**40]])
+def test_empty_tensors_of_impossible_sizes_are_refused(shape: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "empty.t7"
+    lines = (f"{len(shape)}", " ".join(map(str, shape)), " ".join("1" for _ in shape), "1", "0")
+    path.write_text("\n".join(("4\n1\n3\nV 1\n17\ntorch.FloatTensor", *lines, "")))
+    with pytest.raises(InputError, match=rf"a tensor of sizes \[{shape[0]}, .* is declared"):
+        read_torch7(path)
+
+
+def test_numbers_that_float32_lacks_are_refused_as_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "large.t7"
+    tensor_head = (
+        "4\n3\n3\nV 1\n17\ntorch.FloatTensor\n2\n1 1\n1 1\n1\n4\n4\n3\nV 1\n18\ntorch.FloatStorage\n1\n1e300\n"
+    )
+    path.write_text(f"4\n1\n3\nV 1\n9\nnn.Linear\n3\n2\n1\n2\n6\nweight\n{tensor_head}")
+    with pytest.raises(InputError, match=r"field 'weight' holds inf at \[0, 0\]; accepted are finite numbers"):
+        load_network(path)
 
 
 def test_large_files_load_at_once(tmp_path: Path) -> None:

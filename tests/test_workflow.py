@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,28 +27,30 @@ ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ("subordinate_basic", "object_text")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 CHECKPOINTS = ("000", "005", "120")
+NASTY = """it's a "run" {of} $(touch hacked) `id` ${HOME} ; é"""
+"""What a shell, Snakemake and Python would each take for something else than a name."""
 
 
-def snakemake_command(folder: Path, *arguments: str) -> list[str]:
+def snakemake_command(folder: Path, *arguments: str, clone: Path = ROOT) -> list[str]:
     """Return a command; a file ``change.yaml`` in the folder comes on top of the small config."""
     change = [str(path) for path in folder.glob("change.yaml")]
     return [
-        *(str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(ROOT / "workflow/Snakefile")),
-        *("--workflow-profile", str(ROOT / "workflow/profiles/default"), "--directory", str(folder)),
+        *(str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(clone / "workflow/Snakefile")),
+        *("--workflow-profile", str(clone / "workflow/profiles/default"), "--directory", str(folder)),
         *("--configfile", str(ROOT / "tests/small.yaml"), *change, "--cores", "2"),
         *arguments,
     ]
 
 
-def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_snakemake(folder: Path, *arguments: str, clone: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        snakemake_command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600
+        snakemake_command(folder, *arguments, clone=clone), capture_output=True, text=True, check=False, timeout=600
     )
 
 
-def planned_jobs(folder: Path, *arguments: str) -> dict[str, int]:
+def planned_jobs(folder: Path, *arguments: str, clone: Path = ROOT) -> dict[str, int]:
     """Return how often a dry run would run each rule."""
-    result = run_snakemake(folder, "--dry-run", *arguments)
+    result = run_snakemake(folder, "--dry-run", *arguments, clone=clone)
     assert result.returncode == 0, result.stderr
     output = result.stdout + result.stderr
     if "Nothing to be done" in output:
@@ -74,7 +77,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the workflow ran to its end; tests must not change it."""
-    folder = new_folder(tmp_path_factory.mktemp("finished") / "run")
+    folder = new_folder(tmp_path_factory.mktemp("finished") / NASTY)
     result = run_snakemake(folder)
     assert result.returncode == 0, result.stderr
     return folder
@@ -140,8 +143,35 @@ def test_kept_images_are_right_in_every_task_at_the_last_checkpoint(finished: Pa
             assert full.rsplit(" ", 1)[1] == line.rsplit(" ", 1)[1]
 
 
-def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
-    assert planned_jobs(finished) == {}
+def test_nothing_in_a_name_is_run(finished: Path) -> None:
+    assert not list(finished.parent.rglob("hacked"))
+
+
+def test_a_second_run_has_nothing_to_do_wherever_it_is_and_whenever_it_was_copied(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Times are those of a copy that wrote files in any order."""
+    folder, clone = tmp_path / "moved", tmp_path / NASTY
+    shutil.copytree(finished, folder, symlinks=True)
+    for part in ("workflow", "resources", "config"):
+        shutil.copytree(ROOT / part, clone / part)
+    files = sorted(path for place in (folder, clone) for path in place.rglob("*"))
+    times = np.random.default_rng(0).permutation(len(files))
+    for path, seconds in zip(files, times, strict=True):
+        os.utime(path, (1.7e9 + int(seconds),) * 2)
+    assert planned_jobs(folder, clone=clone) == {}
+
+
+def test_every_log_says_what_its_job_did(finished: Path) -> None:
+    logs = [path for path in (finished / "results/logs").rglob("*.log") if "slurm" not in path.parts]
+    assert len(logs) == 133
+    for path in logs:
+        assert re.search(
+            r"^[a-z-]+: read results/.*; wrote results/.* in \d+\.\d s\.$|^render-images", path.read_text(), re.M
+        )
+    text = (finished / "results/logs/tabulate_accuracy.log").read_text()
+    named = ", ".join(f"results/baseline/subordinate_basic/{name}.h5" for name in CHECKPOINTS)
+    assert text.startswith(f"tabulate-accuracy: read {named} and 3 other files; wrote results/tables/accuracy.csv (")
 
 
 @pytest.fixture
@@ -149,6 +179,20 @@ def changed(finished: Path) -> Iterator[Path]:
     """The finished folder, for a config that changes for one test."""
     yield finished
     (finished / "change.yaml").unlink()
+
+
+def test_keys_that_change_no_number_rerun_nothing(changed: Path) -> None:
+    change = {
+        "device": "cpu",
+        "archives": {"urls": ["https://example.org"]},
+        "folders": {"outline": 2},
+        "images": {"seed": 0},
+        "training": {"workers": 1, "log_every": 7, "crop": [0.5, 1], "flip": True, "decay_at": [9], "momentum": 0.1},
+        "baseline": {"undecodable": "skip"},
+        "lesions": {"softmax": False},
+        "jobs": {"threads": 2},
+    }
+    assert planned_jobs(write_change(changed, change)) == {}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +230,8 @@ def test_blocks_of_units_give_the_numbers_of_whole_layers(finished: Path, tmp_pa
         assert np.array_equal(found.effective_samples, wanted.effective_samples)
         for task, values in wanted.conditionals.items():
             np.testing.assert_allclose(found.conditionals[task], values, rtol=0, atol=1e-6)
-    files = [path for path in (folder / "results/marginal/object_text").rglob("*") if path.is_file()]
+    found = (folder / "results/marginal/object_text").rglob("*")
+    files = [path for path in found if path.is_file() and path.suffix != ".sha256"]
     assert sorted(path.name for path in files if path.suffix != ".done") == ["conv1_005.h5", "fc6_005.h5"]
     assert len(files) == 4
     assert planned_jobs(folder, *targets) == {}
@@ -306,6 +351,76 @@ def test_a_wrong_config_is_refused_before_anything_runs(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["results/figures/object_text/conv9.gif"], "there is no layer 'conv9'; accepted are conv1, conv2,"),
+        (
+            ["results/marginal/object_text/conv1_120.h5", "--config", "marginalization={samples: 100000000000}"],
+            "config key 'marginalization.samples': found 100000000000; accepted is an integer from 1 to 100000.",
+        ),
+    ],
+)
+def test_what_the_command_line_asks_for_in_vain_is_said_in_one_sentence(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    result = run_snakemake(new_folder(tmp_path), "--dry-run", *arguments)
+    assert result.returncode != 0
+    assert sentence in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def commands_planned(folder: Path) -> dict[str, list[str]]:
+    """Return the words of each command that a dry run prints, by command; of several alike, the last."""
+    result = run_snakemake(folder, "--dry-run", "--printshellcmds")
+    assert result.returncode == 0, result.stderr
+    lines = re.findall(r"^Shell command: featuresharing (.*)$", result.stdout + result.stderr, re.MULTILINE)
+    return {words[0]: words[: words.index(">")] for words in map(shlex.split, lines)}
+
+
+def test_every_path_of_the_config_reaches_its_command_as_one_word(tmp_path: Path) -> None:
+    nasty, flat = f"-x {NASTY}", f"-x {NASTY}".translate(str.maketrans("{}", "()"))
+    new_folder(tmp_path)
+    for name in ("train", "test"):
+        (tmp_path / f"{nasty}{name}").mkdir()
+    files = {key: f"{nasty}{key}" for key in ("words", "font", "hierarchy")}
+    for name in files.values():
+        (tmp_path / name).write_text("x")
+    folders = files | {key: f"{nasty}{key}" for key in ("train", "test")}
+    overlay = commands_planned(write_change(tmp_path, {"source": "folders", "folders": folders}))["overlay-words"]
+    assert {f"--{key}={name}" for key, name in files.items()} < set(overlay)
+    assert {f"--folder={nasty}train", f"--folder={nasty}test"} & set(overlay)
+
+    experiment = {"name": "one", "tasks": ["A", "B"], "sort_by": "B"}
+    experiment |= {key: f"{nasty}{key}" for key in ("model", "class_map", "image_list")}
+    url = "https://example.org/'$(touch_hacked)\"{a}"
+    change = {"source": "archives", "archives": {"folder": flat, "urls": [url]}, "experiments": [experiment]}
+    commands = commands_planned(write_change(tmp_path, change))
+    name = commands["download"][-1].rpartition("/")[2]
+    assert commands["download"][1:] == ["--urls", f"{url}/{name}", f"--output={flat}/{name}"]
+    assert commands["extract"][1].startswith(f"--archive={flat}/")
+    assert f"results/archives/images/{nasty}image_list" in commands["import-list"]
+    assert f"results/archives/models/{nasty}class_map" in commands["import-list"]
+    assert f"results/archives/models/{nasty}model" in commands["import-model"]
+
+
+def test_another_workflow_imports_this_one_below_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Its config may lack keys, and its rules go by other names."""
+    module = (
+        f"module sharing:\n    snakefile: {str(ROOT / 'workflow/Snakefile')!r}\n    config: config\n    prefix: 'sub'\n"
+    )
+    (tmp_path / "Snakefile").write_text(f"configfile: 'own.yaml'\n{module}use rule * from sharing as own_*\n")
+    change = {"images": {"basic_classes": ["bird", "car"], "image_size": 24, "train_renderings": 1}}
+    (tmp_path / "own.yaml").write_text(json.dumps(change | {"network": {"stride": 1}}))
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "2", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(tmp_path / "Snakefile"), "sub/results/lists/object_text/train.txt"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = (tmp_path / "sub/results/lists/object_text/train.txt").read_text().splitlines()
+    assert len(lines) == len(list((tmp_path / "sub/results/images/train").rglob("*.png"))) > 0
+    assert not (tmp_path / "results").exists()
+
+
 def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_path: Path) -> None:
     (new_folder(tmp_path) / "results").write_text("a file")
     result = run_snakemake(tmp_path)
@@ -326,14 +441,14 @@ def test_a_wrong_list_is_said_in_one_sentence(finished: Path, tmp_path: Path) ->
 
 
 def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
-    """Interrupt at every stage, in every way, the whole process group each time."""
+    """Interrupt at every stage, in every way: the whole process group, but that a training lives on as an orphan."""
     folder = new_folder(tmp_path)
     tables = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")]
     targets = [*tables, "results/figures/object_text/fc7.gif"]
     moments = {
         "results/images/train": signal.SIGTERM,
-        "results/networks/object_text/.progress/005.pt": signal.SIGKILL,
-        "results/networks/subordinate_basic/120.pt": signal.SIGINT,
+        "results/networks/object_text/.progress/*/005.pt": signal.SIGKILL,
+        "results/baseline/subordinate_basic": signal.SIGINT,
         "results/marginal/object_text": signal.SIGKILL,
         "results/figures/object_text": signal.SIGINT,
     }
@@ -347,9 +462,12 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished: Path, tmp_path
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
-        while not (folder / stage).exists() and process.poll() is None and time.monotonic() < deadline:
+        while not any(folder.glob(stage)) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        os.killpg(process.pid, number)
+        if ".progress" in stage:
+            process.send_signal(number)
+        else:
+            os.killpg(process.pid, number)
         assert process.wait(timeout=120) != 0
         if number == signal.SIGKILL:
             assert run_snakemake(folder, "--unlock").returncode == 0

@@ -29,7 +29,7 @@ _HOMES = {
     "marginalize": "featuresharing.marginal.conditionals",
     "maximize_units": "featuresharing.networks.maximization",
     "merge_conditionals": "featuresharing.store",
-    "predict": "featuresharing.networks.forward",
+    "predict": "featuresharing.networks.predicting",
     "prior_draws": "featuresharing.marginal.draws",
     "probability_difference": "featuresharing.evidence",
     "random_orders": "featuresharing.marginal.lesions",

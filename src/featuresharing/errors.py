@@ -10,3 +10,8 @@ class InputError(ValueError):
 
 class DiskFullError(InputError):
     """No space is left for an output, or a quota is used up."""
+
+
+def quoted(text: str, longest: int = 60) -> str:
+    """Return a text of a file for a message: in quotes, its start if it is long, control characters as escapes."""
+    return repr(text if len(text) <= longest else f"{text[: longest - 3]}...")

@@ -1,6 +1,6 @@
 """Evidence: how much a prediction owes to a unit, from the prediction with the unit (p) and without it (q)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,12 @@ COUNT = 1e6
 
 LAPLACE = ("paper", "standard")
 
+AXES = ("unit", "image", "class")
+"""Axes of conditionals, and of evidence; predictions have no units."""
+
+ROUNDING = 1e-5
+"""How far above 1 rounding may take a probability: sums of float32."""
+
 Array = NDArray[np.floating[Any]]
 
 
@@ -23,25 +29,32 @@ def weight_of_evidence(
 
     ``predictions`` [N, K] and ``conditionals`` [U, N, K]; where only the true class is kept they are [N] and [U, N] and
     ``classes`` says K. ``laplace`` corrects probabilities before odds are taken: ``paper`` = (p n + 1) / (n K), what
-    the paper's code computes, or ``standard`` = (p n + 1) / (n + K). Raises InputError for another name.
+    the paper's code computes, or ``standard`` = (p n + 1) / (n + K). Raises InputError for another name, for what is no
+    probability (NaN included), for shapes that do not belong together, and where K is not said or below 2.
     """
-    count = classes or conditionals.shape[-1]
-    return np.subtract(_log_odds(predictions, count, laplace), _log_odds(conditionals, count, laplace))
+    p, q, count = _check_pair(predictions, conditionals, classes)
+    return np.subtract(_log_odds(p, count, laplace), _log_odds(q, count, laplace))
 
 
 def probability_difference(
     predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
 ) -> NDArray[np.float64]:
-    """Return p - q; arguments as in :func:`weight_of_evidence`, no correction is needed."""
-    return np.subtract(predictions, conditionals, dtype=np.float64)
+    """Return p - q; arguments as in :func:`weight_of_evidence`, no correction is needed, and raw scores will do.
+
+    Raises InputError for values that are not finite and for shapes that do not belong together.
+    """
+    p, q = _check_shapes(predictions, conditionals)
+    for name, values, axes in (("predictions", p, AXES[1:]), ("conditionals", q, AXES)):
+        check_all(name, values, np.isfinite(values), "finite numbers", axes)
+    return np.subtract(p, q, dtype=np.float64)
 
 
 def information_difference(
     predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
 ) -> NDArray[np.float64]:
     """Return log2 p - log2 q in bits after the Laplace correction; arguments as in :func:`weight_of_evidence`."""
-    count = classes or conditionals.shape[-1]
-    return np.subtract(np.log2(_correct(predictions, count, laplace)), np.log2(_correct(conditionals, count, laplace)))
+    p, q, count = _check_pair(predictions, conditionals, classes)
+    return np.subtract(np.log2(_correct(p, count, laplace)), np.log2(_correct(q, count, laplace)))
 
 
 METHODS: dict[str, Callable[..., NDArray[np.float64]]] = {
@@ -53,8 +66,52 @@ METHODS: dict[str, Callable[..., NDArray[np.float64]]] = {
 
 
 def contribution(evidence: Array) -> NDArray[np.float64]:
-    """Return the contribution [U] of every unit: |mean over images| of the evidence [U, N] at the true class."""
-    return np.abs(np.mean(evidence, axis=1, dtype=np.float64))
+    """Return the contribution [U] of every unit: |mean over images| of the evidence [U, N] at the true class.
+
+    Raises InputError for evidence that is not finite or of another shape, or for no images.
+    """
+    return np.abs(np.mean(check_evidence("evidence", evidence), axis=1, dtype=np.float64))
+
+
+def check_evidence(name: str, evidence: Array) -> Array:
+    """Return evidence [U, N] of one task; raises InputError for another shape, no images, or what is not finite."""
+    values = np.asarray(evidence)
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise InputError(f"{name}: found {list(values.shape)}; accepted is [units, images], with one image or more.")
+    check_all(name, values, np.isfinite(values), "finite numbers", AXES)
+    return values
+
+
+def check_all(name: str, values: Array, right: NDArray[np.bool_], accepted: str, axes: Sequence[str]) -> None:
+    """Raise InputError that names the place of the first value which is not ``right``, by position along ``axes``."""
+    if right.all():
+        return
+    wrong = np.argwhere(~right)[0]
+    place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, wrong, strict=False))
+    raise InputError(f"{name}: found {values[tuple(wrong)]} at {place} (counted from 0); accepted are {accepted}.")
+
+
+def _check_shapes(predictions: Array, conditionals: Array) -> tuple[Array, Array]:
+    p, q = np.asarray(predictions), np.asarray(conditionals)
+    if p.ndim > q.ndim or q.shape[q.ndim - p.ndim :] != p.shape:
+        raise InputError(
+            f"conditionals: found {list(q.shape)} for predictions {list(p.shape)}; "
+            "accepted are [units, images, classes] for [images, classes], or [units, images] for [images]."
+        )
+    return p, q
+
+
+def _check_pair(predictions: Array, conditionals: Array, classes: int | None) -> tuple[Array, Array, int]:
+    """Return probabilities that belong together, and the number K of classes."""
+    p, q = _check_shapes(predictions, conditionals)
+    if classes is None and p.ndim < 2:
+        raise InputError("classes: found none for predictions [images]; accepted is the task's number of classes.")
+    count = p.shape[-1] if classes is None else classes
+    if count < 2:
+        raise InputError(f"classes: found {count}; accepted are two or more: one class has no odds.")
+    for name, values, axes in (("predictions", p, AXES[1:]), ("conditionals", q, AXES)):
+        check_all(name, values, (values >= 0) & (values <= 1 + ROUNDING), "probabilities from 0 to 1", axes)
+    return p, q, count
 
 
 def _correct(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:
@@ -62,7 +119,7 @@ def _correct(probabilities: Array, classes: int, laplace: str) -> NDArray[np.flo
     if laplace == "paper":
         return (p * COUNT + 1) / (COUNT * classes)
     if laplace == "standard":
-        return (p * COUNT + 1) / (COUNT + classes)
+        return (np.minimum(p, 1) * COUNT + 1) / (COUNT + classes)  # rounded above 1, a p would have no odds
     raise InputError(f"laplace: found '{laplace}'; accepted are {' and '.join(LAPLACE)}.")
 
 

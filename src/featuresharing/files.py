@@ -15,6 +15,9 @@ from typing import Any
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.records import publish
 
+PROGRESS = ".progress"
+"""Name of folders that hold what a command has done so far."""
+
 
 @contextmanager
 def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = "") -> Iterator[Path]:
@@ -22,9 +25,9 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
 
     Before that, see whether the disk has ``room`` for so many bytes: HDF5 may crash where it has not. What is written
     is recorded beside it (:mod:`featuresharing.records`), with the ``key`` of its settings if it has one, unless it is
-    not ``recorded`` or its name is hidden: such files are work in progress.
+    not ``recorded``, its name is hidden, or a folder PROGRESS holds it: such files are work in progress.
 
-    What a killed process left of the same output is deleted first; if that process still lives, its renaming fails.
+    What a killed process left of the same output is deleted first; if that process still lives, it is refused.
     Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
     """
     if output.is_dir():
@@ -45,12 +48,14 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
             os.truncate(temporary, 0)
         yield temporary
         sync(temporary)
-        if recorded and not output.name.startswith("."):
+        if recorded and not output.name.startswith(".") and PROGRESS not in output.parts:
             publish(temporary, output, key=key)
         else:
             os.replace(temporary, output)
         sync(output.parent)
     except (OSError, RuntimeError) as error:  # HDF5 raises either
+        if isinstance(error, FileNotFoundError) and not temporary.exists():
+            raise InputError(f"{output} is being written by another process; accepted is one at a time.") from None
         if is_full(error):
             raise DiskFullError(
                 f"{output} cannot be written: no space is left on the disk; accepted is a disk with room."
@@ -105,13 +110,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, key: str = "") -> None:
     """Write a CSV table in UTF-8 whole or not at all: a head of ``columns``, then ``rows``.
 
-    Bytes of names that are not UTF-8 are written as escapes such as ``\\udce9``.
+    Bytes of names that are not UTF-8 are written as escapes such as ``\\udce9``; ``key`` goes into its record.
     """
     with (
-        replacing(output) as temporary,
+        replacing(output, key=key) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

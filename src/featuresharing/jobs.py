@@ -5,6 +5,7 @@ and :func:`alexnet_costs` from an AlexNet's sizes. docs/scaling.md measures how 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -78,6 +79,7 @@ def alexnet_costs(shape: AlexNetShape) -> dict[str, LayerCost]:
     return found
 
 
+@lru_cache
 def kept_draws(size: int, *, estimator: str, samples: int, tolerance: float, **_: Any) -> float:
     """Return how many variants a unit of ``size`` parameters has on average."""
     if estimator == "quadrature":

@@ -10,8 +10,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 from featuresharing.errors import InputError
 
@@ -109,3 +111,25 @@ class OutputLock:
             return f"process {owner['process']} on {owner['host']}{job} since {owner['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
+
+
+@contextmanager
+def holding(output: Path, *, wait: float = 0.0, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock on ``output`` in the block and give signs of life; else as :meth:`OutputLock.acquire`."""
+    lock = OutputLock(output)
+    lock.acquire(wait=wait, say=say)
+    ended = Event()
+
+    def live() -> None:
+        while not ended.wait(STALE_SECONDS / 6):
+            with suppress(OSError):
+                lock.touch()
+
+    signs = Thread(target=live, daemon=True)
+    signs.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signs.join()
+        lock.release()

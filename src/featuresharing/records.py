@@ -4,7 +4,6 @@
 Run in the folder where it lies, ``sha256sum --check`` reads either. A file that no record names is taken as it is.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -13,29 +12,49 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from featuresharing.errors import InputError
+from featuresharing.record_format import (
+    KEY,
+    ChangedError,
+    Entry,
+    damaged_record,
+    entries_of,
+    escape_name,
+    no_place,
+    open_record,
+    open_regular,
+    unescape_name,
+    write_record,
+)
+
+__all__ = [
+    "ChangedError",
+    "Entry",
+    "checked_bytes",
+    "described_by",
+    "entry_of",
+    "entry_of_bytes",
+    "files_in",
+    "fits",
+    "forget",
+    "publish",
+    "read_record",
+    "record",
+    "record_folder",
+    "record_of",
+    "recorded_entry",
+    "recorded_key",
+    "refuse_changed",
+    "settle",
+]
 
 IGNORED = frozenset({".snakemake_timestamp"})
 """Names in folders of ours that others wrote."""
 
 ENTRIES_A_BLOCK = 64
 """A folder may hold a million files: of its record, one name in so many is kept in memory."""
-
-_ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
-_SIZE = re.compile(rb"# size ([0-9]{1,18})\n")
-_LINE = re.compile(rb"\\?([0-9a-f]{64})  ([^\n]+)\n")
-_KEY = re.compile(rb"# key ([0-9a-f]+)\n")
-
-
-class Entry(NamedTuple):
-    """What was written: the ``size`` of a file in bytes and its ``sha256`` in hexadecimal digits."""
-
-    size: int
-    sha256: str
 
 
 def record_of(path: Path) -> Path:
@@ -51,7 +70,7 @@ def described_by(record: Path) -> Path | None:
 
 def entry_of(path: Path) -> Entry:
     """Return what a regular file is now; raises OSError for another kind, and if it cannot be read."""
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
@@ -66,7 +85,7 @@ def publish(part: Path, output: Path, *, key: str = "") -> None:
     Wherever this is killed, the file under the name ``output`` is the one of its record, or of the record to come.
     """
     pending = _pending(output)
-    _write(pending, key, [(output.name, entry_of(part))])
+    write_record(pending, key, [(output.name, entry_of(part))])
     os.replace(part, output)
     _promote(pending, record_of(output))
 
@@ -74,7 +93,7 @@ def publish(part: Path, output: Path, *, key: str = "") -> None:
 def record(path: Path, *, key: str = "") -> None:
     """Record a final file as it is now."""
     pending = _pending(path)
-    _write(pending, key, [(path.name, entry_of(path))])
+    write_record(pending, key, [(path.name, entry_of(path))])
     _promote(pending, record_of(path))
 
 
@@ -91,9 +110,20 @@ def record_folder(folder: Path, entries: Iterable[tuple[str, Entry]] | None = No
     """
     if entries is None:
         entries = [(path.relative_to(folder).as_posix(), entry_of(path)) for path in files_in(folder)]
-    pending = _pending(folder)
-    _write(pending, key, [(f"{folder.name}/{name}", entry) for name, entry in entries])
-    _promote(pending, record_of(folder))
+    named = [(f"{folder.name}/{name}", entry) for name, entry in entries]
+    if not named:
+        forget(folder)
+        return
+    write_record(_pending(folder), key, named)
+    _promote(_pending(folder), record_of(folder))
+
+
+def settle(record: Path) -> None:
+    """Finish what a killed writer left of a file's record, if the file is there as it was to be."""
+    path = described_by(record.with_name(record.name.removesuffix(".new")))
+    with suppress(InputError):
+        if path is not None and not ((wanted := _own_entry(path)) and fits(path, wanted)):
+            _fits_pending(path, None)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -110,15 +140,15 @@ def read_record(record: Path) -> Iterator[tuple[str, Entry]]:
 
     Names are relative to the folder where the record lies.
     """
-    with _open_record(record) as file:
-        for _, _, name, entry in _entries(record, file):
-            yield os.fsdecode(_unescaped(name)), entry
+    with open_record(record) as file:
+        for _, name, entry in entries_of(record, file):
+            yield os.fsdecode(unescape_name(name)), entry
 
 
 def recorded_key(path: Path) -> str:
     """Return the key of the settings that made a file or folder, as its record has it; empty if it has none."""
-    with suppress(InputError, FileNotFoundError), _open_record(record_of(path)) as file:
-        found = _KEY.fullmatch(file.readline(256))
+    with suppress(InputError, FileNotFoundError), open_record(record_of(path)) as file:
+        found = KEY.fullmatch(file.readline(256))
         return found[1].decode() if found else ""
     return ""
 
@@ -134,7 +164,7 @@ def recorded_entry(path: Path) -> Entry | None:
 
 
 def refuse_changed(path: Path, content: bytes | None = None) -> None:
-    """Raise InputError if a file is not what its record says; ``content`` is that of the file, if it is in memory.
+    """Raise ChangedError if a file is not what its record says; ``content`` is that of the file, if it is in memory.
 
     A file that no record names passes, and so does one that is not there: its reader says so.
     """
@@ -148,32 +178,52 @@ def refuse_changed(path: Path, content: bytes | None = None) -> None:
             return
         before = wanted  # another process may have renamed both while this one looked
     if wanted is not None:
-        raise InputError(_changed(path, wanted, record_of(path)))
+        raise _changed(path, wanted, record_of(path))
     if _fits_pending(path, found) or folder is None:
         return
     if in_folder is None:
         accepted = "accepted are those that were written"
-        raise InputError(f"{path} is not among the files that {record_of(folder)} names; {accepted}.")
-    raise InputError(_changed(path, in_folder, record_of(folder)))
+        raise ChangedError(f"{path} is not among the files that {record_of(folder)} names; {accepted}.")
+    raise _changed(path, in_folder, record_of(folder))
 
 
-def _changed(path: Path, wanted: Entry, record: Path) -> str:
-    said = f"its record says {wanted.size} bytes and SHA-256 {wanted.sha256[:12]}..."
-    return (
+def checked_bytes(path: Path) -> bytes | None:
+    """Return the content of a file in a recorded folder, which is read once and checked.
+
+    Return None for another file; one that has a record of its own is checked. Raises ChangedError if a file is not what
+    its record says, and OSError if it cannot be read.
+    """
+    wanted, _ = _entry_in_folder(path)
+    if wanted is not None and os.stat(path).st_size == wanted.size:
+        content = path.read_bytes()
+        if entry_of_bytes(content) == wanted:
+            return content
+    refuse_changed(path)
+    return None
+
+
+def _changed(path: Path, wanted: Entry, record: Path) -> ChangedError:
+    said = f"its record says {wanted.size} bytes and SHA-256 {wanted.sha256[:12]}"
+    return ChangedError(
         f"{path} is not what was written ({said}); accepted is the file as it was: make it again, "
         f"or delete {record} if the change is meant."
     )
 
 
+def fits(path: Path, wanted: Entry) -> bool:
+    """Return whether a file is there, can be read, and is what was written."""
+    try:
+        now = path.stat()
+        return stat.S_ISREG(now.st_mode) and now.st_size == wanted.size and entry_of(path) == wanted
+    except OSError:
+        return False
+
+
 def _fits(path: Path, wanted: Entry, found: Entry | None) -> bool:
+    """Return whether a file, or its content, is what was written; one that cannot be read is its reader's to name."""
     if found is not None:
         return found == wanted
-    try:
-        if not stat.S_ISREG((now := path.stat()).st_mode):
-            return False
-        return now.st_size == wanted.size and entry_of(path) == wanted
-    except OSError:
-        return True  # whoever reads it next says what is wrong
+    return fits(path, wanted) or not os.access(path, os.R_OK)
 
 
 def _fits_pending(path: Path, found: Entry | None) -> bool:
@@ -198,12 +248,12 @@ def _own_entry(path: Path) -> Entry | None:
     if not os.path.lexists(record):  # thousands of images have none
         return None
     try:
-        with _open_record(record) as file:
-            found = [(_unescaped(name), entry) for _, _, name, entry in _entries(record, file)]
+        with open_record(record) as file:
+            found = [(unescape_name(name), entry) for _, name, entry in entries_of(record, file)]
     except FileNotFoundError:
         return None
     if len(found) != 1 or found[0][0] != os.fsencode(path.name):
-        raise _damaged(record)
+        raise damaged_record(record)
     return found[0][1]
 
 
@@ -239,12 +289,8 @@ class _FolderRecord:
         self._names: list[bytes] = []
         self._starts: list[int] = []
         self._last = -1, b""
-        with _open_record(record) as file:
-            last = b""
-            for number, (start, _, name, _) in enumerate(_entries(record, file)):
-                if name <= last:
-                    raise _damaged(record)
-                last = name
+        with open_record(record) as file:
+            for number, (start, name, _) in enumerate(entries_of(record, file)):
                 if number % ENTRIES_A_BLOCK == 0:
                     self._names.append(name)
                     self._starts.append(start)
@@ -252,7 +298,7 @@ class _FolderRecord:
 
     def entry(self, name: str) -> Entry | None:
         """Return what the file of a name was when it was written; None if it is not there."""
-        escaped = _escaped(os.fsencode(name))
+        escaped = escape_name(os.fsencode(name))
         block = bisect_right(self._names, escaped) - 1
         if block < 0:
             return None
@@ -264,7 +310,7 @@ class _FolderRecord:
     def _read(self, block: int) -> bytes:
         """Return the lines of a block; images are mostly read in the order of their names."""
         if self._last[0] != block:
-            with _open_record(self._record) as file:
+            with open_record(self._record) as file:
                 file.seek(self._starts[block])
                 self._last = block, file.read(self._starts[block + 1] - self._starts[block])
         return self._last[1]
@@ -276,98 +322,14 @@ def _folder_record(record: str, mtime: int, size: int, inode: int) -> _FolderRec
     return _FolderRecord(Path(record))
 
 
-def _entries(record: Path, file: BufferedReader) -> Iterator[tuple[int, int, bytes, Entry]]:
-    """Yield where an entry starts and ends, its escaped name and what it says; raises InputError for another form."""
-    folder = _escaped(os.fsencode(record.name.removesuffix(".new")[1 : -len(".sha256")]))
-    place = 0
-    line = file.readline(4096)
-    if _KEY.fullmatch(line):
-        place, line = len(line), file.readline(4096)
-    while line:
-        second = file.readline(2**16)
-        size, digest = _SIZE.fullmatch(line), _LINE.fullmatch(second)
-        if not (size and digest):
-            raise _damaged(record)
-        name = digest[2]
-        if name != folder and (not name.startswith(folder + b"/") or b".." in name.split(b"/")):
-            raise _damaged(record)
-        if second.startswith(b"\\") != (b"\\" in name):
-            raise _damaged(record)
-        end = place + len(line) + len(second)
-        yield place, end, name, Entry(int(size[1]), digest[1].decode())
-        place, line = end, file.readline(4096)
-
-
-def _write(record: Path, key: str, entries: Iterable[tuple[str, Entry]]) -> None:
-    """Write a record, names sorted, and bring it to disk."""
-    lines = sorted((_escaped(os.fsencode(name)), entry) for name, entry in entries)
-    try:
-        with record.open("wb") as file:
-            if key:
-                file.write(f"# key {key}\n".encode())
-            for name, entry in lines:
-                escape = b"\\" if b"\\" in name else b""
-                file.write(f"# size {entry.size}\n".encode())
-                file.write(escape + entry.sha256.encode() + b"  " + name + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
-        with suppress(OSError):
-            record.unlink()
-        if isinstance(error, IsADirectoryError | PermissionError):
-            raise _no_place(record, error) from None
-        raise
-
-
 def _promote(pending: Path, record: Path) -> None:
     try:
         os.replace(pending, record)
     except FileNotFoundError:
         return  # a reader, or another writer of the same file, was faster
     except (IsADirectoryError, PermissionError) as error:
-        raise _no_place(record, error) from None
+        raise no_place(record, error) from None
 
 
 def _pending(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256.new")
-
-
-def _escaped(name: bytes) -> bytes:
-    """Return a name as sha256sum writes it."""
-    return re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
-
-
-def _unescaped(name: bytes) -> bytes:
-    whole = {written: meant for meant, written in _ESCAPES.items()}
-    return re.sub(rb"\\[\\nr]", lambda found: whole[found[0]], name)
-
-
-def _open_regular(path: Path) -> BufferedReader:
-    """Open a regular file; a pipe, say, would be waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
-    return BufferedReader(FileIO(descriptor))
-
-
-def _open_record(record: Path) -> BufferedReader:
-    """Open a record; raises FileNotFoundError if there is none, and InputError if it is none or cannot be read."""
-    try:
-        return _open_regular(record)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(record) from None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise FileNotFoundError(record) from None
-        raise InputError(f"{record} cannot be read ({error.strerror or error}); accepted is a record.") from None
-
-
-def _no_place(record: Path, error: OSError) -> InputError:
-    return InputError(f"{record} cannot be written ({error.strerror}); accepted is that nothing else has this name.")
-
-
-def _damaged(record: Path) -> InputError:
-    return InputError(
-        f"{record} is no record as it was written; accepted is one: make what it is of again, or delete it."
-    )

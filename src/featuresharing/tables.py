@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from featuresharing.errors import InputError
 from featuresharing.evidence import METHODS, Array, contribution
-from featuresharing.sharing import estimate_sharing
+from featuresharing.sharing import bootstrap_sharing
 from featuresharing.store import LayerConditionals
 
 CONTRIBUTION_COLUMNS = (
@@ -22,11 +23,18 @@ SHARING_COLUMNS = ("experiment", "checkpoint", "layer", "task_a", "task_b", "sha
 
 
 def layer_evidence(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:
-    """Return by task the evidence [F, N] at the true class, with one of :data:`featuresharing.evidence.METHODS`."""
-    return {
-        task: METHODS[method](layer.predictions[task], conditionals, laplace=laplace, classes=layer.classes[task])
-        for task, conditionals in layer.conditionals.items()
-    }
+    """Return by task the evidence [F, N] at the true class, with one of :data:`featuresharing.evidence.METHODS`.
+
+    Raises InputError that names experiment, checkpoint, layer and task for values that have none.
+    """
+    found: dict[str, Array] = {}
+    for task, conditionals in layer.conditionals.items():
+        settings: dict[str, Any] = {"laplace": laplace, "classes": layer.classes[task]}
+        try:
+            found[task] = METHODS[method](layer.predictions[task], conditionals, **settings)
+        except InputError as error:
+            raise InputError(f"{' '.join(_place(layer))}, task '{task}', {error}") from None
+    return found
 
 
 def layer_contributions(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:
@@ -57,7 +65,7 @@ def sharing_rows(
     """Yield a row of :data:`SHARING_COLUMNS` for every pair of tasks."""
     evidence = layer_evidence(layer, method=method, laplace=laplace)
     for first, second in combinations(evidence, 2):
-        result = estimate_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
+        result = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
         yield (*_place(layer), first, second, result.sharing, result.low, result.high, result.spearman)
 
 

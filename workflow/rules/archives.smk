@@ -10,12 +10,17 @@ localrules:
 
 ARCHIVES = {archive["file"]: archive for archive in config["archives"]["files"].values()}
 EXTRACTED = {part: f"results/archives/{part}" for part in config["archives"]["files"]}
-TEST_IMAGES = "results/archives/images"
+TEST_IMAGES, TEST_STIMULI = "results/archives/images", []
 
 
 wildcard_constraints:
     file=alternatives(ARCHIVES),
     part=alternatives(EXTRACTED),
+
+
+def archive_checks(archive):
+    """Return what an archive is compared with, as options."""
+    return flags({key: archive[key] for key in ("size", "sha256")})
 
 
 rule download_archive:
@@ -24,14 +29,14 @@ rule download_archive:
     log:
         "results/logs/download_archive/{file}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
-        urls=lambda wildcards: [f"{url.rstrip('/')}/{wildcards.file}" for url in config["archives"]["urls"]],
-        checks=lambda wildcards: flags({key: ARCHIVES[wildcards.file][key] for key in ("size", "sha256")}),
+        urls=lambda wildcards, output: [f"{url.rstrip('/')}/{wildcards.file}" for url in config["archives"]["urls"]],
+        checks=lambda wildcards, output: archive_checks(ARCHIVES[wildcards.file]),
     message:
         "Downloading {wildcards.file}."
     shell:
-        "featuresharing download {params.checks} --urls {params.urls:q} --output {output} > {log} 2>&1"
+        "featuresharing download {params.checks:q} --urls {params.urls:q} --output={output:q} > {log:q} 2>&1"
 
 
 rule extract_archive:
@@ -42,15 +47,13 @@ rule extract_archive:
     log:
         "results/logs/extract_archive/{part}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
-        checks=lambda wildcards: flags(
-            {key: config["archives"]["files"][wildcards.part][key] for key in ("size", "sha256")}
-        ),
+        checks=lambda wildcards, output: archive_checks(config["archives"]["files"][wildcards.part]),
     message:
         "Extracting the archive of {wildcards.part}."
     shell:
-        "featuresharing extract {params.checks} --archive {input} --output-folder {output} > {log} 2>&1"
+        "featuresharing extract {params.checks:q} --archive={input:q} --output-folder={output:q} > {log:q} 2>&1"
 
 
 rule import_list:
@@ -63,18 +66,19 @@ rule import_list:
     log:
         "results/logs/import_list/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
-        class_map=lambda wildcards, input: f"{input.models}/{EXPERIMENTS[wildcards.experiment]['class_map']}",
-        list=lambda wildcards, input: f"{input.images}/{EXPERIMENTS[wildcards.experiment]['image_list']}",
+        class_map=lambda wildcards: EXPERIMENTS[wildcards.experiment]["class_map"],
+        list=lambda wildcards: EXPERIMENTS[wildcards.experiment]["image_list"],
+        folder=folder_of_output,
         numerics=NUMERICS,
     message:
         "Listing the images and classes of {wildcards.experiment}."
     shell:
-        "featuresharing import-list --list {params.list:q} --images {input.images}/images"
-        " --class-map {params.class_map:q} --tasks {params.tasks:q}"
-        " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"
+        "featuresharing import-list --list {input.images:q}/{params.list:q} --images {input.images:q}/images"
+        " --class-map {input.models:q}/{params.class_map:q} --tasks {params.tasks:q}"
+        " --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
 rule import_model:
@@ -86,12 +90,12 @@ rule import_model:
     log:
         "results/logs/import_model/{experiment}/{checkpoint}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
-        model=lambda wildcards, input: f"{input.models}/{EXPERIMENTS[wildcards.experiment]['model']}",
+        model=lambda wildcards: EXPERIMENTS[wildcards.experiment]["model"],
         settings=flags(IMAGE_SIZE | {"layers": [f"{path}={COSTS[layer].units}" for layer, path in LAYERS.items()]}),
     message:
         "Checking the model of {wildcards.experiment}."
     shell:
-        "featuresharing import-model {params.settings} --model {params.model:q} --classes {input.classes}"
-        " --output {output} > {log} 2>&1"
+        "featuresharing import-model {params.settings:q} --model {input.models:q}/{params.model:q} --classes {input.classes:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -1,13 +1,13 @@
-# Names that the rules share, and the config checked before any of them is used.
+# Names that the rules share.
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-from featuresharing.config import check_config, check_writable, network_sizes
-from featuresharing.errors import InputError
+from featuresharing.config import network_sizes
+from featuresharing.files import file_digest
 from featuresharing.jobs import (
     SECONDS_PER_MULTIPLY_ADD,
     alexnet_costs,
@@ -21,17 +21,15 @@ from featuresharing.jobs import (
 from featuresharing.networks.names import LAYERS as ALIASES
 from featuresharing.networks.names import checkpoint_names
 from featuresharing.networks.shapes import AlexNetShape
+from featuresharing.targets import describe_target
 from featuresharing.version import NUMERICS
 
-from snakemake.exceptions import WorkflowError
+WORDS = beside("../../resources/words.txt")
+FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 
-try:
-    check_config(config, Path(workflow.current_basedir) / "../schemas/config.schema.yaml")
-    check_writable(Path("results"))
-except InputError as error:
-    raise WorkflowError(str(error)) from None
+# Snakemake formats this path, though not the paths that it joins to others itself.
+ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
-RESOURCES = Path(workflow.basedir).parent / "resources"
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
 LAYERS = config["layers"]
 PRETRAINED = config["source"] == "archives"
@@ -52,19 +50,42 @@ wildcard_constraints:
 
 
 # Rules call the featuresharing command that is installed beside this Python, activated or not.
-shell.prefix(f"export PATH={os.path.dirname(sys.executable)!r}:$PATH; ")
+shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
 
 def flags(settings):
-    """Turn a block of the config into options of the command line: same names, null left out."""
-    options = []
-    for name, value in settings.items():
-        if value is None or value == []:
-            continue
-        values = value if isinstance(value, list) else [value]
-        words = (str(v).lower() if isinstance(v, bool) else str(v) for v in values)
-        options.append(f"--{name.replace('_', '-')} {' '.join(words)}")
-    return " ".join(options)
+    """Turn a block of the config into words of the command line, which rules quote: same names, null left out.
+
+    They are sorted, since the order of keys in a config reruns nothing.
+    """
+    words = []
+    for name, value in sorted(settings.items()):
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, list):
+            words += [option, *map(str, value)] if value else []
+        elif value is not None:
+            words.append(f"{option}={str(value).lower() if isinstance(value, bool) else value}")
+    return words
+
+
+def unrecorded(value):
+    """Return a param for what changes no number: Snakemake records none that is derived from outputs, so it reruns nothing."""
+    return lambda wildcards, output: value
+
+
+def content(*paths):
+    """Return a digest of files, for params: files of another name or age are the same as long as they hold the same."""
+    try:
+        return file_digest(*map(Path, paths))
+    except OSError as error:
+        raise WorkflowError(
+            f"{error.filename} cannot be read ({error.strerror}); accepted is a readable file."
+        ) from None
+
+
+def folder_of_output(wildcards, output):
+    """Return the folder of the first output, for params; it is unrecorded too."""
+    return os.path.dirname(output[0])
 
 
 def seeded(block):
@@ -86,7 +107,11 @@ GPUS = count_gpus_of_job()
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
 CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
-METHOD = seeded("marginalization")
+IDLE = {"quadrature": {"samples", "seed"}, "monte-carlo": {"tolerance"}}.get(
+    config["marginalization"]["estimator"], set()
+)
+METHOD = {key: value for key, value in seeded("marginalization").items() if key not in IDLE}
+EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 if LESION:
     METHOD = {"estimator": "lesion", "softmax": config["lesions"]["softmax"]} | {
         key: config["marginalization"][key] for key in ("dtype", "storage")

@@ -1,11 +1,11 @@
 # The stimuli of the demo: drawings with a word over each.
 
 
+DRAWINGS = [beside(f"../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
+CONTENT = content(*DRAWINGS, WORDS, FONT)
+
+
 rule render_images:
-    input:
-        multiext(str(RESOURCES / "drawings/drawings"), ".csv", ".png"),
-        words=RESOURCES / "words.txt",
-        font=RESOURCES / "fonts/DejaVuSans-Bold.ttf",
     output:
         train=directory("results/images/train"),
         test=directory("results/images/test"),
@@ -15,25 +15,28 @@ rule render_images:
     benchmark:
         "results/benchmarks/render_images.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: 4
     resources:
         mem_mb=1000,
         runtime=15,
     params:
         settings=flags(seeded("images")),
-        resources=RESOURCES,
+        content=CONTENT,
+        resources=unrecorded(WORDS.parent),
+        folder=lambda wildcards, output: os.path.dirname(output.train),
         numerics=NUMERICS,
     message:
         "Rendering drawings and words into images."
     shell:
-        "featuresharing render-images {params.settings} --resources {params.resources:q} --jobs {threads}"
-        " --output-folder results/images > {log} 2>&1"
+        "featuresharing render-images {params.settings:q} --resources {params.resources:q} --jobs {threads}"
+        " --wait {resources.runtime} --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES = rules.render_images.output.train
-TEST_IMAGES = rules.render_images.output.test
-STIMULUS_TABLES = rules.render_images.output.tables
+# Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
+TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
+TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT]
+STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
 include: "lists.smk"

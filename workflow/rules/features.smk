@@ -22,7 +22,7 @@ rule visualize_units:
     benchmark:
         "results/benchmarks/visualize_units/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
@@ -31,16 +31,16 @@ rule visualize_units:
     params:
         settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
-        device=config["device"],
+        device=unrecorded(config["device"]),
         numerics=NUMERICS,
     message:
         "Finding what drives the units of {wildcards.layer} in {wildcards.experiment},"
         " checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing visualize-units {params.settings} --title {wildcards.experiment}"
-        " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path}"
-        " --checkpoint {input.checkpoint} --device {params.device} --threads {threads}"
-        " --output-folder {output.pictures} --output {output.sheet} > {log} 2>&1"
+        "featuresharing visualize-units {params.settings:q} --title {wildcards.experiment:q}"
+        " --layer {wildcards.layer:q} --aliases {wildcards.layer:q}={params.path:q}"
+        " --checkpoint {input.checkpoint:q} --device {params.device:q} --threads {threads}"
+        " --wait {resources.runtime} --output-folder {output.pictures:q} --output {output.sheet:q} > {log:q} 2>&1"
 
 
 rule features:

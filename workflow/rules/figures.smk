@@ -7,7 +7,8 @@ localrules:
     plot_sharing,
 
 
-STYLE = {key: value for key, value in config["figures"].items() if key != "milliseconds"}
+OTHER_STYLE = {"milliseconds"} | ({"grid", "columns"} if config["figures"]["layout"] == "sunflower" else set())
+STYLE = {key: value for key, value in config["figures"].items() if key not in OTHER_STYLE}
 
 
 rule plot_units:
@@ -26,19 +27,17 @@ rule plot_units:
     benchmark:
         "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
     params:
-        settings=lambda wildcards: flags(
-            config["evidence"] | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment]["sort_by"]}
-        ),
+        settings=lambda wildcards: flags(EVIDENCE | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment]["sort_by"]}),
         numerics=NUMERICS,
     message:
         "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing plot-units {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+        "featuresharing plot-units {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule animate_units:
@@ -55,7 +54,7 @@ rule animate_units:
     log:
         "results/logs/animate_units/{experiment}/{layer}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
@@ -64,8 +63,8 @@ rule animate_units:
     message:
         "Animating the units of {wildcards.layer} in {wildcards.experiment}."
     shell:
-        "featuresharing animate-units --frames {input} --milliseconds {params.milliseconds} --output {output}"
-        " > {log} 2>&1"
+        "featuresharing animate-units --frames {input:q} --milliseconds {params.milliseconds:q} --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_sharing:
@@ -81,12 +80,12 @@ rule plot_sharing:
     log:
         "results/logs/plot_sharing.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
         layers=list(LAYERS),
         checkpoint=LAST,
     message:
         "Plotting sharing against layer."
     shell:
-        "featuresharing plot-sharing --sharing {input} --layers {params.layers} --checkpoint {params.checkpoint}"
-        " --output {output} > {log} 2>&1"
+        "featuresharing plot-sharing --sharing {input:q} --layers {params.layers:q} --checkpoint {params.checkpoint:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -2,16 +2,12 @@
 
 
 FOLDERS = config["folders"]
-WORDS = FOLDERS["words"] or RESOURCES / "words.txt"
-FONT = FOLDERS["font"] or RESOURCES / "fonts/DejaVuSans-Bold.ttf"
+FILES = {"words": FOLDERS["words"] or WORDS, "font": FOLDERS["font"] or FONT, "hierarchy": FOLDERS["hierarchy"]}
+CONTENT = [path and content(path) for path in FILES.values()]
+OVERLAY = flags({key: FOLDERS[key] for key in ("font_sizes", "colours", "outline")} | {"seed": config["seed"]})
 
 
 rule overlay_words:
-    input:
-        lambda wildcards: ancient(FOLDERS[wildcards.part]),
-        words=WORDS,
-        font=FONT,
-        hierarchy=FOLDERS["hierarchy"] or [],
     output:
         images=directory("results/images/{part}"),
         table="results/images/{part}.csv",
@@ -22,27 +18,28 @@ rule overlay_words:
     wildcard_constraints:
         part="train|test",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: 4
     resources:
         mem_mb=2000,
         runtime=1440,
     params:
-        settings=flags(
-            {key: FOLDERS[key] for key in ("font_sizes", "colours", "outline", "undecodable", "hierarchy")}
-            | {"seed": config["seed"]}
-        ),
-        folder=lambda wildcards: FOLDERS[wildcards.part],
+        settings=OVERLAY,
+        content=CONTENT,
+        folder=lambda wildcards: flags({"folder": FOLDERS[wildcards.part]}),
+        files=unrecorded(flags(FILES | {"undecodable": FOLDERS["undecodable"]})),
         numerics=NUMERICS,
     message:
         "Drawing words over the {wildcards.part} images."
     shell:
-        "featuresharing overlay-words {params.settings} --folder {params.folder:q} --words {input.words:q}"
-        " --font {input.font:q} --jobs {threads} --output-folder {output.images} > {log} 2>&1"
+        "featuresharing overlay-words {params.settings:q} {params.folder:q} {params.files:q} --jobs {threads}"
+        " --wait {resources.runtime} --output-folder {output.images:q} > {log:q} 2>&1"
 
 
-TRAIN_IMAGES, TEST_IMAGES = expand(rules.overlay_words.output.images, part=["train", "test"])
-STIMULUS_TABLES = expand(rules.overlay_words.output.table, part=["train", "test"])
+# Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
+TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
+TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part]] for part in ("train", "test"))
+STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
 include: "lists.smk"

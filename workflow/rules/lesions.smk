@@ -20,7 +20,7 @@ rule measure_lesions:
     benchmark:
         "results/benchmarks/measure_lesions/{experiment}/{layer}_{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
@@ -29,19 +29,20 @@ rule measure_lesions:
     params:
         settings=flags(
             {key: config["lesions"][key] for key in ("steps", "random_orders")}
-            | config["evidence"]
+            | EVIDENCE
             | {"seed": config["seed"]}
             | IMAGE_SIZE
         ),
-        device=config["device"],
+        device=unrecorded(config["device"]),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing lesion-curves {params.settings} --conditionals {input.conditionals}"
-        " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
-        " --device {params.device} --threads {threads} --memory $(({resources.mem_mb} / 2))"
-        " --output {output} > {log} 2>&1"
+        "featuresharing lesion-curves {params.settings:q} --conditionals {input.conditionals:q}"
+        " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
+        " --device {params.device:q} --threads {threads} --memory $(({resources.mem_mb} / 2))"
+        " --wait {resources.runtime} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_lesions:
@@ -57,11 +58,11 @@ rule tabulate_lesions:
     log:
         "results/logs/tabulate_lesions.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Tabulating lesions."
     shell:
-        "featuresharing tabulate-lesions --curves {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-lesions --curves {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_lesions:
@@ -77,8 +78,8 @@ rule plot_lesions:
     log:
         "results/logs/plot_lesions/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Plotting lesions of {wildcards.experiment}."
     shell:
-        "featuresharing plot-lesions --curves {input} --output {output} > {log} 2>&1"
+        "featuresharing plot-lesions --curves {input:q} --output {output:q} > {log:q} 2>&1"

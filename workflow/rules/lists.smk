@@ -14,14 +14,15 @@ rule list_images:
     log:
         "results/logs/list_images/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
     params:
         tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+        folder=folder_of_output,
     message:
         "Listing the images and classes of {wildcards.experiment}."
     shell:
-        "featuresharing list-images --stimuli {input.stimuli} --tasks {params.tasks}"
-        " --output-folder results/lists/{wildcards.experiment} > {log} 2>&1"
+        "featuresharing list-images --stimuli {input.stimuli:q} --tasks {params.tasks:q}"
+        " --output-folder {params.folder:q} > {log:q} 2>&1"

@@ -20,7 +20,7 @@ rule marginalize_layer:
     wildcard_constraints:
         layer=alternatives(WHOLE_LAYERS),
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
@@ -30,19 +30,20 @@ rule marginalize_layer:
         settings=flags(METHOD),
         size=flags(IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
-        units=lambda wildcards: f"--units {wildcards.units}" if wildcards.get("units") else "",
-        reuse=CONDITIONALS,
-        device=config["device"],
+        units=lambda wildcards: flags({"units": wildcards.get("units")}),
+        reuse=lambda wildcards, output: (os.path.dirname(output[0]) if wildcards.get("units") else output[0][:-3]),
+        device=unrecorded(config["device"]),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing marginalize {params.settings} {params.size} --experiment {wildcards.experiment}"
-        " --layer {wildcards.layer} --aliases {wildcards.layer}={params.path} {params.units}"
-        " --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
-        " --device {params.device} --threads {threads} --wait {resources.runtime}"
-        " --reuse {params.reuse}"
-        " --memory $(({resources.mem_mb} / 2)) --output {output} > {log} 2>&1"
+        "featuresharing marginalize {params.settings:q} {params.size:q} --experiment {wildcards.experiment:q}"
+        " --layer {wildcards.layer:q} --aliases {wildcards.layer:q}={params.path:q} {params.units:q}"
+        " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
+        " --device {params.device:q} --threads {threads} --wait {resources.runtime}"
+        " --reuse {params.reuse:q}"
+        " --memory $(({resources.mem_mb} / 2)) --output {output:q} > {log:q} 2>&1"
 
 
 use rule marginalize_layer as marginalize_block with:
@@ -72,8 +73,8 @@ rule merge_blocks:
     wildcard_constraints:
         layer=alternatives(SPLIT_LAYERS),
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Merging the blocks of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing merge-blocks --blocks {input} --output {output} > {log} 2>&1"
+        "featuresharing merge-blocks --blocks {input:q} --output {output:q} > {log:q} 2>&1"

@@ -18,20 +18,23 @@ rule predict_images:
     benchmark:
         "results/benchmarks/predict_images/{experiment}/{checkpoint}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=PREDICT_MINUTES,
         gpu=GPUS,
     params:
-        settings=flags({"undecodable": config["baseline"]["undecodable"]} | IMAGE_SIZE),
-        device=config["device"],
+        settings=flags(IMAGE_SIZE),
+        device=unrecorded(config["device"]),
+        undecodable=unrecorded(config["baseline"]["undecodable"]),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing predict {params.settings} --checkpoint {input.checkpoint} --list {input.list} --classes {input.classes}"
-        " --device {params.device} --threads {threads} --output {output} > {log} 2>&1"
+        "featuresharing predict {params.settings:q} --undecodable {params.undecodable:q}"
+        " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
+        " --device {params.device:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 # The last checkpoint chooses for all: at the first, hardly an image is right, and curves compare the same images.
@@ -47,15 +50,16 @@ rule select_images:
     log:
         "results/logs/select_images/{experiment}.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
     params:
         settings=flags({"max_images": config["baseline"]["max_images"], "seed": config["seed"]}),
+        stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS,
     message:
         "Keeping images of {wildcards.experiment} that are right in every task."
     shell:
-        "featuresharing select-images {params.settings} --list {input.list} --classes {input.classes}"
-        " --predictions {input.predictions} --output {output.list} > {log} 2>&1"
+        "featuresharing select-images {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
+        " --predictions {input.predictions:q} --output {output.list:q} > {log:q} 2>&1"

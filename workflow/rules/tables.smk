@@ -20,11 +20,11 @@ rule tabulate_accuracy:
     log:
         "results/logs/tabulate_accuracy.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Tabulating accuracy."
     shell:
-        "featuresharing tabulate-accuracy --predictions {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-accuracy --predictions {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_contributions:
@@ -42,14 +42,14 @@ rule tabulate_contributions:
     benchmark:
         "results/benchmarks/tabulate_contributions.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
-        settings=flags(config["evidence"]),
+        settings=flags(EVIDENCE),
         numerics=NUMERICS,
     message:
         "Tabulating contributions."
     shell:
-        "featuresharing tabulate-contributions {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-contributions {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_sharing:
@@ -67,11 +67,11 @@ rule tabulate_sharing:
     benchmark:
         "results/benchmarks/tabulate_sharing.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     params:
-        settings=flags(config["evidence"] | config["sharing"] | {"seed": config["seed"]}),
+        settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
         numerics=NUMERICS,
     message:
         "Tabulating sharing."
     shell:
-        "featuresharing tabulate-sharing {params.settings} --conditionals {input} --output {output} > {log} 2>&1"
+        "featuresharing tabulate-sharing {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"

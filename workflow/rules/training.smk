@@ -5,6 +5,15 @@ localrules:
     plot_training,
 
 
+# Keys that change no weight, and those that the kind of images or the optimiser leaves without effect.
+WATCHED = ["workers", "log_every"]
+FOREIGN = ["shift"] if config["source"] == "folders" else ["crop", "flip"]
+if config["training"]["optimiser"] != "sgd":
+    FOREIGN += ["decay_at", "decay", "momentum"]
+TRAINING = {key: value for key, value in seeded("training").items() if key not in WATCHED + FOREIGN}
+TRAINING["resize"] = config["source"] == "folders"
+
+
 rule train_network:
     input:
         images=TRAIN_IMAGES,
@@ -18,25 +27,23 @@ rule train_network:
     benchmark:
         "results/benchmarks/train_network/{experiment}.tsv"
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     threads: config["training"]["threads"] * config["training"]["processes"] + config["training"]["workers"]
     resources:
         mem_mb=3000 if config["source"] == "drawings" else 16000,
         runtime=60 if config["source"] == "drawings" else 1440,
         gpu=GPUS * config["training"]["processes"],
     params:
-        settings=flags(
-            seeded("training")
-            | config["network"]
-            | {"image_size": config["images"]["image_size"], "resize": config["source"] == "folders"}
-        ),
-        device=config["device"],
+        settings=flags(TRAINING | config["network"] | {"image_size": config["images"]["image_size"]}),
+        stimuli=lambda wildcards: TRAIN_STIMULI,
+        unrecorded=unrecorded(flags({"device": config["device"]} | {key: config["training"][key] for key in WATCHED})),
+        folder=folder_of_output,
         numerics=NUMERICS,
     message:
         "Training the network of {wildcards.experiment}."
     shell:
-        "featuresharing train {params.settings} --device {params.device} --list {input.list} --classes {input.classes}"
-        " --output-folder results/networks/{wildcards.experiment} > {log} 2>&1"
+        "featuresharing train {params.settings:q} {params.unrecorded:q} --list {input.list:q} --classes {input.classes:q}"
+        " --wait {resources.runtime} --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_training:
@@ -53,8 +60,8 @@ rule plot_training:
     log:
         "results/logs/plot_training.log",
     conda:
-        "../envs/featuresharing.yaml"
+        ENVIRONMENT
     message:
         "Plotting training."
     shell:
-        "featuresharing plot-training --logs {input.logs} --accuracy {input.accuracy} --output {output} > {log} 2>&1"
+        "featuresharing plot-training --logs {input.logs:q} --accuracy {input.accuracy:q} --output {output:q} > {log:q} 2>&1"

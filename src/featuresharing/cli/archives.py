@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from featuresharing.cli.options import Commands, add_command, add_output, say, whole
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 def _add_checks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=whole(0), help="its size in bytes (none: any)")
-    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, which FILE.sha256 records)")
+    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, recorded in FILE.sha256)")
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -58,13 +58,17 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _extract(options: argparse.Namespace) -> None:
-    from featuresharing.data.downloads import check_archive
-    from featuresharing.data.extraction import extract
+    from featuresharing.data.checksums import check_archive, forget_record
+    from featuresharing.data.extraction import DamagedArchiveError, extract
     from featuresharing.files import check_free
 
     check_free(options.output_folder)
     check_archive(options.archive, size=options.size, sha256=options.sha256)
-    count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+    try:
+        count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+    except DamagedArchiveError:
+        forget_record(options.archive)
+        raise
     say(f"{count} files of {options.archive} are in {options.output_folder}.")
 
 
@@ -95,13 +99,15 @@ def _import_model(options: argparse.Namespace) -> None:
         raise InputError(f"{options.model} is no Torch7 model; accepted is a file as torch.save of Torch7 writes it.")
     stored = open_network(options.model, image_size=options.image_size)
     for pair in options.layers:
-        path, _, units = pair.partition("=")
+        path, _, units = pair.rpartition("=") if "=" in pair else (pair, "", "")
+        if units and not (units.isascii() and units.isdecimal()):
+            raise InputError(f"--layers: found {quoted(pair)}; accepted is PATH=UNITS, such as 0.0.0=96.")
         _, layer = find_layer(stored.network, path)
         if units and unit_count(layer) != int(units):
             raise InputError(
                 f"model {options.model}: layer '{path}' has {unit_count(layer)} units; accepted are {units}, as the "
                 "config's network has."
             )
-    check_fits(options.model, stored.classes, list(read_classes(options.classes).values()))
+    check_fits(options.model, stored, read_classes(options.classes))
     with replacing(options.output, room=options.model.stat().st_size) as temporary:
         shutil.copyfile(options.model, temporary)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, number, say, switch, whole
+from featuresharing.cli.options import Commands, add_command, add_wait, named_folder, number, say, switch, whole
 from featuresharing.errors import InputError
 
 
@@ -25,6 +25,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of split and renderings")
     parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
+    add_wait(parser)
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
 
     parser = add_command(commands, "overlay-words", _overlay_words, "draw words over the images of class folders")
@@ -38,8 +39,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--undecodable", choices=("stop", "skip"), default="stop", help="what to do about such images")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of words, sizes, colours and places")
     parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
+    add_wait(parser)
     parser.add_argument(
-        "--output-folder", type=Path, required=True, help="gets the images; a .csv beside it lists them"
+        "--output-folder", type=named_folder, required=True, help="gets the images; a .csv beside it lists them"
     )
 
     parser = add_command(commands, "list-images", _list_images, "write the image list of one experiment")
@@ -51,9 +53,9 @@ def add_commands(commands: Commands) -> None:
 def _render_images(options: argparse.Namespace) -> None:
     from featuresharing.data.drawings import choose_classes, read_drawings, split_drawings
     from featuresharing.data.rendering import Variation
-    from featuresharing.data.stimuli import StimulusSettings, render_stimuli, write_stimuli
+    from featuresharing.data.stimuli import StimulusSettings, render_stimuli
     from featuresharing.data.words import WordStyle, read_words
-    from featuresharing.files import replacing
+    from featuresharing.locks import holding
 
     drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), options.basic_classes)
     train, test = split_drawings(drawings, test_outlines=options.test_designers, seed=options.seed)
@@ -69,27 +71,28 @@ def _render_images(options: argparse.Namespace) -> None:
         Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip),
         options.seed,
     )
-    for name, part, renderings in (
-        ("train", train, options.train_renderings),
-        ("test", test, options.test_renderings),
-    ):
-        with replacing(options.output_folder / f"{name}.csv") as temporary:
-            rows = render_stimuli(
+    with holding(options.output_folder / "train", wait=60 * options.wait, say=say):
+        for name, part, renderings in (
+            ("train", train, options.train_renderings),
+            ("test", test, options.test_renderings),
+        ):
+            render_stimuli(
                 options.resources / "drawings/drawings.png",
                 part,
                 options.output_folder / name,
                 renderings=renderings,
                 settings=settings,
                 jobs=options.jobs,
+                table=options.output_folder / f"{name}.csv",
+                say=say,
             )
-            write_stimuli(temporary, rows)
 
 
 def _overlay_words(options: argparse.Namespace) -> None:
     from featuresharing.data.class_folders import list_class_folders, read_hierarchy
-    from featuresharing.data.overlay import COLUMNS, OverlaySettings, overlay_folder
+    from featuresharing.data.overlay import OverlaySettings, overlay_folder
     from featuresharing.data.words import WordStyle, read_words
-    from featuresharing.files import write_table
+    from featuresharing.locks import holding
 
     for name in ("font_sizes", "colours"):
         low, high = getattr(options, name)
@@ -101,14 +104,19 @@ def _overlay_words(options: argparse.Namespace) -> None:
     style = WordStyle(options.font, tuple(options.font_sizes), tuple(options.colours), options.outline)
     words = tuple(read_words(options.words))
     settings = OverlaySettings(words, style, options.seed, skip_undecodable=options.undecodable == "skip")
-    rows, skipped = overlay_folder(
-        options.folder, options.output_folder, settings, hierarchy=hierarchy, jobs=options.jobs
-    )
+    with holding(options.output_folder, wait=60 * options.wait, say=say):
+        rows, skipped = overlay_folder(
+            options.folder,
+            options.output_folder,
+            settings,
+            hierarchy=hierarchy,
+            jobs=options.jobs,
+            table=options.output_folder.with_name(f"{options.output_folder.name}.csv"),
+            say=say,
+        )
     for problem in skipped:
         say(f"skipped: {problem}")
     say(f"{len(rows)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
-    table = options.output_folder.with_name(f"{options.output_folder.name}.csv")
-    write_table(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _list_images(options: argparse.Namespace) -> None:

@@ -1,12 +1,9 @@
 """Command ``visualize-units``: pictures of what drives the units of a layer; resumes at the next group of units."""
 
 import argparse
-import glob
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +11,26 @@ from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
+    add_figure,
     add_layer,
     add_network,
-    add_output,
+    add_wait,
     choose_device,
+    is_there,
+    named_folder,
     number,
     read_aliases,
     say,
     whole,
     whole_range,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from featuresharing.partial import PartialFolder
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,24 +42,23 @@ def add_commands(commands: Commands) -> None:
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
     )
     parser.add_argument("--iterations", type=whole(1), default=500, help="steps that an image climbs")
-    parser.add_argument("--step", type=number(0), default=1.0, help="by so many times the gradient each")
+    parser.add_argument("--step", type=number(0), default=1.0, help="step size")
     parser.add_argument("--decay", type=number(0, 1), default=0.2, help="share that pixels lose at each")
     parser.add_argument("--blur-every", type=whole(1), default=4, help="steps from one blur to the next")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the noise at the start")
     add_device(parser)
-    parser.add_argument("--output-folder", type=Path, required=True, help="gets a PNG file of each unit, 0000.png on")
-    add_output(parser, "PNG file of all units, the sheet")
+    add_wait(parser)
+    parser.add_argument("--output-folder", type=named_folder, required=True, help="gets a PNG file of each unit")
+    add_figure(parser, "sheet of all units")
 
 
 def _visualize(options: argparse.Namespace) -> None:
-    from featuresharing.data.images import read_image
-    from featuresharing.figures.features import plot_features
-    from featuresharing.figures.saving import save_figure
     from featuresharing.files import check_free, file_digest
+    from featuresharing.locks import holding
     from featuresharing.networks.checkpoints import open_network
     from featuresharing.networks.layers import choose_units, find_layer
     from featuresharing.networks.maximization import Maximization, maximize_units
-    from featuresharing.version import NUMERICS
+    from featuresharing.partial import PartialFolder, settings_key
 
     check_free(options.output_folder, ours=r"\d{4,}\.png|\.snakemake_timestamp")
     settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
@@ -74,14 +75,19 @@ def _visualize(options: argparse.Namespace) -> None:
         "image_size": size,
         "device": device.partition(":")[0],
         "network_sha256": file_digest(options.checkpoint),
-        "numerics": NUMERICS,
     }
-    with stoppable():
-        work = _begin(options.output_folder, identity)
-        pictures = {unit: work / f"{unit:04d}.png" for unit in units}
-        missing = [unit for unit, picture in pictures.items() if not picture.exists()]
-        if len(missing) < len(units):
-            say(f"{len(units) - len(missing)} of {len(units)} units are there already.")
+    title = f"{options.title or options.checkpoint.name}: {options.layer}"
+    if stored.step >= 0:
+        title += f" after {stored.step} training steps"
+    names = {unit: f"{unit:04d}.png" for unit in units}
+    partial = PartialFolder(options.output_folder, settings_key(identity))
+    sheet_key = settings_key({"pictures": partial.key, "title": title, "units": units})
+    with holding(options.output_folder, wait=60 * options.wait, say=say), stoppable() as stopper:
+        if partial.is_complete(names.values()) and is_there(options.output, sheet_key):
+            say(f"{options.output_folder} and {options.output} are there already.")
+            return
+        partial.begin()
+        missing = _missing(partial, names)
         try:
             for unit, image in maximize_units(
                 stored.network,
@@ -93,47 +99,44 @@ def _visualize(options: argparse.Namespace) -> None:
                 device=device,
                 progress=True,
             ):
-                _save_picture(pictures[unit], image)
+                with stopper.deferred():
+                    _save_picture(partial, names[unit], image)
         except StoppedError as stopped:
-            done = sum(picture.exists() for picture in pictures.values())
+            done = sum(partial.noted(name) is not None for name in names.values())
             kept = f"{done} of {len(units)} units are done and kept; the same command goes on there"
             raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
-        title = f"{options.title or options.checkpoint.name}: {options.layer}"
-        if stored.step >= 0:
-            title += f" after {stored.step} training steps"
-        shown = {unit: read_image(picture) for unit, picture in pictures.items()}
-        sheet = plot_features(
-            shown, title=title, note="The image that drives each unit most. Its number: left + above."
-        )
-        save_figure(sheet, options.output)
-        _finish(work, options.output_folder, pictures)
+        with stopper.deferred():
+            _save_sheet(partial, names, title, options.output, sheet_key)
+            partial.finish(names.values(), keep=True)
     say(f"{len(units)} units are in {options.output_folder}, and together on {options.output}.")
 
 
-def _begin(folder: Path, identity: Mapping[str, object]) -> Path:
-    """Return the hidden folder of these settings' pictures; those of other settings are deleted."""
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    work = folder.with_name(f".{folder.name}.{key}.pictures")
-    for other in folder.parent.glob(f".{glob.escape(folder.name)}.*.pictures"):
-        if other != work:
-            shutil.rmtree(other)
-    return work
+def _missing(partial: "PartialFolder", names: Mapping[int, str]) -> list[int]:
+    """Return the units whose pictures are not there as they were written, and say how many are."""
+    missing = [unit for unit, name in names.items() if not partial.is_sound(name)]
+    if damaged := sum(partial.noted(names[unit]) is not None for unit in missing):
+        say(f"{damaged} of {len(names)} units are damaged in {partial.path}: they are computed again.")
+    if len(missing) < len(names):
+        say(f"{len(names) - len(missing)} of {len(names)} units are there already.")
+    return missing
 
 
-def _save_picture(path: Path, image: "NDArray[np.float32]") -> None:
+def _save_picture(partial: "PartialFolder", name: str, image: "NDArray[np.float32]") -> None:
     from PIL import Image
 
     from featuresharing.figures.features import feature_picture
-    from featuresharing.files import replacing
+    from featuresharing.partial import write_piece
 
-    with replacing(path) as temporary:
-        Image.fromarray(feature_picture(image)).save(temporary, format="PNG")
+    content = BytesIO()
+    Image.fromarray(feature_picture(image)).save(content, format="PNG")
+    partial.note(name, write_piece(partial.path / name, content.getvalue()))
 
 
-def _finish(work: Path, folder: Path, pictures: Mapping[int, Path]) -> None:
-    """Give the pictures their final name; those of units that were not asked for now are left out."""
-    for other in set(work.iterdir()) - set(pictures.values()):
-        other.unlink()
-    if folder.exists():
-        shutil.rmtree(folder)
-    work.rename(folder)
+def _save_sheet(partial: "PartialFolder", names: Mapping[int, str], title: str, output: Path, key: str) -> None:
+    from featuresharing.data.images import read_image
+    from featuresharing.figures.features import plot_features
+    from featuresharing.figures.saving import save_figure
+
+    shown = {unit: read_image(partial.path / name) for unit, name in names.items()}
+    note = "The image that drives each unit most. Its number: left + above."
+    save_figure(plot_features(shown, title=title, note=note), output, key=key)

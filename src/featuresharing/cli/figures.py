@@ -1,12 +1,14 @@
 """Commands for figures: ``plot-units``, ``animate-units``, ``plot-sharing`` and ``plot-training``."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.options import Commands, add_command, add_output, number, switch, whole
-from featuresharing.cli.tables import add_evidence, read_table
+from featuresharing.cli.options import Commands, add_command, add_figure, ending, number, switch, whole
+from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
+from featuresharing.formats import ANIMATIONS
 
 if TYPE_CHECKING:
     from featuresharing.evidence import Array
@@ -29,23 +31,23 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--grid", type=switch, default=True, help="lines between units")
     parser.add_argument("--columns", type=whole(1), help="units in a row of the rectangle (none: chosen)")
     parser.add_argument("--dpi", type=whole(1), default=100, help="dots per inch")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
     parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
     parser.add_argument("--milliseconds", type=whole(1), default=330, help="duration of a frame")
-    add_output(parser, "GIF file")
+    parser.add_argument("--output", type=ending(ANIMATIONS), required=True, help="GIF file")
 
     parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")
     parser.add_argument("--sharing", type=Path, required=True, help="table of sharing")
     parser.add_argument("--layers", nargs="+", required=True, help="layers from left to right")
     parser.add_argument("--checkpoint", required=True, help="checkpoint to plot")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
     parser = add_command(commands, "plot-training", _plot_training, "plot loss and accuracy against training step")
     parser.add_argument("--logs", type=Path, nargs="+", required=True, help="EXPERIMENT/training.csv files")
     parser.add_argument("--accuracy", type=Path, required=True, help="table of accuracy on held-out images")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
 
 def _plot_units(options: argparse.Namespace) -> None:
@@ -75,11 +77,16 @@ def _plot_units(options: argparse.Namespace) -> None:
     second_name, second = _join(contributions)
     shared = f"Sharing {sharing(first, second):.2f}.  " if len(contributions) == 1 else ""
     images = len(next(iter(layer.predictions.values())))
-    note = f"{len(first)} units, {images} images.  {shared}Average unit: {averages}."
+    counted = f"{_count(len(first), 'unit')}, {_count(images, 'image')}"
+    note = f"{counted}.  {shared}Average unit: {averages}."
     figure = plot_units(
         first, second, first_name=first_name, second_name=second_name, title=_title(layer), note=note, style=style
     )
     save_figure(figure, options.output)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _join(contributions: "dict[str, Array]") -> "tuple[str, Array]":
@@ -106,23 +113,20 @@ def _animate_units(options: argparse.Namespace) -> None:
 
 
 def _plot_sharing(options: argparse.Namespace) -> None:
+    from featuresharing.data.number_tables import Number, read_numbers
     from featuresharing.figures.curves import SharingPoint, plot_sharing
     from featuresharing.figures.saving import save_figure
     from featuresharing.tables import SHARING_COLUMNS
 
-    rows = [row for row in read_table(options.sharing, SHARING_COLUMNS) if row["checkpoint"] == options.checkpoint]
+    # nan: a task relies on no unit, one image has no interval, a constant has no ranks
+    kinds = dict.fromkeys(("sharing", "low", "high"), Number(0, 1, none=True)) | {"spearman": Number(-1, 1, none=True)}
+    table = read_numbers(options.sharing, {name: kinds.get(name) for name in SHARING_COLUMNS})
+    rows = [row for row in table if row["checkpoint"] == options.checkpoint]
     if missing := [name for name in options.layers if name not in {row["layer"] for row in rows}]:
         raise InputError(f"{options.sharing}: checkpoint '{options.checkpoint}' has no layer '{missing[0]}'.")
+    names = [field.name for field in fields(SharingPoint)]
     points = [
-        SharingPoint(
-            row["experiment"],
-            row["layer"],
-            row["task_a"],
-            row["task_b"],
-            float(row["sharing"]),
-            float(row["low"]),
-            float(row["high"]),
-        )
+        SharingPoint(**{each: row[each] for each in names})
         for name in options.layers
         for row in rows
         if row["layer"] == name
@@ -132,16 +136,16 @@ def _plot_sharing(options: argparse.Namespace) -> None:
 
 
 def _plot_training(options: argparse.Namespace) -> None:
+    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
     from featuresharing.figures.curves import AccuracyPoint, TrainingPoint, plot_training
     from featuresharing.figures.saving import save_figure
 
-    curves = [
-        TrainingPoint(path.parent.name, int(row["step"]), row["task"], float(row["loss"]), float(row["accuracy"]))
-        for path in options.logs
-        for row in read_table(path, ("step", "task", "loss", "accuracy"))
-    ]
-    accuracies = [
-        AccuracyPoint(row["experiment"], int(row["step"]), row["task"], float(row["accuracy"]))
-        for row in read_table(options.accuracy, ("experiment", "step", "task", "accuracy"))
-    ]
+    step = Number(-1, whole=True)
+    curves = []
+    for path in options.logs:
+        rows = read_numbers(path, {"step": step, "task": None, "loss": Number(0), "accuracy": SHARE})
+        check_whole(path, rows, of=("task",), along="step")
+        curves += [TrainingPoint(experiment=path.parent.name, **row) for row in rows]
+    columns = {"experiment": None, "step": step, "task": None, "accuracy": SHARE}
+    accuracies = [AccuracyPoint(**row) for row in read_numbers(options.accuracy, columns)]
     save_figure(plot_training(curves, accuracies), options.output)

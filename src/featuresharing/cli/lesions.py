@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,21 +10,28 @@ from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
+    add_figure,
     add_list,
     add_network,
     add_output,
+    add_wait,
     choose_device,
     read_list,
     say,
     whole,
 )
-from featuresharing.cli.stopping import stoppable
-from featuresharing.cli.tables import add_evidence, read_table
+from featuresharing.cli.tables import add_evidence
 from featuresharing.errors import InputError
+from featuresharing.files import write_table
+from featuresharing.runs.stopping import stoppable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from featuresharing.data.lists import ImageList
+    from featuresharing.networks.checkpoints import StoredNetwork
+    from featuresharing.runs.measurements import Measurements
 
     Accuracies = NDArray[np.float64]
 
@@ -47,6 +53,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--random-orders", type=whole(2), default=20, help="random orders to compare with")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of the random orders")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of the free)")
+    add_wait(parser)
     add_device(parser)
     add_output(parser, "CSV file")
 
@@ -56,24 +63,24 @@ def add_commands(commands: Commands) -> None:
 
     parser = add_command(commands, "plot-lesions", _plot, "plot how accuracy falls as units are removed")
     parser.add_argument("--curves", type=Path, nargs="+", required=True, help="CSV files of an experiment's layers")
-    add_output(parser, "PNG file")
+    add_figure(parser)
 
 
 def _curves(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from featuresharing.data.images import read_inputs
-    from featuresharing.deviation import deviation_p_values
-    from featuresharing.files import file_digest, write_table
-    from featuresharing.marginal.lesions import lesion_accuracy, random_orders
+    from featuresharing.locks import holding
+    from featuresharing.marginal.lesions import random_orders
     from featuresharing.networks.checkpoints import check_fits, open_network
+    from featuresharing.partial import settings_key
+    from featuresharing.runs.measurements import Measurements
+    from featuresharing.runs.second_names import keep_second_name, put_back
     from featuresharing.store import read_conditionals
     from featuresharing.tables import layer_contributions
-    from featuresharing.version import NUMERICS
 
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     layer = read_conditionals(options.conditionals)
     contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
     units = len(layer.units)
@@ -84,96 +91,148 @@ def _curves(options: argparse.Namespace) -> None:
     chance = random_orders(range(units), options.random_orders, seed=options.seed)
     counts = np.unique(np.round(np.linspace(0, units, options.steps + 1)).astype(np.int64))
     device = choose_device(options)
-    pixels = read_inputs(images.paths, stored.preprocessing)
     path = layer.attribute("layer", str)
+    place = tuple(layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
+    measured = Measurements(options.output, _key_of_measurements(options, images, path, counts, device))
+    named = {task: _name(order) for task, order in orders.items()}
+    key = settings_key({"measured": measured.path.name, "orders": named, "place": place, "random": _name(chance)})
+    with holding(options.output, wait=60 * options.wait, say=say), stoppable() as stopper:
+        if put_back(options.output, key):
+            say(f"{options.output} is there already.")
+            return
+        measure = _measuring(options, stored, path, images, counts, device)
+        found = _measured(measured, [*orders.values(), *chance], measure)
+        with stopper.deferred():
+            rows = _rows(place, orders, list(classes), counts, found)
+            write_table(options.output, COLUMNS, rows, key=key)
+            keep_second_name(options.output, key)
+            measured.remove()
+
+
+def _key_of_measurements(
+    options: argparse.Namespace, images: "ImageList", path: str, counts: "NDArray[np.int64]", device: str
+) -> str:
+    """Return what names all that the accuracy after one order depends on."""
+    from featuresharing.files import file_digest
+    from featuresharing.partial import settings_key
+
+    return settings_key(
+        {
+            "network_sha256": file_digest(options.checkpoint),
+            "images_sha256": file_digest(*images.paths),
+            "targets": images.targets.tolist(),
+            "layer": path,
+            "counts": counts.tolist(),
+            "device": device.partition(":")[0],
+        }
+    )
+
+
+def _measuring(
+    options: argparse.Namespace,
+    stored: "StoredNetwork",
+    path: str,
+    images: "ImageList",
+    counts: "NDArray[np.int64]",
+    device: str,
+) -> "Callable[[Sequence[int]], Accuracies]":
+    """Return what gives the accuracies [counts, tasks] as units are removed in an order."""
+    from featuresharing.data.images import read_inputs
+    from featuresharing.marginal.lesions import lesion_accuracy
+
+    pixels = read_inputs(images.paths, stored.preprocessing)
+    settings: dict[str, Any] = {"counts": counts, "device": device}
+    if options.memory and not device.startswith("cuda"):
+        settings["memory"] = options.memory * 2**20
 
     def measure(order: Sequence[int]) -> "Accuracies":
-        settings: dict[str, Any] = {"counts": counts, "device": device}
-        if options.memory and not device.startswith("cuda"):
-            settings["memory"] = options.memory * 2**20
         _, accuracy = lesion_accuracy(stored.network, path, pixels, images.targets, [order], **settings)
         found: Accuracies = accuracy[0]
         return found
 
-    identity = [
-        *(NUMERICS, file_digest(options.checkpoint), file_digest(*images.paths), images.targets.tolist(), path),
-        *(counts.tolist(), device.partition(":")[0]),
-    ]
-    with stoppable():
-        found = _measured(options.output, identity, [*orders.values(), *chance], measure)
-    random = np.stack(found[len(orders) :])
-    attributes = layer.attributes
-    place = (attributes["experiment"], attributes["checkpoint"], attributes["alias"])
-
-    def rows() -> Iterator[Sequence[Any]]:
-        for order, accuracy in zip(orders, found, strict=False):
-            p_values = deviation_p_values(accuracy, random)
-            for column, task in enumerate(classes):
-                for row, count in enumerate(counts):
-                    chances = random[:, row, column]
-                    numbers = (accuracy[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column])
-                    yield (*place, order, task, int(count), f"{count / units:.6g}", *(f"{n:.9g}" for n in numbers))
-
-    write_table(options.output, COLUMNS, rows())
-    _progress_file(options.output).unlink(missing_ok=True)
+    return measure
 
 
 def _measured(
-    output: Path,
-    identity: list[Any],
-    orders: "Sequence[NDArray[Any]]",
-    measure: "Callable[[Sequence[int]], Accuracies]",
+    measured: "Measurements", orders: "Sequence[NDArray[Any]]", measure: "Callable[[Sequence[int]], Accuracies]"
 ) -> "list[Accuracies]":
     """Return the accuracies of every order; those that an interrupted run measured are taken from its file."""
-    import numpy as np
-
-    from featuresharing.files import replacing
-
-    path = _progress_file(output)
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    try:
-        stored = json.loads(path.read_text())
-        done: dict[str, Any] = stored["done"] if stored["key"] == key else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        done = {}
+    done, damaged = measured.read()
+    if damaged:
+        say(f"{damaged} lines of {measured.path} are damaged: their orders are measured again.")
     if done:
         say(f"{len(done)} orders were measured already.")
-    found = []
     for order in orders:
-        name = hashlib.sha256(np.asarray(order, "<i8").tobytes()).hexdigest()
-        if name not in done:
-            done[name] = measure(order.tolist()).tolist()
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps({"key": key, "done": done}))
-        found.append(np.array(done[name]))
+        if (name := _name(order)) not in done:
+            done[name] = measure(order.tolist())
+            measured.add(name, done[name])
+    return [done[_name(order)] for order in orders]
+
+
+def _name(order: "NDArray[Any]") -> str:
+    import numpy as np
+
+    return hashlib.sha256(np.asarray(order, "<i8").tobytes()).hexdigest()
+
+
+def _rows(
+    place: tuple[str, ...],
+    orders: "Mapping[str, NDArray[Any]]",
+    tasks: Sequence[str],
+    counts: "NDArray[np.int64]",
+    found: "Sequence[Accuracies]",
+) -> Iterator[Sequence[Any]]:
+    """Yield rows of COLUMNS; ``found`` are the accuracies of ``orders``, then those of random ones."""
+    import numpy as np
+
+    from featuresharing.deviation import deviation_p_values
+
+    random = np.stack(found[len(orders) :])
+    for order, accuracy in zip(orders, found, strict=False):
+        p_values = deviation_p_values(accuracy, random)
+        for column, task in enumerate(tasks):
+            for row, count in enumerate(counts):
+                chances = random[:, row, column]
+                numbers = (accuracy[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column])
+                yield (*place, order, task, int(count), f"{count / counts[-1]:.6g}", *(f"{n:.9g}" for n in numbers))
+
+
+def _read_curves(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the rows of tables of curves; raises InputError for one that is not whole."""
+    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
+
+    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
+    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
+    found = []
+    for path in paths:
+        rows = read_numbers(path, {name: kinds.get(name) for name in COLUMNS})
+        check_whole(path, rows, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
+        if missing := {row["task"] for row in rows} ^ {row["order"] for row in rows}:
+            raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
+        found += rows
     return found
 
 
-def _progress_file(output: Path) -> Path:
-    return output.with_name(f".{output.name}.measured.json")
-
-
 def _tabulate(options: argparse.Namespace) -> None:
-    from featuresharing.files import write_table
+    from featuresharing.data.texts import read_rows
 
-    rows = (row for path in options.curves for row in read_table(path, COLUMNS))
+    _read_curves(options.curves)
+    rows = (row for path in options.curves for row in read_rows(path, COLUMNS))
     write_table(options.output, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _plot(options: argparse.Namespace) -> None:
+    from dataclasses import fields
+
     from featuresharing.figures.lesions import LesionPoint, plot_lesions
     from featuresharing.figures.saving import save_figure
 
-    rows = [row for path in options.curves for row in read_table(path, COLUMNS)]
-    figure = plot_lesions([LesionPoint(**_point(row)) for row in rows], title=_title(rows))
-    save_figure(figure, options.output)
+    rows = _read_curves(options.curves)
+    names = [field.name for field in fields(LesionPoint)]
+    points = [LesionPoint(**{name: row[name] for name in names}) for row in rows]
+    save_figure(plot_lesions(points, title=_title(rows)), options.output)
 
 
-def _point(row: Mapping[str, str]) -> dict[str, Any]:
-    names = ("fraction", "accuracy", "random_mean", "random_sd", "p")
-    return {name: row[name] for name in ("layer", "order", "task")} | {name: float(row[name]) for name in names}
-
-
-def _title(rows: Sequence[Mapping[str, str]]) -> str:
-    first = rows[0] if rows else {"experiment": "", "checkpoint": ""}
+def _title(rows: Sequence[Mapping[str, Any]]) -> str:
+    first = rows[0]
     return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"

@@ -22,8 +22,8 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
+from featuresharing.runs.stopping import StoppedError, stoppable
 
 
 def add_commands(commands: Commands) -> None:
@@ -69,27 +69,29 @@ def add_commands(commands: Commands) -> None:
 
 
 def _marginalize(options: argparse.Namespace) -> None:
+    import numpy as np
+
     from featuresharing.data.images import read_inputs
     from featuresharing.files import file_digest
     from featuresharing.marginal.conditionals import Marginalization
     from featuresharing.marginal.estimation import Estimation
     from featuresharing.marginal.memory import SHARE, free_memory
     from featuresharing.networks.checkpoints import check_fits, open_network
-    from featuresharing.networks.forward import predict
     from featuresharing.networks.layers import choose_units, find_layer, unit_count
+    from featuresharing.networks.predicting import predict
     from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE
 
     aliases = read_aliases(options)
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     path, module = find_layer(stored.network, options.layer, aliases)
     asked = None if options.units is None else [unit for units in options.units for unit in units]
     units = choose_units(module, options.layer, asked)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     if not options.softmax and estimation.estimator != "lesion":
-        raise InputError("--softmax: found false; accepted is true, but for --estimator lesion.")
+        raise InputError("--softmax: found false; false needs --estimator lesion.")
     device = choose_device(options)
     pixels = read_inputs(images.paths, stored.preprocessing)
 
@@ -117,10 +119,15 @@ def _marginalize(options: argparse.Namespace) -> None:
         "threads": options.threads,
     }
     _, predictions = predict(
-        stored.network, pixels, batch_size=options.batch_size, device=device, softmax=options.softmax
+        stored.network,
+        pixels,
+        batch_size=options.batch_size,
+        device=device,
+        softmax=options.softmax,
+        dtype=options.dtype,
     )
     tasks = [
-        TaskData(name, len(names), targets, probabilities)
+        TaskData(name, len(names), targets, probabilities.astype(np.float32, copy=False))
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
     errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
@@ -182,6 +189,7 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
+    from featuresharing.records import forget
     from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
     from featuresharing.store.reading import read_fingerprint
 
@@ -189,6 +197,8 @@ def _merge(options: argparse.Namespace) -> None:
     if merged := read_fingerprint(options.output):
         remove_progress(_relatives(options.output.with_suffix("")), *merged)
         keep_second_name(options.output, *merged)
+    for block in options.blocks:
+        forget(block)  # Snakemake removes it now
 
 
 def _relatives(base: Path | None) -> list[Path]:

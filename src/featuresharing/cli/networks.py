@@ -1,11 +1,9 @@
 """Commands for networks: ``train``, ``predict`` and ``select-images``."""
 
 import argparse
-import json
-import shutil
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,23 +21,16 @@ from featuresharing.cli.options import (
     switch,
     whole,
 )
-from featuresharing.cli.stopping import StoppedError, stoppable
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from featuresharing.data.lists import ImageList
-    from featuresharing.networks.batches import Batches, Share
     from featuresharing.networks.checkpoints import StoredNetwork
-    from featuresharing.networks.training import Trainer
 
 PREDICT_BATCH = 256
 """Images that are read and predicted at a time."""
-
-SAVE_SECONDS = 10.0
-"""At most this much training is lost by a kill."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -66,7 +57,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--decay-at", type=whole(1), nargs="*", default=[], help="steps at which the rate of sgd falls")
     parser.add_argument("--decay", type=number(0), default=0.1, help="factor by which it falls")
     parser.add_argument("--momentum", type=number(0, 1), default=0.9, help="of sgd")
-    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="of either")
+    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="for both optimisers")
     parser.add_argument("--dropout", type=number(0, 1), default=0.3, help="before fc6 and fc7")
     parser.add_argument("--shift", type=whole(0), default=3, help="largest random shift of an image in pixels")
     parser.add_argument("--resize", type=switch, default=False, help="read images of any size while training")
@@ -77,6 +68,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--processes", type=whole(1), default=1, help="processes that share batches, one a GPU")
     parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
     parser.add_argument("--seed", type=whole(0), default=0, help="seed of weights, order, shifts and dropout")
+    parser.add_argument(
+        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that trains there"
+    )
     add_device(parser)
     parser.add_argument(
         "--output-folder", type=Path, required=True, help="gets STEP.pt for each checkpoint and training.csv"
@@ -86,7 +80,7 @@ def add_commands(commands: Commands) -> None:
     add_list(parser)
     add_network(parser)
     parser.add_argument(
-        "--undecodable", choices=("stop", "skip"), default="stop", help="what to do about images that are none"
+        "--undecodable", choices=("stop", "skip"), default="stop", help="what to do about files that are not images"
     )
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
@@ -100,47 +94,20 @@ def add_commands(commands: Commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from featuresharing.cli.processes import is_one_of_several, process_group, run_processes
     from featuresharing.networks.batches import Share
-
-    if is_one_of_several():
-        with process_group(_torch_device(options)) as (share, device):
-            _train_share(options, share, device)
-    elif options.processes > 1:
-        _check_batch_size(options, options.processes)
-        run_processes(options.processes, sys.argv[1:])
-    else:
-        _train_share(options, Share(), choose_device(options))
-
-
-def _check_batch_size(options: argparse.Namespace, processes: int) -> None:
-    if options.batch_size % processes:
-        found = f"found {options.batch_size} for {processes} processes"
-        raise InputError(f"--batch-size: {found}; accepted is a multiple of their number.")
-
-
-def _torch_device(options: argparse.Namespace) -> str:
-    """Set torch's threads and return the kind of device; each process of several has a GPU of its own."""
-    import torch
-
-    torch.set_num_threads(options.threads)
-    if options.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(options.device)
-
-
-def _train_share(options: argparse.Namespace, share: "Share", device: str) -> None:
-    from featuresharing.files import write_table
-    from featuresharing.networks.checkpoints import save_checkpoint
-    from featuresharing.networks.names import checkpoint_names
     from featuresharing.networks.shapes import AlexNetShape
-    from featuresharing.networks.training import Trainer, TrainingSettings
-    from featuresharing.version import NUMERICS
+    from featuresharing.networks.training import TrainingSettings
+    from featuresharing.runs.processes import is_one_of_several, process_group, run_processes
+    from featuresharing.runs.training import Reading, check_shares, train
 
-    steps = sorted(set(options.checkpoints))
-    if steps[-1] < 1:
-        raise InputError(f"--checkpoints: found {steps}; accepted are steps from 0, the last at least 1.")
-    _check_batch_size(options, share.processes)
+    check_shares(options.batch_size, options.processes)
+    if options.processes > 1 and not is_one_of_several():
+        run_processes(options.processes, [sys.executable, "-m", "featuresharing", *sys.argv[1:]])
+        return
+    last = max(options.checkpoints)
+    if last < 1:
+        found = sorted(set(options.checkpoints))
+        raise InputError(f"--checkpoints: found {found}; accepted are steps from 0, the last at least 1.")
     classes, images = read_list(options)
     shape = AlexNetShape(
         options.image_size,
@@ -157,104 +124,38 @@ def _train_share(options: argparse.Namespace, share: "Share", device: str) -> No
         *("momentum", "batch_norm", "precision"),
     )
     given = {name: getattr(options, name) for name in names}
-    settings = TrainingSettings(steps[-1], decay_at=tuple(options.decay_at), **given)
-    batches, data = _make_batches(options, images, share)
-    trainer = Trainer(batches, tuple(classes), shape, settings, device=device, share=share)
-
-    progress = options.output_folder / ".progress"
-    final = dict(zip(steps, checkpoint_names(steps), strict=True))
-    run = {"shape": shape.as_dict(), "settings": vars(settings), "checkpoints": steps, "threads": options.threads}
-    run |= {"processes": share.processes, "data": data, "numerics": NUMERICS}
-    state = TrainingState(progress / "state.pt", run)
-    _resume(state, trainer, share)
-    saved = time.monotonic()
-    try:
-        with stoppable() as stopper:
-            while True:
-                with stopper.deferred():
-                    if share.rank == 0 and trainer.step in final:
-                        save_checkpoint(progress / f"{final[trainer.step]}.pt", trainer.checkpoint())
-                    if share.rank == 0 and (trainer.step in final or time.monotonic() - saved > SAVE_SECONDS):
-                        state.save(trainer)
-                        saved = time.monotonic()
-                    if trainer.step == settings.steps:
-                        break
-                    trainer.advance()
-    except StoppedError as stopped:
-        if share.rank == 0:
-            state.save(trainer)
-        kept = f"step {trainer.step} of {settings.steps} is kept; the same command goes on there"
-        raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
-    if share.rank != 0:
-        return
-    rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in trainer.log)
-    write_table(options.output_folder / "training.csv", ("step", "task", "loss", "accuracy"), rows)
-    for name in final.values():
-        (progress / f"{name}.pt").replace(options.output_folder / f"{name}.pt")
-    shutil.rmtree(progress)
+    settings = TrainingSettings(last, decay_at=tuple(options.decay_at), **given)
+    reading = Reading(options.shift, options.resize, tuple(options.crop), options.flip, options.workers)
+    wait = 60 * options.wait
+    with ExitStack() as stack:
+        share, device = Share(), ""
+        if is_one_of_several():
+            share, device = stack.enter_context(process_group(_torch_device(options), wait=wait))
+            check_shares(options.batch_size, share.processes)
+        train(
+            images,
+            tuple(classes),
+            shape,
+            settings,
+            options.output_folder,
+            checkpoints=options.checkpoints,
+            reading=reading,
+            share=share,
+            device=device or choose_device(options),
+            threads=options.threads,
+            wait=wait,
+            say=say,
+        )
 
 
-def _make_batches(options: argparse.Namespace, images: "ImageList", share: "Share") -> "tuple[Batches, str]":
-    """Return the batches of a training set, and what they depend on beside the options of the network."""
-    from featuresharing.data.images import imagenet_preprocessing, load_images
-    from featuresharing.networks.batches import Augmentation, FileBatches, MemoryBatches, Order
+def _torch_device(options: argparse.Namespace) -> str:
+    """Set torch's threads and return the kind of device; each process of several has a GPU of its own."""
+    import torch
 
-    order = Order(len(images.paths), options.batch_size, options.seed)
-    if not options.resize:
-        pixels = load_images(images.paths, size=options.image_size)
-        made = MemoryBatches(pixels, images.targets, order, shift=options.shift, share=share)
-        return made, _digest(pixels.tobytes(), images.targets.tobytes(), repr(options.shift).encode())
-    low, high = options.crop
-    if not 0 < low <= high <= 1:
-        raise InputError(f"--crop: found {low:g} and {high:g}; accepted are two rising numbers above 0, at most 1.")
-    augmentation = Augmentation((low, high), options.flip)
-    look = imagenet_preprocessing(options.image_size)
-    files = "\n".join(f"{path.name} {path.stat().st_size}" for path in images.paths)
-    digest = _digest(files.encode(errors="surrogateescape"), images.targets.tobytes(), repr(augmentation).encode())
-    workers = {"workers": options.workers, "share": share}
-    return FileBatches(images.paths, images.targets, order, look, augmentation, **workers), digest
-
-
-def _resume(state: "TrainingState", trainer: "Trainer", share: "Share") -> None:
-    """Bring all processes to the stored step; the first may remove what is of another run before others look."""
-    if share.rank == 0:
-        state.resume(trainer)
-    if share.processes > 1:
-        from torch import distributed
-
-        distributed.barrier()
-    if share.rank != 0:
-        state.resume(trainer)
-
-
-class TrainingState:
-    """The file that an interrupted training goes on from; one of another ``run`` is not continued, with a word why."""
-
-    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
-        self._path, self._run = path, json.dumps(run, sort_keys=True)
-
-    def resume(self, trainer: "Trainer") -> None:
-        """Bring ``trainer`` to the stored step, if there is one of the same run."""
-        import torch
-
-        if not self._path.exists():
-            return
-        stored = torch.load(self._path, map_location="cpu", weights_only=True)
-        if stored["run"] != self._run:
-            print(f"{self._path} is of other settings or images: training starts afresh.", flush=True)
-            shutil.rmtree(self._path.parent)
-            return
-        trainer.load_state_dict(stored["trainer"])
-        print(f"resumed at step {trainer.step} from {self._path}.", flush=True)
-
-    def save(self, trainer: "Trainer") -> None:
-        """Store the trainer's step, whole or not at all."""
-        import torch
-
-        from featuresharing.files import replacing
-
-        with replacing(self._path) as temporary:
-            torch.save({"run": self._run, "trainer": trainer.state_dict()}, temporary)
+    torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(options.device)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -263,7 +164,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     classes, images = read_list(options)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored.classes, list(classes.values()))
+    check_fits(options.checkpoint, stored, classes)
     device = choose_device(options)
     probabilities, read = _predict_files(stored, images.paths, device, skip=options.undecodable == "skip")
     if len(read) == 0:
@@ -283,17 +184,18 @@ def _predict_files(
     import numpy as np
 
     from featuresharing.data.images import preprocess, read_image
-    from featuresharing.networks.forward import predict
+    from featuresharing.networks.predicting import predict
+    from featuresharing.records import ChangedError
 
     read: list[int] = []
-    found: list[tuple[NDArray[np.float32], ...]] = []
+    found: list[tuple[NDArray[Any], ...]] = []
     for first in range(0, len(paths), PREDICT_BATCH):
         inputs = []
         for position, path in enumerate(paths[first : first + PREDICT_BATCH], start=first):
             try:
                 pixels = read_image(path)
             except InputError as error:
-                if not skip:
+                if not skip or isinstance(error, ChangedError):
                     raise
                 say(f"skipped: {error}")
                 continue
@@ -303,13 +205,15 @@ def _predict_files(
             found.append(predict(stored.network, np.stack(inputs), device=device)[1])
     if skipped := len(paths) - len(read):
         say(f"{skipped} of {len(paths)} images cannot be decoded and are left out.")
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)], np.array(read, dtype=np.int64)
+    probabilities = [np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*found, strict=True)]
+    return probabilities, np.array(read, dtype=np.int64)
 
 
 def _select_images(options: argparse.Namespace) -> None:
     from featuresharing.data.lists import write_image_list
     from featuresharing.files import write_table
     from featuresharing.networks.predictions import choose_images, read_predictions
+    from featuresharing.sharing import few_images
 
     classes, images = read_list(options)
     predictions = read_predictions(options.predictions)
@@ -320,6 +224,8 @@ def _select_images(options: argparse.Namespace) -> None:
     ):
         raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
     kept = choose_images(predictions, most=options.max_images, seed=options.seed)
+    if sentence := few_images(len(kept)):
+        say(f"{options.list}: {sentence}")
     chosen = images.select(kept)
     rows = (
         (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))
@@ -334,12 +240,3 @@ def _select_images(options: argparse.Namespace) -> None:
         )
     write_image_list(options.output, chosen.paths, chosen.targets)
     say(f"{len(kept)} of {len(images.paths)} images are listed in {options.output}.")
-
-
-def _digest(*contents: bytes) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(content)
-    return digest.hexdigest()

@@ -2,12 +2,18 @@
 
 import argparse
 import math
+import os
+import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
+from featuresharing.formats import FIGURES
+from featuresharing.runs.stopping import StoppedError
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ImageList
@@ -16,12 +22,112 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-def add_command(commands: Commands, name: str, run: Run, help_text: str) -> argparse.ArgumentParser:
-    """Add a command whose options carry ``run``."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=help_text, description=help_text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.set_defaults(run=run)
+WRITTEN = ("output", "output_folder", "reuse")
+"""Options of paths that need not be there."""
+
+CALLED = {
+    "accuracy": "table of accuracy",
+    "blocks": "file of conditionals",
+    "class_map": "class map",
+    "classes": "table of classes",
+    "conditionals": "file of conditionals",
+    "curves": "table of curves",
+    "frames": "frame",
+    "images": "folder of images",
+    "list": "image list",
+    "logs": "log of training",
+    "predictions": "file of predictions",
+    "resources": "folder of resources",
+    "sharing": "table of sharing",
+    "stimuli": "table of stimuli",
+    "words": "list of words",
+}
+"""What messages call a path that does not exist, where its option does not say it."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Names the defaults of options, where they have any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        value = action.default
+        if action.required or value in (None, [], argparse.SUPPRESS):
+            return action.help
+        if isinstance(value, bool):
+            value = str(value).lower()
+        elif isinstance(value, tuple):
+            value = " ".join(f"{each:g}" for each in value)
+        return f"{action.help} (default: {value})"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parses options: required ones stand first in its help, and whatever is wrong is said in one sentence."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, add_help=False, formatter_class=_Help)
+        self._required = self.add_argument_group("required options")
+        self._optional = self.add_argument_group("options")
+        self._optional.add_argument("-h", "--help", action="help", help="show this help and end")
+        self._read: list[str] = []
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an option where it belongs."""
+        if not names[0].startswith("-"):
+            return super().add_argument(*names, **settings)
+        group = self._required if settings.get("required") else self._optional
+        action = group.add_argument(*names, **settings)
+        if settings.get("type") is Path and action.dest not in WRITTEN:
+            self._read.append(action.dest)
+        return action
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse options, after a look for names that do not exist: what else is wrong often comes from them."""
+        for word in args or ():
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if re.fullmatch(r"--?[A-Za-z][^\s]*", name) and not self._knows(name):
+                raise InputError(f"{self._command()}{suggest(name, 'option', self._names())}")
+        return super().parse_known_args(args, namespace)
+
+    def check_paths(self, options: argparse.Namespace) -> None:
+        """Raise InputError if a file or folder that the options name is not there."""
+        for option in self._read:
+            given = getattr(options, option)
+            for path in given if isinstance(given, list) else [given]:
+                if path is not None and not os.path.exists(path):
+                    raise InputError(f"{CALLED.get(option, option)} {path} does not exist; accepted is one that does.")
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one sentence, without the usage in front."""
+        raise InputError(f"{self._command()}{message}.")
+
+    def _command(self) -> str:
+        command = self.prog.partition(" ")[2]
+        return f"{command}: " if command else ""
+
+    def _names(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _knows(self, name: str) -> bool:
+        return any(known.startswith(name) for known in self._names())
+
+
+def suggest(found: str, kind: str, accepted: Sequence[str]) -> str:
+    """Return a sentence about a name that does not exist, with the nearest of those that do."""
+    near = get_close_matches(found, accepted, n=1, cutoff=0.5)
+    meant = f"; did you mean '{near[0]}'?" if near else "; accepted is what --help lists."
+    return f"there is no {kind} {quoted(found)}{meant}"
+
+
+def add_command(commands: Commands, name: str, run: Run, help_text: str) -> CommandParser:
+    """Add a command whose options carry ``run``, which begins once every path that they name is there."""
+    parser: CommandParser = commands.add_parser(name, description=help_text)
+
+    def checked(options: argparse.Namespace) -> None:
+        parser.check_paths(options)
+        run(options)
+
+    parser.set_defaults(run=checked, command=name)
     return parser
 
 
@@ -48,10 +154,35 @@ def whole_range(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
+def named_folder(text: str) -> Path:
+    """Return a folder that has a name of its own, beside which hidden files can lie; a type of option."""
+    path = Path(text)
+    if path.name in ("", ".."):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is the name of a folder, such as {text}/new")
+    return path
+
+
 def say(sentence: str, *, warning: bool = False) -> None:
-    """Tell the user something now, whatever becomes of the process; a ``warning`` goes to stderr."""
-    safe = sentence.encode(errors="backslashreplace").decode()  # names of files may not be UTF-8
-    print(safe, file=sys.stderr if warning else sys.stdout, flush=True)
+    """Tell the user something now, whatever becomes of the process; a ``warning`` goes to stderr.
+
+    Raises StoppedError if nobody reads standard output, InputError where it cannot be written to.
+    """
+    stream = sys.stderr if warning else sys.stdout
+    kind = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        print(printable(sentence).encode(kind, "backslashreplace").decode(kind), file=stream, flush=True)
+    except BrokenPipeError:
+        if not warning:
+            raise StoppedError(signal.SIGPIPE, "nobody reads its output") from None
+    except OSError as error:
+        if not warning:
+            raise InputError(f"standard output cannot be written to ({error.strerror}).") from None
+
+
+def printable(text: str) -> str:
+    """Return a text whose characters all show: others, such as what colours a terminal, as escapes."""
+    shown = (sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(shown)
 
 
 def number(least: float, below: float = math.inf) -> Callable[[str], float]:
@@ -124,9 +255,43 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=whole(1), default=1, help="threads of torch on the CPU")
 
 
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """Add how long to wait for another process that writes the same output."""
+    parser.add_argument(
+        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
+    )
+
+
+def is_there(output: Path, key: str) -> bool:
+    """Return whether an output is there as it was written, with the settings that ``key`` names."""
+    from featuresharing.records import fits, recorded_entry, recorded_key
+
+    try:
+        entry = recorded_entry(output)
+    except InputError:
+        return False
+    return recorded_key(output) == key and entry is not None and fits(output, entry)
+
+
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the file that a command writes."""
     parser.add_argument("--output", type=Path, required=True, help=what)
+
+
+def add_figure(parser: argparse.ArgumentParser, what: str = "file") -> None:
+    """Add the file of a figure."""
+    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
+
+
+def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
+    """Return a type of option: a path whose name says one of the formats."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in accepted:
+            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is a name that ends in {' or '.join(accepted)}")
+        return Path(text)
+
+    return parse
 
 
 def choose_device(options: argparse.Namespace) -> str:

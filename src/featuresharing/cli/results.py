@@ -1,7 +1,7 @@
 """Commands that look at results: ``status``, how far they got, and ``verify``, what is wrong with them."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,96 +67,13 @@ def _duration(seconds: float) -> str:
 
 
 def _verify(options: argparse.Namespace) -> None:
+    from featuresharing.runs.verification import verify
+
     if not options.folder.is_dir():
         raise InputError(f"{options.folder} is no folder; accepted is a folder of results.")
-    files = wrong = 0
-    for path in sorted(path for path in options.folder.rglob("*") if path.is_file()):
-        files += 1
-        problems = list(_problems(path, options.folder))
-        wrong += bool(problems)
-        for problem in problems:
-            say(problem)
+    found = verify(options.folder, say)
+    files, wrong, unrecorded = len(found.files), len(found.wrong), len(found.unrecorded)
     if wrong:
         raise InputError(f"{wrong} of {files} files in {options.folder} are wrong; the lines above say how.")
-    say(f"All {files} files in {options.folder} are as they should be.")
-
-
-def _problems(path: Path, folder: Path) -> Iterator[str]:
-    from featuresharing.store import verification
-
-    if path.name.endswith(".part"):
-        yield f"{path} was left behind by a process that was killed; the next run of its job removes it."
-    elif path.name.endswith(".progress"):
-        yield from verification.problems_of_progress(path)
-    elif path.suffix == ".done":
-        yield from () if path.stat().st_nlink > 1 else verification.problems_of_final(path, whole=False)
-    elif path.suffix == ".h5" and verification.is_conditionals(path):
-        attributes = verification.attributes_of(path)
-        block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
-        yield from verification.problems_of_final(path, whole=not block)
-        yield from _other_network(path, attributes, folder)
-    elif path.suffix == ".h5":
-        yield from _wrong_predictions(path)
-    elif path.suffix in (".png", ".gif"):
-        yield from _wrong_picture(path)
-    elif path.suffix == ".pt":
-        yield from _wrong_archive(path)
-    elif path.suffix == ".csv":
-        yield from _wrong_table(path)
-
-
-def _other_network(path: Path, attributes: dict[str, object], folder: Path) -> Iterator[str]:
-    from featuresharing.files import file_digest
-
-    network = folder / f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}.pt"
-    if network.exists() and file_digest(network) != attributes.get("network_sha256"):
-        yield f"{path} was computed from another network than {network} is now."
-
-
-def _wrong_predictions(path: Path) -> Iterator[str]:
-    import numpy as np
-
-    from featuresharing.networks.predictions import read_predictions
-
-    try:
-        predictions = read_predictions(path)
-    except InputError as error:
-        yield str(error)
-        return
-    for task, values in predictions.probabilities.items():
-        sums = values.astype(np.float64).sum(axis=1)
-        if not (np.isfinite(values).all() and values.min() >= 0 and np.abs(sums - 1).max() < 1e-4):
-            yield f"{path}: predictions of task '{task}' are no probabilities that sum to 1."
-
-
-def _wrong_picture(path: Path) -> Iterator[str]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            for frame in range(getattr(picture, "n_frames", 1)):
-                picture.seek(frame)
-                picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        yield f"{path} is no complete picture ({error})."
-
-
-def _wrong_archive(path: Path) -> Iterator[str]:
-    from zipfile import BadZipFile, ZipFile
-
-    try:
-        with ZipFile(path) as archive:
-            if spoilt := archive.testzip():
-                yield f"{path} is damaged in {spoilt}."
-    except (BadZipFile, OSError) as error:
-        yield f"{path} is no complete checkpoint ({error})."
-
-
-def _wrong_table(path: Path) -> Iterator[str]:
-    import csv
-
-    with path.open(newline="") as file:
-        head, *rows = [*csv.reader(file)] or [[]]
-    short = [number for number, row in enumerate(rows, start=2) if len(row) != len(head)]
-    if short or not head:
-        yield f"{path}, line {short[0] if short else 1} is not complete; accepted are rows of {len(head)} fields."
+    rest = f" No record names {unrecorded} of them; the lines above say which." if unrecorded else ""
+    say(f"All {files} files in {options.folder} are as they should be.{rest}")

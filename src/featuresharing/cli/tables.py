@@ -3,10 +3,12 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from featuresharing.cli.options import Commands, add_command, add_output, whole
-from featuresharing.errors import InputError
+from featuresharing.cli.options import Commands, add_command, add_output, say, whole
+
+if TYPE_CHECKING:
+    from featuresharing.store import LayerConditionals
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,24 +35,6 @@ def add_evidence(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--laplace", choices=("paper", "standard"), default="paper", help="Laplace correction")
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Sequence[dict[str, str]]:
-    """Return the rows of a CSV table; raises InputError unless it has ``columns``."""
-    import csv
-
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"table {path} cannot be read ({error}).") from None
-    if missing := [name for name in columns if name not in found]:
-        raise InputError(
-            f"table {path}: column '{missing[0]}' is missing; accepted is a table with {', '.join(columns)}."
-        )
-    return rows
-
-
 def _accuracy(options: argparse.Namespace) -> None:
     from featuresharing.networks.predictions import read_predictions
 
@@ -64,26 +48,24 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 
 def _contributions(options: argparse.Namespace) -> None:
-    from featuresharing.store import read_conditionals
     from featuresharing.tables import CONTRIBUTION_COLUMNS, contribution_rows
 
     rows = (
         row
-        for path in options.conditionals
-        for row in contribution_rows(read_conditionals(path), method=options.method, laplace=options.laplace)
+        for layer in _layers(options.conditionals)
+        for row in contribution_rows(layer, method=options.method, laplace=options.laplace)
     )
     _write(options.output, CONTRIBUTION_COLUMNS, rows)
 
 
 def _sharing(options: argparse.Namespace) -> None:
-    from featuresharing.store import read_conditionals
     from featuresharing.tables import SHARING_COLUMNS, sharing_rows
 
     rows = (
         row
-        for path in options.conditionals
+        for layer in _layers(options.conditionals)
         for row in sharing_rows(
-            read_conditionals(path),
+            layer,
             method=options.method,
             laplace=options.laplace,
             resamples=options.resamples,
@@ -91,6 +73,21 @@ def _sharing(options: argparse.Namespace) -> None:
         )
     )
     _write(options.output, SHARING_COLUMNS, rows)
+
+
+def _layers(paths: Sequence[Path]) -> "Iterator[LayerConditionals]":
+    """Yield the layers of files; in the end, say of each experiment that it has few images."""
+    from featuresharing.sharing import few_images
+    from featuresharing.store import read_conditionals
+
+    sentences: dict[str, str] = {}
+    for path in paths:
+        layer = read_conditionals(path)
+        yield layer
+        if sentence := few_images(len(next(iter(layer.predictions.values())))):
+            sentences[str(layer.attributes["experiment"])] = sentence
+    for experiment, sentence in sentences.items():
+        say(f"{experiment}: {sentence}")
 
 
 def _write(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -35,6 +35,8 @@ def read_class_map(path: Path, tasks: Sequence[str]) -> ClassMap:
         if not whole or sorted(int(output) for _, output in pairs) != list(range(1, len(pairs) + 1)) or not pairs:
             raise InputError(f"{path}: the outputs of task '{task}' are not 1 to {len(pairs)}; accepted is each once.")
         maps[task] = {int(key): int(output) - 1 for key, output in pairs}
+        if len(maps[task]) < len(pairs):
+            raise InputError(f"{path}: task '{task}' has a class number twice; accepted is each once.")
     return maps
 
 

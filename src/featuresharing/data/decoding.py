@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from featuresharing.errors import InputError
+from featuresharing.records import checked_bytes
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are opened. Others may start programs, such as Ghostscript for EPS."""
@@ -35,13 +37,14 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image file of one of FORMATS, whose pixels are read when the block asks for them.
 
     Raises InputError for a file that is missing, of another format, larger than MOST_PIXELS, or damaged, also where the
-    block comes upon the damage.
+    block comes upon the damage, and ChangedError for one that is not what its record says.
     """
     try:
         # Pillow warns of metadata and of sizes that are refused here: pixels come whole or not at all
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            content = checked_bytes(path)
+            with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
                 _check_bounds(path, image)
                 yield image
     except InputError:

@@ -1,26 +1,31 @@
 """Download large files from mirrors: resumed after any interruption, checked, and whole under their names."""
 
-import hashlib
+import gzip
 import json
 import os
 import random
 import re
+import shutil
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from urllib.parse import urlsplit
 
 import requests
 
+from featuresharing.data.checksums import accepted_digest, check_archive, forget_record
+from featuresharing.data.recognition import is_gzip
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.files import is_full, replacing, sync
+from featuresharing.files import is_full, sync
 from featuresharing.progress import progress_bar
 
 CHUNK = 2**16
-"""Bytes that are read at a time, of which less than one is lost when a connection breaks."""
+"""Bytes that are read at a time; a break loses less than one chunk."""
 
 LONGEST_PAUSE = 60.0
 """Seconds that are waited at most, whatever a server asks for."""
@@ -48,19 +53,20 @@ def download(
 
     What an interrupted download left is continued, if the server says that its file is the same, and taken if it is
     whole. Connections that break are tried again, with growing pauses. ``size`` in bytes and ``sha256`` are compared as
-    :func:`check_archive` says. Raises InputError if no url gives the right file or the folder of ``output`` cannot be
-    written to, DiskFullError if there is no room for it.
+    :func:`check_archive` says; what it recorded of a file that is gone counts no more. Raises InputError if no url
+    gives the right file or the folder of ``output`` cannot be written to, DiskFullError if there is no room for it.
     """
     if output.exists():
         return check_archive(output, size=size, sha256=sha256)
+    forget_record(output)
     # what would refuse any file is said before a long download
-    _accepted(output, sha256)
+    accepted_digest(output, sha256)
     _check_writable(output.parent)
     problems = []
     for url in urls:
         transfer = _Transfer(url, output, size, settings or DownloadSettings(), show=show)
         try:
-            digest = _fetch(transfer, partial(check_archive, transfer.part, size=size, sha256=sha256, name=output))
+            digest = _fetch(transfer, partial(check_archive, size=size, sha256=sha256, name=output))
         except _UnavailableError as error:
             problems.append(f"{url}: {error}")
             continue
@@ -81,17 +87,17 @@ def download(
     )
 
 
-def _fetch(transfer: "_Transfer", check: Callable[[], str]) -> str:
+def _fetch(transfer: "_Transfer", check: Callable[[Path], str]) -> str:
     """Return the digest of the whole file; what was left whole is only checked, and fetched again if it is wrong."""
     if transfer.whole():
         try:
-            return check()
+            return transfer.settle(check)
         except DiskFullError:
             raise
         except InputError:
             transfer.forget()
     transfer.run()
-    return check()
+    return transfer.settle(check)
 
 
 def _check_writable(folder: Path) -> None:
@@ -100,55 +106,6 @@ def _check_writable(folder: Path) -> None:
         TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{folder} cannot be written to ({error.strerror}); accepted is a writable folder.") from None
-
-
-def check_archive(path: Path, *, size: int | None = None, sha256: str | None = None, name: Path | None = None) -> str:
-    """Compare a file with its ``size`` and ``sha256``, and return the latter.
-
-    Where ``sha256`` is not known, the file's is recorded at first use in ``{name}.sha256`` (as sha256sum does), and
-    insisted on from then on. ``name`` is what the file will be called. Raises InputError for another file.
-    """
-    called = name or path
-    if not path.is_file():
-        raise InputError(f"{called} does not exist; accepted is a file of this name, downloaded or put there by you.")
-    found = path.stat().st_size
-    if size is not None and found != size:
-        raise InputError(f"{called} has {found} bytes; accepted are {size}: {_REMEDY}.")
-    accepted = _accepted(called, sha256)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if accepted is None:
-        with replacing(_record(called), recorded=False) as temporary:
-            temporary.write_text(f"{digest}  {called.name}\n")
-    elif digest != accepted[0]:
-        raise InputError(f"{called} has SHA-256 {digest}; accepted is {accepted[0]}, by {accepted[1]}: {_REMEDY}.")
-    return digest
-
-
-def _record(called: Path) -> Path:
-    return called.with_name(f"{called.name}.sha256")
-
-
-def _accepted(called: Path, sha256: str | None) -> tuple[str, str] | None:
-    """Return the SHA-256 that a file has to have and what says so; None before its first use."""
-    if sha256 is not None:
-        return sha256.lower(), "the config"
-    record = _record(called)
-    if not record.exists():
-        return None
-    try:
-        text = record.read_text(errors="replace")
-    except OSError as error:
-        raise InputError(f"{record} cannot be read ({error.strerror}); accepted is a file of sha256sum.") from None
-    if not (found := re.match(r"\s*([0-9a-fA-F]{64})(\s|$)", text)):
-        raise InputError(
-            f"{record} begins with {text[:70]!r}; accepted are the 64 hexadecimal digits of a SHA-256: mend it, or "
-            f"delete it to record that of {called.name} anew."
-        )
-    return found[1].lower(), str(record)
-
-
-_REMEDY = "delete the file to download it again, or mend what is accepted"
 
 
 class _UnavailableError(Exception):
@@ -169,10 +126,11 @@ class _ChangedError(Exception):
 
 @dataclass(frozen=True)
 class _Version:
-    """Which version of a file bytes are of: its ETag or Last-Modified, and its size if known."""
+    """Which version of a file bytes are of: its ETag or Last-Modified (none: unknown), its size if known, if packed."""
 
-    validator: str
+    validator: str | None
     size: int | None
+    packed: bool = False
 
 
 class _Transfer:
@@ -194,13 +152,53 @@ class _Transfer:
         version = self._version()
         return self.part.exists() and self._there() == (version.size if version else self._size)
 
+    def settle(self, check: Callable[[Path], str]) -> str:
+        """Leave in ``part`` what ``check`` takes, and return what it says; raises its InputError if that is nothing.
+
+        Servers say of files that are gzip that they were packed for the transfer, and others pack them though they
+        were asked not to: where it says so, the file is what came or what is in that.
+        """
+        version = self._version()
+        if version is None or not version.packed:
+            return check(self.part)
+        problem: InputError | None = None
+        for candidate in self._candidates():
+            try:
+                found = check(candidate)
+            except DiskFullError:
+                raise
+            except InputError as error:
+                problem = problem or error
+                continue
+            os.replace(candidate, self.part)
+            return found
+        raise problem or InputError(f"{self._output} came packed and damaged; accepted is the file itself.")
+
+    def _candidates(self) -> Iterator[Path]:
+        """Yield what came and what is in it, what the file's name says first."""
+        if is_gzip(self._output):
+            yield self.part
+        if self._unpack():
+            yield self._aside
+        if not is_gzip(self._output):
+            yield self.part
+
+    def _unpack(self) -> bool:
+        try:
+            with gzip.open(self.part) as packed, self._aside.open("wb") as file:
+                shutil.copyfileobj(packed, file, CHUNK)
+        except (zlib.error, EOFError, gzip.BadGzipFile):
+            return False
+        return True
+
     def run(self) -> None:
         """Raise _UnavailableError unless the whole file is there at the end."""
         failures, trusted = 0, True
         while True:
             before = self._there()
             try:
-                return self._continue(before, self._version() if before and trusted else None)
+                version = self._version() if before and trusted else None
+                return self._continue(before, version if version and version.validator else None)
             except _ChangedError:
                 # asked for the whole file from now on, as what this server sends of a part cannot be relied on
                 trusted = False
@@ -219,15 +217,16 @@ class _Transfer:
         """Return the version of the file that ``part`` is the beginning of, if it can be continued."""
         try:
             note = json.loads(self._note.read_text())
-            size = note.get("size") if self._size is None else self._size
-            return _Version(str(note["version"]), size) if note["url"] == self._url and note["version"] else None
+            packed = bool(note.get("packed"))
+            size = note.get("size") if self._size is None or packed else self._size
+            return _Version(note["version"], size, packed) if note["url"] == self._url else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _continue(self, start: int, version: _Version | None) -> None:
         """Ask once, for the rest of ``version`` or for the whole file."""
         headers = {"Accept-Encoding": "identity"}
-        if version:
+        if version and version.validator:
             headers |= {"Range": f"bytes={start}-", "If-Range": version.validator}
         try:
             with requests.get(self._url, headers=headers, stream=True, timeout=self._settings.timeout) as response:
@@ -238,19 +237,20 @@ class _Transfer:
                     f"{self._output} cannot be downloaded: no space is left on the disk; accepted is a disk with room."
                 ) from None
             if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-                raise _UnavailableError(str(error)) from None
-            raise _BrokenError(_reason(error)) from None
+                raise _UnavailableError(f"{error}{_proxy_of(self._url)}") from None
+            raise _BrokenError(f"{_reason(error)}{_proxy_of(self._url)}") from None
 
     def _receive(self, response: requests.Response, start: int, version: _Version | None) -> None:
         status = response.status_code
         if status in (408, 425, 429) or status >= 500:
-            raise _BrokenError(f"status {status}", _seconds(response.headers.get("Retry-After", "")))
+            said = f"status {status}{_proxy_of(self._url)}"
+            raise _BrokenError(said, _seconds(response.headers.get("Retry-After", "")))
         if version and status in (206, 416):
             self._append(response, start, version)
         elif status == 200:
             self._begin(response, start)
         else:
-            raise _UnavailableError(f"status {status}")
+            raise _UnavailableError(f"status {status}{_proxy_of(self._url)}")
 
     def _append(self, response: requests.Response, start: int, version: _Version) -> None:
         """Take the rest of the file; raise _ChangedError if it is not that of ``version``, from ``start`` on."""
@@ -270,15 +270,16 @@ class _Transfer:
     def _begin(self, response: requests.Response, start: int) -> None:
         """Take the whole file in place of what is here, unless it has the wrong size."""
         total = _number(response.headers.get("Content-Length", ""))
-        if total is None and start and self._size is not None:
+        packed = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
+        if total is None and start and self._size is not None and not packed:
             self._begin_aside(response)
             return
-        if total is not None:
+        if total is not None and not packed:
             self._check_size(total)
         etag, modified = (response.headers.get(name) for name in _VALIDATORS)
         self.part.unlink(missing_ok=True)
         validator = etag if etag and not etag.startswith("W/") else modified
-        self._note.write_text(json.dumps({"url": self._url, "version": validator, "size": total}))
+        self._note.write_text(json.dumps({"url": self._url, "version": validator, "size": total, "packed": packed}))
         self._store(response, self.part, total)
 
     def _begin_aside(self, response: requests.Response) -> None:
@@ -297,6 +298,7 @@ class _Transfer:
             raise _UnavailableError(f"its file has {found} bytes; accepted are {self._size}")
 
     def _store(self, response: requests.Response, path: Path, total: int | None) -> None:
+        response.raw.headers.pop("Content-Encoding", None)  # or what is gzip itself would be unpacked
         chunks = response.iter_content(CHUNK)
         with path.open("ab") as file:
             for chunk in progress_bar(chunks, total=total or 0, label=self._output.name, show=self._show, size=len):
@@ -309,6 +311,17 @@ class _Transfer:
 
 
 _VALIDATORS = ("ETag", "Last-Modified")
+
+
+def _proxy_of(url: str) -> str:
+    """Return words about the proxy that the environment names for a url, without its password; empty without one."""
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    if not proxy:
+        return ""
+    names = [each for kind in (urlsplit(url).scheme, "all") for each in (f"{kind}_proxy", f"{kind}_proxy".upper())]
+    said = next((name for name in names if os.environ.get(name) == proxy), "the system")
+    scheme, _, rest = proxy.rpartition("://")
+    return f" through the proxy {scheme and f'{scheme}://'}{rest.rpartition('@')[2]} that {said} names"
 
 
 def _number(text: str) -> int | None:

@@ -1,5 +1,6 @@
 """Extract archives that anyone may have made: nothing outside the folder, no links out of it, no devices, no floods."""
 
+import ctypes
 import errno
 import lzma
 import os
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Self
 
-from featuresharing.errors import DiskFullError, InputError
+from featuresharing.errors import DiskFullError, InputError, quoted
 from featuresharing.files import is_full, sync
+from featuresharing.records import entry_of, files_in, record_folder
 
 DAMAGE = (
     tarfile.TarError,
@@ -25,6 +27,7 @@ DAMAGE = (
     UnicodeError,
     OverflowError,
     RecursionError,
+    MemoryError,
 )
 """What reading a damaged archive leads to."""
 
@@ -33,6 +36,17 @@ MOST_HEADER = 2**20
 
 DEEPEST = 64
 """Names in the path of a member."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 4096
+"""Bytes of a name and of a path, which file systems limit."""
+
+SWELLING, SMALL = 100, 2**30
+"""How many times its own size an archive may hold, or so many bytes: what holds more was made to fill disks."""
+
+MOST_REMEMBERED = 10_000
+"""Folders of an extraction that are kept in memory."""
+
+TWICE = "stands there twice, or below a file"
 
 PADDING = 2**20
 """Bytes that may follow the end of an archive in any case."""
@@ -50,9 +64,10 @@ def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_
     """Extract a tar archive (plain, gz, bz2 or xz) to ``folder``, which appears whole or not at all; return its files.
 
     Only files and folders are taken; a link is, if its target is a file of the archive, which is copied. Permissions
-    and owners are left out. A folder that is there is replaced. Raises InputError for an archive that is damaged, has
-    members outside of it, devices, links that lead elsewhere, sparse files, paths of more than 64 names, or more than
-    ``most_bytes``, or ``most_files`` members or folders; also for a ``folder`` that cannot be written.
+    and owners are left out. A folder that is there is replaced. Raises DamagedArchiveError for an archive that is
+    damaged, InputError for one that has members outside of it, devices, links that lead elsewhere, sparse files, paths
+    of more than 64 names, or more than ``most_bytes`` (or 100 times its own size), or ``most_files`` members or
+    folders; also for a ``folder`` that cannot be written.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -63,7 +78,8 @@ def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 part.mkdir(parents=True)
             with tarfile.open(archive, "r:*", tarinfo=_Member) as file:
-                count = _Extraction(part, most_bytes, most_files).run(file)
+                most = min(most_bytes, max(SMALL, SWELLING * archive.stat().st_size))
+                count = _Extraction(part, most, most_files).run(file)
             with _writing(folder):
                 _put(part, folder)
     finally:
@@ -71,18 +87,45 @@ def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_
     return count
 
 
+def holds_member(archive: Path) -> bool:
+    """Return whether a file is a tar archive, compressed or not, whose first member can be read."""
+    try:
+        with tarfile.open(archive, "r:*", tarinfo=_Member) as file:
+            return file.next() is not None
+    except (_RefusedError, *DAMAGE):
+        return False
+
+
 def _put(part: Path, folder: Path) -> None:
     """Let ``part`` take the place of ``folder``."""
-    for path in [*part.rglob("*"), part]:
-        if path.is_dir():
-            sync(path)
+    _sync_disk(part)
     aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
+    record_folder(folder, [(path.relative_to(part).as_posix(), entry_of(path)) for path in files_in(part)])
     part.rename(folder)
     sync(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_disk(folder: Path) -> None:
+    """Bring everything on the disk of a folder there, at once: file by file, 100,000 of them take minutes."""
+    sync(folder)
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:  # it is Linux that has it
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+class DamagedArchiveError(InputError):
+    """An archive is damaged, or none."""
 
 
 class _RefusedError(Exception):
@@ -90,7 +133,7 @@ class _RefusedError(Exception):
 
 
 def _refusal(member: tarfile.TarInfo, problem: str) -> _RefusedError:
-    return _RefusedError(f"member {member.name!r} {problem}; accepted are files and folders inside the archive")
+    return _RefusedError(f"member {quoted(member.name)} {problem}; accepted are files and folders inside the archive")
 
 
 @contextmanager
@@ -118,15 +161,16 @@ def _damage_said(archive: Path) -> Iterator[None]:
             raise DiskFullError(
                 f"{archive} cannot be extracted: no space is left on the disk; accepted is a disk with room."
             ) from None
-        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise InputError(
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = said.partition("\n")[0].rstrip(".") or type(error).__name__
+        raise DamagedArchiveError(
             f"archive {archive} is damaged or no tar archive ({reason}); accepted is a whole one: delete it and type "
             "the same command again to download it anew."
         ) from None
 
 
 class _Member(tarfile.TarInfo):
-    """A member that is refused before reading its headers costs more than it should."""
+    """A member whose declared size is checked before it is read."""
 
     @classmethod
     def fromtarfile(cls, file: tarfile.TarFile) -> Self:
@@ -143,7 +187,7 @@ class _Member(tarfile.TarInfo):
         if self.type == tarfile.XGLTYPE:
             most -= len(str(file.pax_headers))  # global ones stay in memory
         if not 0 <= self.size <= most:
-            raise _RefusedError(f"header {self.name!r} declares {self.size} bytes; accepted are 0 to {most}")
+            raise _RefusedError(f"header {quoted(self.name)} declares {self.size} bytes; accepted are 0 to {most}")
         return super()._proc_member(file)  # type: ignore[misc, no-any-return]
 
     def _refuse_sparse(self, other: object, *_: Any) -> NoReturn:
@@ -158,6 +202,7 @@ class _Extraction:
     def __init__(self, folder: Path, most_bytes: int, most_files: int) -> None:
         self._folder = folder
         self._bytes_left, self._members_left, self._folders_left = most_bytes, most_files, most_files
+        self._made: set[Path] = set()  # folders that are known to be there, some of them
         self._limits = f"{most_bytes} bytes in {most_files} files and as many folders"
 
     def run(self, file: tarfile.TarFile) -> int:
@@ -196,9 +241,14 @@ class _Extraction:
             raise _RefusedError(f"it holds too much; accepted are at most {self._limits}")
 
     def _make(self, folder: Path) -> None:
+        if folder in self._made:
+            return
         if not folder.is_dir():
             self._spend(folders=sum(not each.exists() for each in (folder, *folder.parents)))
             folder.mkdir(parents=True)
+        if len(self._made) >= MOST_REMEMBERED:
+            self._made.clear()
+        self._made.add(folder)
 
     def _place(self, member: tarfile.TarInfo) -> Path:
         name = PurePosixPath(member.name)
@@ -207,19 +257,26 @@ class _Extraction:
         if len(name.parts) > DEEPEST:
             raise _refusal(member, f"has a path of more than {DEEPEST} names")
         target = self._folder / name
-        if target != self._folder and (target.is_file() or any(parent.is_file() for parent in target.parents)):
-            raise _refusal(member, "stands there twice, or below a file")
+        longest = max(len(os.fsencode(part)) for part in ("", *name.parts))
+        if longest > LONGEST_NAME or len(os.fsencode(target)) > LONGEST_PATH:
+            raise _refusal(member, f"has a name of over {LONGEST_NAME} bytes, or a path of over {LONGEST_PATH}")
+        below_file = target.parent not in self._made and any(parent.is_file() for parent in target.parents)
+        # a file is opened as a new one
+        if below_file or (not member.isfile() and target.exists() and not (member.isdir() and target.is_dir())):
+            raise _refusal(member, TWICE)
         return target
 
     def _write(self, file: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         source = file.extractfile(member)
         assert source is not None
-        with source, target.open("xb") as output:
+        try:
+            output = target.open("xb")
+        except FileExistsError:
+            raise _refusal(member, TWICE) from None
+        with source, output:
             shutil.copyfileobj(source, output, 2**20)
             if output.tell() != member.size:
-                raise EOFError(f"{member.name} ends after {output.tell()} of {member.size} bytes")
-            output.flush()
-            os.fsync(output.fileno())
+                raise EOFError(f"{quoted(member.name)} ends after {output.tell()} of {member.size} bytes")
 
     def _copy(self, member: tarfile.TarInfo, target: Path) -> None:
         """Copy the file that a link leads to; below the folder are no links, so that paths say where they lead."""
@@ -227,6 +284,6 @@ class _Extraction:
         source = Path(os.path.normpath(start / member.linkname))
         inside = not os.path.isabs(member.linkname) and source.is_relative_to(self._folder)
         if not inside or not source.is_file():
-            raise _refusal(member, f"is a link to {member.linkname}, which is no file before it in the archive")
+            raise _refusal(member, f"is a link to {quoted(member.linkname)}, which is no file before it in the archive")
         self._spend(size=source.stat().st_size)
         shutil.copyfile(source, target)

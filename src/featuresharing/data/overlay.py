@@ -1,14 +1,13 @@
 """Words drawn over the images of a data set with one folder a class, such as ImageNet (the paper's label step)."""
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,8 +17,10 @@ from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
-from featuresharing.files import check_free
+from featuresharing.files import check_free, write_table
+from featuresharing.partial import PartialFolder, content_key, settings_key, write_piece
 from featuresharing.randomness import keyed_generator
+from featuresharing.records import Entry, fits, recorded_key
 
 COLUMNS = ("image", "subordinate", "basic", "word")
 
@@ -37,86 +38,124 @@ class OverlaySettings:
     skip_undecodable: bool = False
 
     def key(self) -> str:
-        """Return what names these settings."""
-        values = asdict(self)
-        values["style"]["font"] = hashlib.sha256(self.style.font.read_bytes()).hexdigest()
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        """Return what names these settings; raises InputError if the font cannot be read."""
+        return settings_key({**asdict(self), "style": {**asdict(self.style), "font": content_key(self.style.font)}})
 
 
 def overlay_folder(
-    folder: Path, output: Path, settings: OverlaySettings, *, hierarchy: Mapping[str, str] | None = None, jobs: int = 1
+    folder: Path,
+    output: Path,
+    settings: OverlaySettings,
+    *,
+    hierarchy: Mapping[str, str] | None = None,
+    jobs: int = 1,
+    table: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[dict[str, str]], list[str]]:
     """Write a copy of every image of ``folder``, with a word over it, to the folder ``output``; both have one a class.
 
-    Returns a row of COLUMNS for every image, and what was wrong with those that were skipped. An image depends on
-    (settings, its path in the folder) alone. What an interrupted run wrote is kept in a hidden folder beside ``output``
-    and continued. Raises InputError for an image that cannot be decoded, unless those are skipped,
-    for an ``output`` that holds something, words that the font cannot draw, and two images that would become one file.
+    Returns a row of COLUMNS for every image, and what was wrong with those that were skipped; ``table`` gets the rows
+    as well. An image depends on (settings, its path in the folder) alone. What an interrupted run wrote is kept in a
+    hidden folder beside ``output`` and continued; what was damaged since is drawn again, and ``say`` told so. Raises
+    InputError for an image that cannot be decoded, unless those are skipped, for an ``output`` that holds something
+    else, words that the font cannot draw, and two images that would become one file.
     """
-    check_free(output)
+    partial = PartialFolder(output, settings.key())
+    if recorded_key(output) != partial.key:
+        check_free(output)
     check_name(output.name, "output folder")
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
     check_distinct(folder, {file: _written_name(file) for files in classes.values() for file in files})
-    part = output.with_name(f".{output.name}.{settings.key()}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    rows, skipped = [], []
     files = [(name, file) for name, files in classes.items() for file in files]
-    for parent in {(part / file).parent for _, file in files}:
+    written = [_written_name(file) for _, file in files]
+    if partial.is_complete(written):
+        say(f"{output} is there already.")
+        rows = [_row(output, name, file, settings, hierarchy) for name, file in files]
+        _write_table(table, rows)
+        return rows, []
+    partial.begin()
+    for parent in {(partial.path / name).parent for name in written}:
         parent.mkdir(parents=True, exist_ok=True)
-    draw = partial(_draw, folder, part, settings)
-    for (name, _), (written, word, problem) in zip(files, _mapped(draw, [f for _, f in files], jobs), strict=True):
-        if problem:
-            skipped.append(problem)
+    rows, skipped, kept, damaged = [], [], [], 0
+    draw = functools.partial(_draw, folder, partial.path, settings)
+    tasks = [(file, partial.noted(name)) for (_, file), name in zip(files, written, strict=True)]
+    for (name, file), drawn in zip(files, _mapped(draw, tasks, jobs), strict=True):
+        if drawn.entry is None:
+            skipped.append(drawn.problem)
             continue
-        basic = hierarchy[name] if hierarchy else ""
-        values = (f"{output.name}/{written}", name, basic, word)
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        damaged += drawn.again
+        kept.append(_written_name(file))
+        partial.note(kept[-1], drawn.entry)
+        rows.append(_row(output, name, file, settings, hierarchy))
     if not rows:
         raise InputError(f"folder {folder}: no image can be decoded; accepted are folders with images.")
-    os.sync()  # once for all images: one by one would take longer than drawing them
-    part.rename(output)
+    if damaged:
+        say(f"Drawn again, since they were damaged: {damaged} of {len(files)} images in {partial.path}.")
+    _write_table(table, rows)  # first: Snakemake removes the folder of a job that lacks its table
+    partial.finish(kept)
     return rows, skipped
+
+
+def _write_table(table: Path | None, rows: Sequence[Mapping[str, str]]) -> None:
+    if table is not None:
+        write_table(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+
+
+def _row(
+    output: Path, name: str, file: str, settings: OverlaySettings, hierarchy: Mapping[str, str] | None
+) -> dict[str, str]:
+    word, _ = _choose_word(settings, file)
+    values = (f"{output.name}/{_written_name(file)}", name, hierarchy[name] if hierarchy else "", word)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _written_name(file: str) -> str:
     return file if Path(file).suffix.lower() in SAVED else f"{file}.png"
 
 
-def _mapped(draw: partial[tuple[str, str, str]], files: Sequence[str], jobs: int) -> Iterator[tuple[str, str, str]]:
+def _choose_word(settings: OverlaySettings, file: str) -> tuple[str, np.random.Generator]:
+    """Return the word over a file, and the generator that draws the rest."""
+    rng = keyed_generator(settings.seed, "overlay", file)
+    return settings.words[int(rng.integers(len(settings.words)))], rng
+
+
+Task = tuple[str, Entry | None]
+"""A file, and what was written of it, if anything."""
+
+
+class _Drawn(NamedTuple):
+    """What a file has become: the ``entry`` of the image, or the ``problem``; whether it was drawn ``again``."""
+
+    entry: Entry | None
+    problem: str = ""
+    again: bool = False
+
+
+def _mapped(draw: Callable[[Task], _Drawn], tasks: Sequence[Task], jobs: int) -> Iterator[_Drawn]:
     if jobs == 1:
-        yield from map(draw, files)
+        yield from map(draw, tasks)
         return
     # a fork copies the threads' locks of whoever calls, a spawned process starts clean
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw, files, chunksize=64)
+        yield from pool.map(draw, tasks, chunksize=64)
 
 
-def _draw(folder: Path, output: Path, settings: OverlaySettings, file: str) -> tuple[str, str, str]:
-    """Write one image unless it is there; return its path, its word, and what was wrong with it."""
-    rng = keyed_generator(settings.seed, "overlay", file)
-    word = settings.words[int(rng.integers(len(settings.words)))]
-    written = _written_name(file)
-    target = output / written
-    if _is_whole(target):
-        return written, word, ""
+def _draw(folder: Path, output: Path, settings: OverlaySettings, task: Task) -> _Drawn:
+    """Write one image unless it is there as it was written."""
+    file, noted = task
+    target = output / _written_name(file)
+    if noted is not None and fits(target, noted):
+        return _Drawn(noted)
+    word, rng = _choose_word(settings, file)
     try:
         pixels = read_image(folder / file)
     except InputError as error:
         if not settings.skip_undecodable:
             raise
-        return written, word, str(error)
+        return _Drawn(None, str(error))
     drawn = overlay_word(Image.fromarray(np.ascontiguousarray(pixels)), word, settings.style, rng)
-    temporary = target.with_name(f".{target.name}.part")
-    drawn.save(temporary, "PNG" if written.lower().endswith(".png") else "JPEG", **SAVED[Path(written).suffix.lower()])
-    temporary.replace(target)
-    return written, word, ""
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether an image is there to its end: a loss of power may have cut off what was just written."""
-    try:
-        read_image(path)
-    except InputError:
-        return False
-    return True
+    kind = Path(file).suffix.lower()
+    content = BytesIO()
+    drawn.save(content, "JPEG" if kind in (".jpg", ".jpeg") else "PNG", **SAVED.get(kind, {}))
+    return _Drawn(write_piece(target, content.getvalue()), again=noted is not None)

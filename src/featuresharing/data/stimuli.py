@@ -1,12 +1,15 @@
 """The stimulus set of all experiments: every drawing rendered several times, each time with a random word over it."""
 
-import csv
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+
+import numpy as np
 
 from featuresharing.data.drawings import Drawing, DrawingSheet
 from featuresharing.data.fonts import check_words
@@ -14,7 +17,13 @@ from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
+from featuresharing.files import check_free, write_table
+from featuresharing.partial import PartialFolder, content_key, settings_key, write_piece
 from featuresharing.randomness import keyed_generator
+from featuresharing.records import Entry, fits
+
+OURS = r".+_\d{3,}_\d{2,}_.+\.png|\.snakemake_timestamp"
+"""What a folder of stimuli may hold that is replaced."""
 
 COLUMNS = ("image", "drawing", "set", "subordinate", "basic", "word")
 
@@ -29,6 +38,31 @@ class StimulusSettings:
     variation: Variation
     seed: int
 
+    def key(self, sheet: Path) -> str:
+        """Return what names these settings with a ``sheet`` of drawings; raises InputError if that cannot be read."""
+        style = {**asdict(self.style), "font": content_key(self.style.font)}
+        return settings_key({**asdict(self), "style": style, "sheet": content_key(sheet)})
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """Rendering ``number`` of a ``drawing``, with a ``word`` over it."""
+
+    drawing: Drawing
+    number: int
+    word: str
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.drawing.subordinate}_{self.drawing.index:03d}_{self.number:02d}_{self.word}.png"
+
+    def row(self, folder: str) -> dict[str, str]:
+        """Return its row of :data:`COLUMNS`, in a folder of this name."""
+        of = self.drawing
+        values = (f"{folder}/{self.name}", str(of.index), of.set, of.subordinate, of.basic, self.word)
+        return dict(zip(COLUMNS, values, strict=True))
+
 
 def render_stimuli(
     sheet: Path,
@@ -38,30 +72,52 @@ def render_stimuli(
     renderings: int,
     settings: StimulusSettings,
     jobs: int = 1,
+    table: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, str]]:
     """Render every drawing ``renderings`` times into PNG files in ``folder``; return a row of :data:`COLUMNS` for each.
 
     An image depends on (seed, drawing, number of the rendering) alone, not on ``jobs`` processes or on other drawings.
+    ``table`` gets the rows as well. What an interrupted run rendered is kept in a hidden folder beside ``folder`` and
+    continued; what was damaged since is rendered again, and ``say`` told so. Raises InputError for a ``folder`` that
+    holds other things than stimuli.
     """
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     for part in (*settings.words, *(drawing.subordinate for drawing in drawings)):
         if "/" in part:
             raise InputError(f"'{part}' holds a slash; accepted are words and classes that fit into names of files.")
-    folder.mkdir(parents=True, exist_ok=True)
-    render = partial(_render_drawing, sheet, folder, renderings, settings)
-    if jobs == 1:
-        return [row for drawing in drawings for row in render(drawing)]
-    # a fork copies the threads' locks of whoever calls, a spawned process starts clean
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return [row for rows in pool.map(render, drawings, chunksize=16) for row in rows]
+    check_free(folder, ours=OURS)
+    stimuli = [_choose(settings, drawing, number) for drawing in drawings for number in range(renderings)]
+    rows = [stimulus.row(folder.name) for stimulus in stimuli]
+    names = [stimulus.name for stimulus in stimuli]
+    partial = PartialFolder(folder, settings.key(sheet))
+    complete = partial.is_complete(names)
+    if complete:
+        say(f"{folder} is there already.")
+    else:
+        partial.begin()
+        noted = [partial.noted(name) for name in names]
+        tasks = [
+            list(zip(stimuli[first : first + renderings], noted[first : first + renderings], strict=True))
+            for first in range(0, len(stimuli), renderings)
+        ]
+        damaged = 0
+        for drawn in _mapped(functools.partial(_render_drawing, sheet, partial.path, settings), tasks, jobs):
+            for name, entry, again in drawn:
+                damaged += again
+                partial.note(name, entry)
+        if damaged:
+            say(f"Rendered again, since they were damaged: {damaged} of {len(names)} images in {partial.path}.")
+    if table is not None:  # first: Snakemake removes the folder of a job that lacks its table
+        write_stimuli(table, rows)
+    if not complete:
+        partial.finish(names)
+    return rows
 
 
 def write_stimuli(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write the table of stimuli."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
 def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
@@ -82,31 +138,55 @@ def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
     return [row for _, row in rows]
 
 
+def _choose(settings: StimulusSettings, drawing: Drawing, number: int) -> Stimulus:
+    rng = _generator(settings, drawing, number)
+    return Stimulus(drawing, number, settings.words[int(rng.integers(len(settings.words)))])
+
+
+def _generator(settings: StimulusSettings, drawing: Drawing, number: int) -> np.random.Generator:
+    return keyed_generator(settings.seed, "stimulus", drawing.index, number)
+
+
+Task = Sequence[tuple[Stimulus, Entry | None]]
+"""The renderings of a drawing, and what was written of each, if anything."""
+
+
+Rendered = tuple[str, Entry, bool]
+"""A name, the file that has it, and whether it was rendered in place of a damaged one."""
+
+
+def _mapped(render: Callable[[Task], list[Rendered]], tasks: Sequence[Task], jobs: int) -> Iterator[list[Rendered]]:
+    if jobs == 1:
+        yield from map(render, tasks)
+        return
+    # a fork copies the threads' locks of whoever calls, a spawned process starts clean
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(render, tasks, chunksize=16)
+
+
 # a worker renders many drawings of one sheet
 _open_sheet = lru_cache(maxsize=1)(DrawingSheet)
 
 
-def _render_drawing(
-    sheet: Path, folder: Path, renderings: int, settings: StimulusSettings, drawing: Drawing
-) -> list[dict[str, str]]:
-    figure = _open_sheet(sheet)[drawing]
-    rows = []
-    for number in range(renderings):
-        rng = keyed_generator(settings.seed, "stimulus", drawing.index, number)
-        word = settings.words[int(rng.integers(len(settings.words)))]
+def _render_drawing(sheet: Path, folder: Path, settings: StimulusSettings, task: Task) -> list[Rendered]:
+    """Render what is not there as it was written; return what every file is."""
+    found = []
+    for stimulus, noted in task:
+        target = folder / stimulus.name
+        if noted is not None and fits(target, noted):
+            found.append((stimulus.name, noted, False))
+            continue
+        rng = _generator(settings, stimulus.drawing, stimulus.number)
+        rng.integers(len(settings.words))  # it has chosen the word
         image = render_stimulus(
-            figure, word, size=settings.size, variation=settings.variation, style=settings.style, rng=rng
+            _open_sheet(sheet)[stimulus.drawing],
+            stimulus.word,
+            size=settings.size,
+            variation=settings.variation,
+            style=settings.style,
+            rng=rng,
         )
-        name = f"{drawing.subordinate}_{drawing.index:03d}_{number:02d}_{word}.png"
-        image.save(folder / name)
-        rows.append(
-            {
-                "image": f"{folder.name}/{name}",
-                "drawing": str(drawing.index),
-                "set": drawing.set,
-                "subordinate": drawing.subordinate,
-                "basic": drawing.basic,
-                "word": word,
-            }
-        )
-    return rows
+        content = BytesIO()
+        image.save(content, "PNG")
+        found.append((stimulus.name, write_piece(target, content.getvalue()), noted is not None))
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from featuresharing.errors import InputError
+from featuresharing.records import refuse_changed
 
 ACCEPTED = "accepted is text saved as UTF-8 (Excel: 'CSV UTF-8'; Notepad: encoding UTF-8)"
 
@@ -61,10 +62,13 @@ def _read_bytes(path: Path, what: str) -> bytes:
         raise InputError(f"{what} {path} cannot be read: it is no regular file; accepted is a text file.")
     try:
         with path.open("rb") as file:
-            start = file.read(SNIFFED)
-            return start if b"\0" in start else start + file.read()
+            data = file.read(SNIFFED)
+            if b"\0" not in data:
+                data += file.read()
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read ({error.strerror}); accepted is a readable file.") from None
+    refuse_changed(path, None if b"\0" in data else data)
+    return data
 
 
 def _line(before: bytes) -> int:

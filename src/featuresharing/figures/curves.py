@@ -1,5 +1,6 @@
 """Curves: sharing over the layers, and loss and accuracy over the training steps."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from featuresharing.errors import InputError
+from featuresharing.figures.style import STYLE
 
 # Okabe and Ito's palette for colour-blind readers, without its yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -49,7 +51,7 @@ class AccuracyPoint:
     accuracy: float
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_sharing(rows: Sequence[SharingPoint], *, title: str = "How much two tasks share, layer by layer") -> Figure:
     """Draw sharing against the layer, one line for each experiment and pair of tasks, with 95 % bootstrap intervals.
 
@@ -83,13 +85,21 @@ def plot_sharing(rows: Sequence[SharingPoint], *, title: str = "How much two tas
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", pad=24, fontweight="bold")
-    reading = "1: both tasks rely on the same units equally; 0: on different units. Bars: 95 % bootstrap intervals."
+    reading = f"1: both tasks rely on the same units equally; 0: on different units. {_bars(rows)}"
     axes.text(0, 1.03, reading, transform=axes.transAxes, fontsize=9, color="0.3")
     figure.legend(handles, list(lines), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-@rc_context({"text.parse_math": False})
+def _bars(rows: Sequence[SharingPoint]) -> str:
+    """Say what bars are, and why some or all points have none."""
+    bare = sum(math.isnan(row.low) or math.isnan(row.high) for row in rows)
+    if bare == len(rows):
+        return "No bars: too few images for intervals."
+    return f"Bars: 95 % bootstrap intervals{' (none: too few images)' if bare else ''}."
+
+
+@rc_context(STYLE)
 def plot_training(curves: Sequence[TrainingPoint], accuracies: Sequence[AccuracyPoint]) -> Figure:
     """Draw loss (top) and accuracy (bottom) of every task against the training step, one column for each experiment.
 

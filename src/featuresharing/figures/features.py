@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.figures.style import STYLE
 
 DPI = 100
 SHEET_PIXELS = 3000
@@ -37,7 +38,7 @@ def feature_picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return scaled
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_features(
     pictures: Mapping[int, NDArray[np.uint8]], *, title: str, note: str = "", columns: int | None = None
 ) -> Figure:

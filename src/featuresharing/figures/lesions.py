@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
 from featuresharing.figures.curves import COLOURS
+from featuresharing.figures.style import STYLE
 
 THRESHOLD = 1e-5
 """Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
@@ -33,7 +34,7 @@ class LesionPoint:
     p: float
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_lesions(points: Sequence[LesionPoint], *, title: str) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 

@@ -2,17 +2,39 @@
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from featuresharing.errors import InputError
+from featuresharing.figures.style import STYLE
 from featuresharing.files import replacing
+from featuresharing.formats import FIGURES
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as PNG to ``path``, at the figure's own size and dots per inch.
+def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
+    """Write ``figure`` to ``path`` in the format that its name says, at the figure's own size and dots per inch.
 
-    Raises InputError where ``path`` cannot be written.
+    ``key`` goes into its record.
+
+    Raises InputError for another name than FIGURES, and where ``path`` cannot be written.
     """
-    with replacing(path) as temporary:
-        # Neither a version nor a user's savefig settings (a tight box, say) may change the file.
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    kind = path.suffix.lower()
+    if kind not in FIGURES:
+        accepted = f"accepted is a name that ends in {' or '.join(FIGURES)}"
+        raise InputError(f"figure {path} has a name of no format; {accepted}.")
+    dots = figure.dpi
+    # neither a user's settings (a tight box, say) nor a version or a date may change the file
+    with replacing(path, key=key) as temporary, rc_context(STYLE):
+        try:
+            if kind == ".png":
+                FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
+            elif kind == ".pdf":
+                nothing = {"Creator": None, "Producer": None, "CreationDate": None}
+                FigureCanvasPdf(figure).print_pdf(temporary, metadata=nothing)  # type: ignore[no-untyped-call]
+            else:
+                FigureCanvasSVG(figure).print_svg(temporary, metadata={"Creator": None, "Date": None})  # type: ignore[no-untyped-call]
+        finally:
+            figure.dpi = dots  # vector formats count in points

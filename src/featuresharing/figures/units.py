@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.figures.style import STYLE
 
 SIZE = (7.2, 5.6)
 """Width and height of every unit map, in inches."""
@@ -73,7 +74,7 @@ class UnitMapStyle:
         return np.asarray((clipped - low) / (high - low))
 
 
-@rc_context({"text.parse_math": False})
+@rc_context(STYLE)
 def plot_units(
     first: NDArray[np.floating[Any]],
     second: NDArray[np.floating[Any]],

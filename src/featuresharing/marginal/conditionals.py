@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.engine import Engine, OneChannelEngine, full_precision, make_engine
+from featuresharing.marginal.engine import Engine, OneChannelEngine, make_engine
 from featuresharing.marginal.estimation import Estimation, Variants, draw_variants
 from featuresharing.marginal.memory import cut
 from featuresharing.marginal.quadrature import integrate
-from featuresharing.marginal.variants import is_out_of_memory
-from featuresharing.networks.layers import choose_units, find_layer
+from featuresharing.networks.failures import is_out_of_memory
+from featuresharing.networks.forward import computing
+from featuresharing.networks.layers import Units, choose_units, find_layer
 from featuresharing.progress import progress_bar
 
 Array = NDArray[np.float32] | NDArray[np.float64]
@@ -86,14 +87,14 @@ class Conditionals:
 def marginalize(
     network: nn.Module,
     layer: str,
-    images: NDArray[np.float32] | Tensor,
+    images: NDArray[Any] | Tensor,
     *,
     estimator: str = "prior-weighted",
     samples: int = 100,
     scale: float = 1.0,
     tolerance: float = 1e-6,
     seed: int = 0,
-    units: Sequence[int] | None = None,
+    units: Units | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
     progress: bool = False,
@@ -104,17 +105,25 @@ def marginalize(
 ) -> Conditionals:
     """Marginalize units of one layer out of a network, one at a time.
 
-    ``images`` [N, ...] is what the network takes; it returns raw class scores [N, classes]: a tensor, or a tuple, list
-    or dict of tensors, one a task. ``layer`` is a module path, or one of ``aliases``. ``scale`` is the prior's standard
-    deviation; ``tolerance`` is the largest total weight of draws left out for each unit (``prior-weighted``,
-    ``published``), or the largest estimated error (``quadrature``). ``units`` defaults to all.
+    ``images`` [N, ...] is one array or tensor of what the network takes; integers (tokens) stay integers. The network
+    returns raw class scores [N, classes], two classes or more: a tensor, or any nesting of tuples, lists, dicts, named
+    tuples and dataclasses of tensors, one a task; None in them is left out, and whatever a ModelOutput of Hugging Face
+    holds beside logits. Tasks have the names of keys and fields, or count from "0", and names within names are joined
+    by dots.
 
-    ``dtype`` is float32 or float64 (None: the network's own). ``memory`` bounds the working set in bytes (None: half of
-    what is free), ``batch_size`` the images in one pass; both change numbers by rounding only (under 1e-6). ``engine``
-    is ``one-channel``, or ``plain`` to run the whole network for every draw. The network's parameters, buffers and mode
-    are never changed.
+    ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
+    inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
+    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are
+    numbers, or a mask with a bool for every unit; None stands for all.
 
-    Raises InputError for an unknown layer, unit or name, or a network that cannot be traced.
+    ``dtype`` is float32 or float64 (None: float64 for networks in float64, and float32 for all others, those of half
+    precision included: :func:`featuresharing.predict` computes likewise). ``memory`` bounds the working set in bytes
+    (None: half of what is free), ``batch_size`` the images in one pass; both change numbers by rounding only (under
+    1e-6). ``engine`` is ``one-channel``, or ``plain`` to run the whole network for every draw. The network's
+    parameters, buffers and mode are never changed.
+
+    Raises InputError for an unknown layer, unit or name; for parameters, images or outputs that are not finite; for a
+    network whose scores depend on chance or on the other images of a batch; and for one that cannot be traced.
     """
     run = Marginalization(
         network,
@@ -144,18 +153,20 @@ class Marginalization:
         self,
         network: nn.Module,
         layer: str,
-        images: NDArray[np.float32] | Tensor,
+        images: NDArray[Any] | Tensor,
         estimation: Estimation,
         *,
         softmax: bool = True,
-        units: Sequence[int] | None = None,
+        units: Units | None = None,
         aliases: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
         self.estimation, self._name, self._softmax = estimation, layer, softmax
         self._path, self._layer = find_layer(network, layer, aliases)
         self.units = choose_units(self._layer, layer, units)
-        self.engine = make_engine(network, self._path, images, **settings)
+        if estimation.estimator == "quadrature":
+            settings["otherwise"] = "engine='plain' runs such networks with other estimators, slowly"
+        self.engine = make_engine(network, self._path, images, softmax=softmax, **settings)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
         if estimation.estimator != "quadrature":
             return
@@ -172,7 +183,22 @@ class Marginalization:
             spread = self.estimation.estimator == "monte-carlo"
             variants = (draw_variants(self._layer, self._path, unit, self.estimation) for unit in self.units)
             pieces = mix(self.engine, variants, step=step, done=done, spread=spread, softmax=self._softmax)
+        pieces = (self._checked(piece) for piece in pieces)
         return show_units(pieces, self.engine, len(self.units), self._name, show=progress)
+
+    def _checked(self, piece: Piece) -> Piece:
+        """Return a piece; raises InputError for one that is NaN or infinite (a raw score may be -inf)."""
+        for task, values in zip(self.tasks, piece.probabilities, strict=True):
+            wrong = ~(values < np.inf)
+            if not wrong.any():
+                continue
+            row, image, _ = np.argwhere(wrong)[0]
+            unit, position = self.units[piece.rows][row], piece.images.start + image
+            raise InputError(
+                f"layer '{self._name}': without unit {unit}, output '{task}' is NaN or infinite on image {position}; "
+                "accepted are networks whose scores stay finite."
+            )
+        return piece
 
     def _integrals(self, step: int, done: Done | None) -> Iterator[Piece]:
         engine, layer = self.engine, self._layer
@@ -250,7 +276,7 @@ def _mix_group(engine: Engine, group: _Group, images: slice, spread: bool, softm
     count, units = images.stop - images.start, group.units
     sums = [np.zeros((len(units), count, *shape)) for shape in engine.shapes]
     squares = [np.zeros_like(total) for total in sums] if spread else []
-    base = [torch.softmax(task, dim=-1) for task in engine.base_scores(images)] if spread else []
+    base = [torch.softmax(task.to(engine.dtype), dim=-1) for task in engine.base_scores(images)] if spread else []
     for members, parameters, shares in _blocks(units, engine.batches.variants):
         weights, biases = (torch.from_numpy(p).to(engine.dtype).to(engine.device) for p in parameters)
         numbers = np.array([units[member].unit for member in members])
@@ -262,7 +288,7 @@ def _mix_group(engine: Engine, group: _Group, images: slice, spread: bool, softm
             place = slice(chunk.start - images.start, chunk.stop - images.start)
             rows = (slice(first, last + 1), place)
             for task, values in enumerate(scores):
-                predictions = torch.softmax(values, dim=-1) if softmax else values
+                predictions = torch.softmax(values.to(engine.dtype), dim=-1) if softmax else values.to(engine.dtype)
                 if spread:
                     predictions = _exact(predictions - base[task][place].to(predictions.device))
                     squares[task][rows] += _sum(by_unit, predictions.square())
@@ -315,7 +341,7 @@ def retried(engine: Engine, work: Callable[[], Result]) -> Result:
     """Return what ``work`` returns, in full precision; when memory runs out, work on half as much at a time."""
     while True:
         try:
-            with full_precision():
+            with computing():
                 return work()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or not engine.shrink():

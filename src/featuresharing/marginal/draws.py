@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from featuresharing.errors import InputError
 from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
 from featuresharing.randomness import keyed_generator
 
@@ -74,7 +75,9 @@ def prior_draws(
     :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.
     """
     path, module = find_layer(network, layer, aliases)
-    choose_units(module, layer, [unit])
+    if isinstance(unit, bool):
+        raise InputError(f"unit: found {unit}; accepted is the number of a unit of layer '{layer}'.")
+    (unit,) = choose_units(module, layer, [unit])
     size = unit_size(module)
     squared = squared_lengths(size, path, unit, samples=samples, seed=seed)
     return shift_parameters(module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed))

@@ -37,9 +37,13 @@ from featuresharing.marginal.packing import (
     products_to_pack,
 )
 from featuresharing.marginal.plan import Plan, find_use, make_plan
+from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
-from featuresharing.marginal.tracing import filters_of, trace
-from featuresharing.networks.forward import evaluating, network_values, run_network, split_images, task_outputs
+from featuresharing.marginal.tracing import NumbersSeenError, UntraceableError, filters_of, make_trace, record
+from featuresharing.networks.computed import layer_values
+from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.inputs import to_input
+from featuresharing.networks.preparation import prepare
 
 ENGINES = ("one-channel", "plain")
 """Accepted names of engines."""
@@ -88,16 +92,13 @@ class OneChannelEngine:
     ) -> None:
         self.dtype, self.device, self.images = dtype, device, len(images)
         self._network, self._images = network, images
-        self._layer: Any = network.get_submodule(path)
         self._path, self._whole = path, whole
-        self._values = network_values(network, device, dtype)
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
-        self._weight = names.get(id(self._layer.weight))
-        self._bias = None if self._layer.bias is None else names.get(id(self._layer.bias))
+        own = network_values(network, device, dtype)
+        self._values, self._weight, self._bias = layer_values(network, path, own)
         self._memory = int(SHARE * free_memory(device)) if memory is None else memory
         self._laid_out: dict[str, Tensor] = {}
         self._packed: dict[tuple[str, ...], Product] = {}
-        self.plan = self._make_plan(min(2, len(images)))
+        self.plan = self._make_plan(min(2, len(images)), check=True)
         self.tasks = self.plan.trace.tasks
         self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
         if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
@@ -114,7 +115,7 @@ class OneChannelEngine:
         self._cut()
 
     def _cut(self) -> None:
-        parameters = self._layer.weight[0].numel() * self.dtype.itemsize
+        parameters = self._values[self._weight][0].numel() * self.dtype.itemsize
         self.batches = choose_batches(
             footprint(self.plan),
             cost_of(self.plan),
@@ -157,7 +158,7 @@ class OneChannelEngine:
             if base is None:
                 if not self.batches.keep:
                     self._kept.clear()
-                base = interpreter.base(self._images[part].to(self.device, self.dtype))
+                base = interpreter.base(to_input(self._images[part], self.device, self.dtype, copy=False))
                 self._kept[part.start, part.stop] = base
             yield part, interpreter, base
 
@@ -190,11 +191,23 @@ class OneChannelEngine:
         parts = [[base[node].cpu() for node in interpreter.plan.outputs] for _, interpreter, base in chunks]
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
-    def _make_plan(self, images: int) -> Plan:
-        sample = self._images[:images].to(self.device, self.dtype, copy=True)  # a network may write into its input
-        recorded = trace(self._network, self._values, sample)
-        use = find_use(recorded, self._path, self._weight, self._bias)
-        return make_plan(recorded, use, whole=self._whole)
+    def _make_plan(self, images: int, *, check: bool = False) -> Plan:
+        sample = to_input(self._images[:images], self.device, self.dtype)
+        recording = record(self._network, self._values, sample.clone())
+        trace = make_trace(self._network, recording, sample.clone())
+        names = [name for name in (self._weight, self._bias) if name]
+        try:
+            use = find_use(trace, self._path, self._weight, self._bias)
+        except NumbersSeenError:
+            raise
+        except UntraceableError as error:
+            places = record(self._network, self._values, sample.clone(), locate=names).places
+            taken = " and ".join(dict.fromkeys(places))
+            raise UntraceableError(f"{str(error).removesuffix('.')} (its parameters are taken by {taken}).") from error
+        if check:
+            others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
+            check_trace(self._network, self._values, sample, others, names, recording, trace)
+        return make_plan(trace, use, whole=self._whole)
 
     def _pack(self) -> None:
         """Pack large matrices, if there is memory for their copies."""
@@ -206,7 +219,7 @@ class OneChannelEngine:
         self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
 
     def _interpreter(self, images: int) -> Interpreter:
-        plan = self._make_plan(images)
+        plan = self.plan if images == self.plan.trace.rows else self._make_plan(images)
         products = products_to_pack(plan) if self._packed else []
         packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
         return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
@@ -229,10 +242,7 @@ class PlainEngine:
         self.dtype, self.device, self.images = dtype, device, len(images)
         self._network, self._images = network, images
         self.batches = Batches(min(batch_size or len(images), len(images)), 64, 1, keep=True, group=1)
-        self._values = network_values(network, device, dtype)
-        layer = network.get_submodule(path)
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
-        self._own = [None if parameter is None else names[id(parameter)] for parameter in (layer.weight, layer.bias)]
+        self._values, *self._own = layer_values(network, path, network_values(network, device, dtype))
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
@@ -274,9 +284,9 @@ class PlainEngine:
 
     @torch.no_grad()
     def _run(self, images: Tensor) -> dict[str, Tensor]:
-        inputs = images.to(self.device, self.dtype, copy=True)
-        with evaluating(self._network):
-            return task_outputs(run_network(self._network, self._values, inputs))
+        return score_images(
+            self._network, self._values, images, device=self.device, dtype=self.dtype, total=self.images
+        )
 
 
 def make_engine(
@@ -286,29 +296,22 @@ def make_engine(
     *,
     engine: str = "one-channel",
     dtype: str | None = None,
+    softmax: bool = True,
+    otherwise: str = "engine='plain' runs such networks, slowly",
     **settings: Any,
 ) -> Engine:
-    """Return the engine by name for a layer at ``path`` and ``images`` [N, ...]; raises InputError for wrong names."""
+    """Return the engine by name for a layer at ``path`` and ``images`` [N, ...].
+
+    Raises InputError for wrong names, for whatever :func:`featuresharing.networks.preparation.prepare` refuses, and for
+    what cannot be traced, saying what else a user can do ``otherwise``: by then the network has run on the images.
+    """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
-    if dtype not in (None, "float32", "float64"):
-        raise InputError(f"dtype '{dtype}' is not known; accepted are float32 and float64.")
-    (tensor,) = split_images(images, None)
-    own = next(network.parameters()).dtype
-    chosen = getattr(torch, dtype) if dtype else own if own in (torch.float32, torch.float64) else torch.float32
+    device, batch_size = settings.get("device", "cpu"), settings.get("batch_size")
+    ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
-    return kind(network, path, tensor, dtype=chosen, **settings)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Keep GPUs from rounding factors to ten bits (TF32) for a block."""
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    own = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends:
-            backend.allow_tf32 = False
-        yield
-    finally:
-        for backend, allowed in zip(backends, own, strict=True):
-            backend.allow_tf32 = allowed
+    with computing():
+        try:
+            return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+        except UntraceableError as error:
+            raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error

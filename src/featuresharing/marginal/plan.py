@@ -12,8 +12,9 @@ import numpy as np
 from torch import fx
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.slabs import SHAPE_ONLY, Compute, Slab, aten, find_correction, find_rule, shape_of
-from featuresharing.marginal.tracing import PLAIN, Trace, bind_arguments
+from featuresharing.marginal.recording import SHAPE_ONLY, name_of
+from featuresharing.marginal.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.marginal.tracing import NumbersSeenError, Trace, UntraceableError, bind_arguments
 
 
 @dataclass(frozen=True)
@@ -114,35 +115,38 @@ def last_uses(nodes: Collection[fx.Node], kept: Collection[fx.Node]) -> dict[fx.
     return uses
 
 
-def find_use(trace: Trace, path: str, weight: str | None, bias: str | None) -> LayerUse | None:
+def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse | None:
     """Find where the layer at ``path`` acts, by the names of its parameters among the trace's values.
 
-    Returns None if no output depends on it. Raises InputError unless it acts once, with its own weights.
+    Returns None if no output depends on it. Raises UntraceableError unless it acts once, with its own weights, and
+    InputError if it does not act at all.
     """
     nodes = {node.target: node for node in trace.graph.nodes if node.op == "placeholder"}
-    if weight is None:
-        raise InputError(f"layer '{path}': its weight is computed from other parameters; accepted is a parameter.")
     if weight not in trace.used:
         raise InputError(f"layer '{path}' is used 0 times in one pass; accepted are layers used once.")
+    for look in trace.looks:
+        if look.names & {weight, bias}:
+            raise NumbersSeenError(
+                f"layer '{path}': Python code sees numbers that depend on its weights ('{look.operator}' in "
+                f"{look.place})."
+            )
     users = list(nodes[weight].users)
     matrix = users[0] if len(users) == 1 and _transposes(users[0]) else None
     users = list(matrix.users) if matrix else users
     if not users:
         return None
     if len(users) > 1:
-        raise InputError(f"layer '{path}' is used {len(users)} times in one pass; accepted are layers used once.")
+        raise UntraceableError(f"layer '{path}' is used {len(users)} times in one pass; accepted are layers used once.")
     node = users[0]
     is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
     is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
     if not (is_convolution or (is_product and matrix and node.args[-1] is matrix)):
-        found = node.target
-        raise InputError(
-            f"layer '{path}': {found} takes its weight; accepted are plain convolutions and products; {PLAIN}."
-        )
+        found = f"'{name_of(node.target)}' takes its weight"
+        raise UntraceableError(f"layer '{path}': {found}; accepted are plain convolutions and products.")
     added = node.args[2] if is_convolution else node.args[0] if node.target is aten.addmm.default else None
     own = nodes[bias] if bias else None
     if added is not own or (own and len(own.users) > 1):
-        raise InputError(f"layer '{path}': its bias is not only added to its own product; {PLAIN}.")
+        raise UntraceableError(f"layer '{path}': its bias is not only added to its own product.")
     return LayerUse(node, shape_of(nodes[weight])[0])
 
 

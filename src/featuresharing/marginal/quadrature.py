@@ -140,7 +140,8 @@ def _integrate_images(pieces: "_Pieces", tolerance: float) -> tuple[list[NDArray
         left = tolerance - error
         all_fit = np.bincount(image, difference, count) <= left
         fair = left / (2 * np.maximum(1, np.bincount(image, minlength=count)))
-        right = all_fit[image] | (difference <= np.maximum(fair[image], negligible)) | (halving == MOST_HALVINGS)
+        wrong = difference > np.maximum(fair[image], negligible)  # NaN is not: no halving makes it a number
+        right = all_fit[image] | ~wrong | (halving == MOST_HALVINGS)
         for total, task in zip(sums, values, strict=True):
             np.add.at(total, image[right], task[right])
         error += np.bincount(image[right], difference[right], count)

@@ -401,8 +401,3 @@ _RULES: dict[Any, Rule] = {
 
 VIEWS = frozenset(operators("view", "_unsafe_view"))
 """Operators that a copy may stand in for: the layout in memory need not be that of the trace."""
-
-SHAPE_ONLY = frozenset(
-    operators("empty_like", "zeros_like", "ones_like", "full_like", "new_empty", "new_zeros", "new_ones", "new_full")
-)
-"""Operators that look at the shape of a value, not at what it holds."""

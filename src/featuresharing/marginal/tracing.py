@@ -1,16 +1,15 @@
-"""Record a network's forward pass as a graph of elementary tensor operators.
+"""Turn a network's forward pass into a graph of elementary tensor operators.
 
-The network runs once, in evaluation mode, on the images; every operator that reaches torch's dispatcher becomes a node
-of a :class:`torch.fx.Graph`. Python code of the network leaves no trace, so that loops, branches on shapes and
-containers of any kind are fine. In-place operators are turned into plain ones (``torch.func.functionalize``), so that
-every node is a value that never changes: this is what lets the interpreter keep values and reuse them.
+The network runs once, in evaluation mode, on the images, and every operator that reaches torch's dispatcher is written
+down (:mod:`.recording`). Python code of the network leaves no trace, so that loops, branches on shapes and containers
+of any kind are fine. Operators that work in place are then turned into plain ones (``torch.func.functionalize``), so
+that every node is a value that never changes: this is what lets the interpreter keep values and reuse them.
 
-Networks whose operators depend on the *values* of their inputs, or draw random numbers, are refused by name.
+Networks whose Python looks at numbers that depend on the images, or that draw random numbers, are refused by name.
 """
 
-import inspect
-import operator
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +17,42 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functionalize
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.variants import is_out_of_memory
-from featuresharing.networks.forward import evaluating, run_network, task_outputs
+from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, nodes_behind, run_graph
+from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
+from featuresharing.networks.forward import evaluating, run_network
+from featuresharing.networks.outputs import raw_scores
 
-PLAIN = "engine='plain' runs such networks, slowly"
-"""What else a user can do."""
+
+class UntraceableError(InputError):
+    """A network or a layer of it cannot be traced, though it runs."""
+
+
+class NumbersSeenError(UntraceableError):
+    """Python code of a network sees numbers that depend on the images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A forward pass as it was: operators in ``graph``, some of them in place, and the ``scores`` that it gave.
+
+    ``values`` are parameters, buffers and constants by name, ``tasks`` the names of the scores, ``looks`` what Python
+    saw of parameters, buffers and constants, and ``places`` which operators took values that were asked for.
+    """
+
+    graph: fx.Graph
+    values: dict[str, Tensor]
+    tasks: tuple[str, ...]
+    scores: tuple[Tensor, ...]
+    looks: tuple[Look, ...]
+    places: tuple[str, ...]
+
+    def steps(self) -> list[str]:
+        """Return every operator with its arguments and the size of its result, in words that can be compared."""
+        nodes = self.graph.nodes
+        words = (f"{node} {node.target} {node.args} {node.kwargs} {node.meta.get('shape')}" for node in nodes)
+        return [re.sub("0x[0-9a-f]+", "", each) for each in words]  # where objects lie in memory
 
 
 @dataclass(frozen=True)
@@ -38,184 +62,105 @@ class Trace:
     ``graph`` has a placeholder for each of ``values`` (parameters, buffers and constants by name) and one named
     ``images``; every other node is an operator with the ``shape`` (and ``itemsize``) of its value in ``meta``, if the
     value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that some operator
-    takes, even if no output depends on it.
+    takes, even if no output depends on it; ``looks`` what Python saw of the values.
     """
 
     graph: fx.Graph
     values: dict[str, Tensor]
     tasks: tuple[str, ...]
     used: frozenset[str]
+    looks: tuple[Look, ...]
     rows: int
 
 
-def trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Trace:
-    """Record the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+def record(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, *, locate: Collection[str] = ()
+) -> Recording:
+    """Write down the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+
+    Of values by the names ``locate``, it is noted which operator takes them where.
 
     Raises InputError for a network that cannot be recorded or does not return scores [N, classes] a task.
     """
-    names: list[str] = []
+    kind = type(network).__name__
+    failed: BaseException | None = None
+    outputs: dict[str, Tensor] = {}
+    scores: tuple[Tensor, ...] = ()
+    with _quiet(network, values):
+        recorder = Recorder(network, dict(values), images, locate)
+        try:
+            with recorder, Watcher(recorder):
+                outputs = raw_scores(run_network(network, values, images), len(images))
+            scores = tuple(output.clone() for output in outputs.values())  # the network may keep them, and write
+        except InputError:
+            raise
+        except (Exception, NumbersLeaveError) as error:
+            if is_out_of_memory(error):
+                raise
+            failed = error
+    if refused := recorder.refused:
+        raise NumbersSeenError(
+            f"{kind} cannot be traced: its Python code sees numbers that depend on the images ({refused})."
+        ) from refused
+    if failed is not None:
+        raise UntraceableError(
+            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)})."
+        ) from failed
+    recorder.graph.output(tuple(recorder.node_of(output) for output in outputs.values()))
+    return Recording(
+        recorder.graph, recorder.values, tuple(outputs), scores, tuple(recorder.looks), tuple(recorder.places)
+    )
 
-    def run(parameters: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = task_outputs(run_network(network, parameters, inputs))
-        names[:] = outputs
-        for task, scores in outputs.items():
-            if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-                found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-                raise InputError(f"output '{task}': found {found}; accepted are raw scores [images, classes].")
-        return tuple(outputs.values())
 
-    with _quiet(network):
-        recorder = _record(network, run, dict(values), images)
-        if any(_mutates(node) for node in recorder.graph.nodes):  # composite operators of C++ that work in place
-            recorder = _record(network, recorder.replay, recorder.values, images)
-    _refuse_chance(network, recorder.graph)
-    for node in reversed(recorder.graph.nodes):
+def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
+    """Return the trace of a ``network`` that was recorded on ``images``; raises InputError for random numbers."""
+    graph, values = fx.Graph(), recording.values
+    if any(_mutates(node) for node in recording.graph.nodes):
+        graph, values = _without_mutations(network, recording, images)
+    else:
+        graph.output(graph.graph_copy(recording.graph, {}))
+    _refuse_chance(network, graph)
+    for node in reversed(graph.nodes):
         if _mutates(node) and not node.users:  # what was written into the images or a buffer, and is read no more
-            recorder.graph.erase_node(node)
-    used = frozenset(node.target for node in recorder.graph.nodes if node.op == "placeholder" and node.users)
-    recorder.graph.eliminate_dead_code()
-    return Trace(recorder.graph, recorder.values, tuple(names), used, len(images))
+            graph.erase_node(node)
+    used = frozenset(node.target for node in graph.nodes if node.op == "placeholder" and node.users)
+    graph.eliminate_dead_code()
+    return Trace(graph, values, recording.tasks, used, recording.looks, len(images))
+
+
+def _without_mutations(network: nn.Module, recording: Recording, images: Tensor) -> tuple[fx.Graph, dict[str, Tensor]]:
+    """Run a recording again such that every operator gives a new value."""
+
+    def run(values: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
+        return run_graph(recording.graph, values, inputs)
+
+    failed = None
+    with _quiet(network, recording.values):
+        recorder = Recorder(network, recording.values, images)
+        try:
+            with recorder:
+                outputs = functionalize(run, remove="mutations")(recording.values, images)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            failed = error
+    if failed is not None:
+        reason = reason_of(failed).partition(". ")[0]
+        raise UntraceableError(f"{type(network).__name__} cannot be traced ({reason}).") from failed
+    recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
+    return recorder.graph, recorder.values
 
 
 @contextmanager
-def _quiet(network: nn.Module) -> Iterator[None]:
+def _quiet(network: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Evaluation mode without gradients, and without the fused attention that hides its parameters."""
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with evaluating(network), torch.no_grad():
+        with evaluating(network, values.values()), torch.no_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-
-
-def _record(
-    network: nn.Module,
-    run: Callable[[dict[str, Tensor], Tensor], tuple[Tensor, ...]],
-    values: dict[str, Tensor],
-    images: Tensor,
-) -> "_Recorder":
-    recorder = _Recorder(values, images)
-    try:
-        with recorder, _Canonical():
-            outputs = functionalize(run, remove="mutations")(values, images)
-    except InputError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise InputError(f"{type(network).__name__} cannot be traced ({reason}); {PLAIN}.") from error
-    recorder.graph.output(tuple(recorder.node_of(output) for output in outputs))
-    return recorder
-
-
-_NOT_FUNCTIONAL: dict[Any, Any] = {
-    **dict.fromkeys((nn.functional.selu, torch.selu_), nn.functional.selu),
-    **dict.fromkeys((nn.functional.celu, torch.celu_), nn.functional.celu),
-}
-"""Functions that may work in place in a way that ``functionalize`` does not know, and what they do."""
-
-
-class _Canonical(TorchFunctionMode):
-    """Writes some functions in another way.
-
-    Linear layers get rows [M, features] whatever axes come before: one kind of product instead of many.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run a function or what it stands for."""
-        kwargs = kwargs or {}
-        if func in _NOT_FUNCTIONAL:
-            given = inspect.signature(_NOT_FUNCTIONAL[func]).bind(*args, **kwargs).arguments
-            in_place = given.pop("inplace", func is not _NOT_FUNCTIONAL[func])
-            value = given["input"]
-            result = _NOT_FUNCTIONAL[func](**given)
-            return value.copy_(result) if in_place else result
-        if func is not nn.functional.linear:
-            return func(*args, **kwargs)
-        given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
-        inputs: Tensor = given["input"]
-        rows = func(inputs.reshape(-1, inputs.shape[-1]), given["weight"], given.get("bias"))
-        return rows.reshape(*inputs.shape[:-1], rows.shape[-1])
-
-
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes every operator into ``graph``; tensors from elsewhere become constants in ``values``."""
-
-    def __init__(self, values: dict[str, Tensor], images: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.graph = fx.Graph()
-        self.values: dict[str, Tensor] = {}
-        self._nodes = WeakTensorKeyDictionary()
-        for name, value in values.items():
-            self._add_constant(name, value)
-        self._images = self.graph.placeholder("images")
-        self._label(self._images, images)
-        self._nodes[images] = self._images
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Spare a second of start-up: torch imports its compiler for modes that are to be hidden from it."""
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an operator and add its node."""
-        kwargs = kwargs or {}
-        if torch.Tag.data_dependent_output in func.tags:
-            raise TypeError(f"{func} makes it depend on the values of its inputs")
-        if func is torch.ops.aten.as_strided.default and not args[0].is_contiguous():
-            raise TypeError(f"{func} depends on how values lie in memory")
-        nodes = tree_map(self.node_of, args), tree_map(self.node_of, kwargs)
-        result = func(*args, **kwargs)
-        node = self.graph.call_function(func, *nodes)
-        if isinstance(result, Tensor):
-            self._label(node, result)
-            self._nodes[result] = node
-        elif isinstance(result, tuple | list):
-            for position, item in enumerate(result):
-                if isinstance(item, Tensor):
-                    part = self.graph.call_function(operator.getitem, (node, position))
-                    self._label(part, item)
-                    self._nodes[item] = part
-        return result
-
-    def node_of(self, value: Any) -> Any:
-        """Return the node of a tensor, which is made for one never seen; other values are their own nodes."""
-        if not isinstance(value, Tensor):
-            return value
-        if value not in self._nodes:
-            with self.graph.inserting_before(self._images):
-                self._add_constant(f"constant_{len(self.values)}", value)
-        return self._nodes[value]
-
-    def replay(self, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
-        """Run what was recorded once more."""
-        inputs = {**values, "images": images}
-        results: dict[fx.Node, Any] = {}
-        for node in self.graph.nodes:
-            if node.op == "placeholder":
-                results[node] = inputs[node.target]
-                continue
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), results.__getitem__)
-            if node.op == "output":
-                break
-            results[node] = node.target(*args, **kwargs)
-        outputs: tuple[Tensor, ...] = args[0]
-        return outputs
-
-    def _add_constant(self, name: str, value: Tensor) -> None:
-        node = self.graph.create_node("placeholder", name, name="value")
-        self._label(node, value)
-        self._nodes[value] = node
-        self.values[name] = value
-
-    def _label(self, node: fx.Node, value: Tensor) -> None:
-        node.meta.update(shape=tuple(value.shape), itemsize=value.element_size())
 
 
 def _mutates(node: fx.Node) -> bool:
@@ -223,7 +168,7 @@ def _mutates(node: fx.Node) -> bool:
 
 
 def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
-    for node in graph.nodes:
+    for node in nodes_behind(graph):
         if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
             continue
         given = bind_arguments(node)

@@ -14,6 +14,8 @@ from torch import Tensor, fx
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
+from featuresharing.networks.failures import is_out_of_memory
+
 
 def operators(*names: str) -> list[Any]:
     """Return operators by ``name.overload``; versions of torch that lack one go without."""
@@ -69,11 +71,6 @@ def as_traced(function: Any, value: Any) -> Any:
     """Return an operand as an operator expects it: contiguous, unless it takes any layout in memory."""
     free = function in LAYOUT_FREE or torch.Tag.pointwise in getattr(function, "tags", ())
     return value if free or not isinstance(value, Tensor) else value.contiguous()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 A step's images do not depend on how many processes share the step, how many workers read files, or where a run began.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featuresharing.data.images import Preprocessing, preprocess, read_image, stimulus_preprocessing
+from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 
 
@@ -134,7 +136,10 @@ class FileBatches:
         self._iterator: Iterator[Tensor] = iter(())
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the images and the true classes of a step; steps in their order are read ahead."""
+        """Return the images and the true classes of a step; steps in their order are read ahead.
+
+        Raises InputError for an image that cannot be decoded, or is not what was written.
+        """
         if step != self._next:
             # torch would take the workers' seed from the global generator
             loader: DataLoader[Tensor] = DataLoader(
@@ -147,7 +152,12 @@ class FileBatches:
             self._iterator = iter(loader)
         self._next = step + 1
         own = slice(self._share.rank, None, self._share.processes)
-        return next(self._iterator), self._targets[self._order.indices(step)[own]]
+        try:
+            images = next(self._iterator)
+        except InputError as error:  # torch puts the traceback of a worker in front of the sentence
+            sentence = str(error).rstrip().rpartition("\n")[2]
+            raise InputError(re.sub(r"^featuresharing(\.\w+)+: ", "", sentence)) from None
+        return images, self._targets[self._order.indices(step)[own]]
 
 
 class _Sampler:

@@ -1,24 +1,29 @@
 """Files of networks: checkpoints, which hold the plain network with the sizes that rebuild it, and Torch7 models."""
 
-import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from featuresharing.data.images import Preprocessing, imagenet_preprocessing, stimulus_preprocessing
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
-from featuresharing.networks.alexnet import plain_alexnet
-from featuresharing.networks.forward import evaluating, task_outputs
+from featuresharing.networks.alexnet import build_alexnet, plain_alexnet
+from featuresharing.networks.names import LAYERS
+from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
 from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.networks.torch7_conversion import load_torch7_network
+from featuresharing.networks.trial import trial_pass
+from featuresharing.records import refuse_changed
 from featuresharing.torch7 import is_torch7
 
 ARCHITECTURE = "multitask-alexnet"
+
+REQUIRED = {"architecture", "shape", "tasks", "step", "state"}
 
 UNKNOWN_STEP = -1
 """The training step of networks whose files do not say it."""
@@ -40,16 +45,26 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What analysis needs of a file: a network in evaluation mode, how it takes images, and its heads' classes."""
+    """What analysis needs of a file: a network in evaluation mode, how it takes images, and its heads' classes.
+
+    ``tasks`` are the names of the heads (None: the file does not say them).
+    """
 
     network: nn.Module
     preprocessing: Preprocessing
     classes: tuple[int, ...]
     step: int
+    tasks: tuple[str, ...] | None = None
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole or not at all; equal checkpoints give equal bytes."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, recorded: bool = True) -> str:
+    """Write a checkpoint whole or not at all; equal checkpoints give equal bytes. Return the file's SHA-256.
+
+    One of a training in progress is not ``recorded`` (:mod:`featuresharing.records`).
+
+    Raises InputError for parameters that are not finite, and for a folder that cannot be written to.
+    """
+    refuse_non_finite(f"checkpoint {path}", checkpoint.network)
     content: dict[str, Any] = {
         "architecture": ARCHITECTURE,
         "shape": checkpoint.shape.as_dict(),
@@ -59,36 +74,106 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     if checkpoint.preprocessing:
         content["preprocessing"] = checkpoint.preprocessing.as_dict()
-    # torch stores the file's name inside the file; a buffer has none
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return write_sealed(path, content, recorded=recorded)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; raises InputError for a file that is none or holds another architecture."""
+    """Read a checkpoint; raises InputError for a file that is none, is damaged or holds another architecture.
+
+    One of an earlier version, without a digest, is read if the checksums of its parts fit.
+    """
     accepted = f"accepted are checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
+    refuse_changed(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, stored = content["architecture"], content["shape"]
+        content = read_sealed(path, unsealed=True)
+        if not isinstance(content, dict) or not set(content) >= REQUIRED:
+            raise DamagedFileError("it holds no checkpoint")
     except FileNotFoundError:
         raise InputError(f"checkpoint {path} does not exist.") from None
-    except Exception:  # whatever arbitrary bytes lead an unpickler to
-        raise InputError(f"checkpoint {path} cannot be read; {accepted}.") from None
-    if found != ARCHITECTURE:
+    except DamagedFileError as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error}; {accepted}.") from None
+    if content["architecture"] != ARCHITECTURE:
+        found = str(content["architecture"])[:40]
         raise InputError(f"checkpoint {path} holds a network of architecture '{found}'; {accepted}.")
     try:
-        shape = AlexNetShape.from_dict(stored)
-        network = plain_alexnet(shape)
-        network.load_state_dict(content["state"])
-        images = content.get("preprocessing")
-        preprocessing = Preprocessing.from_dict(images) if images else None
-        return Checkpoint(network, shape, tuple(content["tasks"]), int(content["step"]), preprocessing)
-    except (RuntimeError, TypeError, AttributeError, KeyError, ValueError):
+        return _rebuild(path, content)
+    except _UnfitError as error:
         raise InputError(
-            f"checkpoint {path}: its parameters do not fit its stated sizes {stored}; {accepted}."
+            f"checkpoint {path}: its parameters do not fit its stated sizes ({error}); {accepted}."
         ) from None
+
+
+class _UnfitError(Exception):
+    """What is stored contradicts itself; the text says where."""
+
+
+def _rebuild(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint that a file describes; nothing of its size is made before it is known to fit."""
+    try:
+        shape = AlexNetShape.from_dict(content["shape"])
+    except InputError as error:
+        raise _UnfitError(str(error).rstrip(".").replace("; ", ", ")) from None
+    tasks, step, state = content["tasks"], content["step"], content["state"]
+    named = isinstance(tasks, list) and all(type(task) is str for task in tasks)
+    if not named or len(set(tasks)) != len(tasks) or len(tasks) != len(shape.classes):
+        raise _UnfitError(f"{len(shape.classes)} heads are not those of tasks with names of their own")
+    if type(step) is not int or step < 0:
+        raise _UnfitError("its training step is none")
+    _check_parameters(state, shape)
+    preprocessing = _read_preprocessing(content.get("preprocessing"), shape)
+    network = plain_alexnet(shape)
+    network.load_state_dict(state)
+    refuse_non_finite(f"checkpoint {path}", network)
+    return Checkpoint(network, shape, tuple(tasks), step, preprocessing)
+
+
+def _check_parameters(state: Any, shape: AlexNetShape) -> None:
+    """Compare parameters with those of a network of the stated sizes, which takes no memory."""
+    count = 2 * (len(LAYERS) + len(shape.classes))
+    if not isinstance(state, Mapping) or len(state) != count:
+        raise _UnfitError(f"accepted are {count} parameters by name")
+    try:
+        with torch.device("meta"):
+            wanted = build_alexnet(shape).state_dict()
+    except (RuntimeError, OverflowError, TypeError):
+        raise _UnfitError("no network has such sizes") from None
+    for name, parameter in wanted.items():
+        found = state.get(name)
+        if not isinstance(found, Tensor):
+            raise _UnfitError(f"{name} is missing")
+        if found.shape != parameter.shape:
+            raise _UnfitError(f"{name} is of shape {list(found.shape)} instead of {list(parameter.shape)}")
+        if found.dtype != parameter.dtype or not found.is_contiguous():
+            raise _UnfitError(f"{name} is not stored in float32, one number after the other")
+
+
+def _read_preprocessing(stored: Any, shape: AlexNetShape) -> Preprocessing | None:
+    if not stored:
+        return None
+    try:
+        found = Preprocessing.from_dict(stored)
+        numbers = [*found.mean, *found.std]
+        right = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+        right = right and len(found.mean) == len(found.std) == 3 and min(found.std) > 0
+        if not right or (type(found.size), type(found.resize)) != (int, bool) or found.size != shape.image_size:
+            raise _UnfitError("how it takes images is not told in numbers of such images")
+    except (KeyError, TypeError):
+        raise _UnfitError("how it takes images is not told") from None
+    return found
+
+
+def refuse_non_finite(place: str, network: nn.Module) -> None:
+    """Raise InputError, which begins with ``place``, if a parameter or buffer holds a number that is not finite."""
+    aliases = {path: alias for alias, path in LAYERS.items()}
+    for name, values in chain(network.named_parameters(), network.named_buffers()):
+        if values.is_floating_point() and not (right := torch.isfinite(values)).all():
+            first = (~right).nonzero()[0].tolist()
+            layer, _, kind = name.rpartition(".")
+            unit = f" of unit {first[0]}" if first else ""
+            place += f": the {kind}{unit}" + (f" of layer {layer}" if layer else "")
+            place += f" ({aliases[layer]})" if layer in aliases else ""
+            found = values[tuple(first)].item()
+            raise InputError(f"{place} holds {found}; accepted are finite numbers.")
 
 
 def load_network(path: str | Path) -> nn.Module:
@@ -96,10 +181,11 @@ def load_network(path: str | Path) -> nn.Module:
 
     Networks take images [N, 3, size, size], prepared as :class:`featuresharing.data.images.Preprocessing` says, and
     return a tuple of raw class scores [N, classes], one a task. Checkpoints are float32; a Torch7 network keeps its
-    precision and returns what its file says. Raises InputError for a file that is neither.
+    precision and returns what its file says. Raises InputError for a file that is neither, or that is
+    damaged, or holds numbers that are not finite.
     """
     if _holds_torch7(Path(path)):
-        return load_torch7_network(Path(path))
+        return _load_torch7(Path(path))
     return load_checkpoint(Path(path)).network
 
 
@@ -111,17 +197,15 @@ def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:
     if not _holds_torch7(path):
         found = load_checkpoint(path)
         preprocessing = found.preprocessing or stimulus_preprocessing(found.shape.image_size)
-        return StoredNetwork(found.network, preprocessing, found.shape.classes, found.step)
-    network, size = load_torch7_network(path), image_size or 224
+        return StoredNetwork(found.network, preprocessing, found.shape.classes, found.step, found.tasks)
+    network, size = _load_torch7(path), image_size or 224
     try:
-        kind = next(network.parameters()).dtype
-        with evaluating(network), torch.inference_mode():
-            outputs = task_outputs(network(torch.zeros(1, 3, size, size, dtype=kind))).values()
-        if any(scores.ndim != 2 or len(scores) != 1 for scores in outputs):
+        outputs = list(trial_pass(network, size).values())
+        if any(len(sizes) != 2 or sizes[0] != 1 for sizes in outputs):
             # a view [-1, d] takes any number of values
-            raise ValueError(f"one image gives outputs of sizes {[list(scores.shape) for scores in outputs]}")
-        classes = tuple(scores.shape[1] for scores in outputs)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+            raise ValueError(f"one image gives outputs of sizes {outputs}")
+        classes = tuple(sizes[1] for sizes in outputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
             f"model {path} does not take RGB images of {size} x {size} pixels ({reason}); accepted is one that does."
@@ -129,14 +213,29 @@ def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:
     return StoredNetwork(network, imagenet_preprocessing(size), classes, UNKNOWN_STEP)
 
 
-def check_fits(path: Path, found: Sequence[int], classes: Sequence[Sequence[str]]) -> None:
-    """Raise InputError unless the heads of the network at ``path`` have as many classes as the tasks."""
-    wanted = tuple(len(names) for names in classes)
-    if tuple(found) != wanted:
+def check_fits(path: Path, stored: StoredNetwork, classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError unless the heads of the network at ``path`` are those of the tasks, in their order.
+
+    ``classes`` are the names of the classes by task. Heads of a Torch7 model have no names: their sizes have to do.
+    """
+    wanted = tuple(len(names) for names in classes.values())
+    if tuple(stored.classes) != wanted:
         raise InputError(
-            f"checkpoint {path} is of another architecture: found heads of {_numbers(found)} classes; "
+            f"checkpoint {path} is of another architecture: found heads of {_numbers(stored.classes)} classes; "
             f"accepted are heads of {_numbers(wanted)}, as the image list's tasks have."
         )
+    if stored.tasks is not None and list(stored.tasks) != list(classes):
+        raise InputError(
+            f"checkpoint {path} was trained for the tasks {', '.join(stored.tasks)}; "
+            f"accepted are {', '.join(classes)}, in the order of the image list."
+        )
+
+
+def _load_torch7(path: Path) -> nn.Module:
+    refuse_changed(path)
+    network = load_torch7_network(path)
+    refuse_non_finite(f"model {path}", network)
+    return network
 
 
 def _holds_torch7(path: Path) -> bool:

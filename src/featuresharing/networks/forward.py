@@ -1,82 +1,113 @@
-"""Forward passes of any network: its predictions on images, and its modes given back afterwards."""
+"""Forward passes of any network, with its modes given back afterwards."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
-
-
-def predict(
-    network: nn.Module,
-    images: NDArray[np.float32] | Tensor,
-    *,
-    batch_size: int | None = None,
-    device: str = "cpu",
-    softmax: bool = True,
-) -> tuple[tuple[str, ...], tuple[NDArray[np.float32], ...]]:
-    """Return the names of the tasks and the softmax predictions (or raw scores) float32 [N, classes] of each."""
-    values = network_values(network, device)
-    dtype = next(iter(values.values())).dtype
-    with evaluating(network), torch.inference_mode():
-        outputs = [
-            task_outputs(run_network(network, values, batch.to(device, dtype, copy=True)))
-            for batch in split_images(images, batch_size)
-        ]
-        scores = {task: torch.cat([output[task] for output in outputs]) for task in outputs[0]}
-        found = [torch.softmax(values, dim=-1) if softmax else values for values in scores.values()]
-    return tuple(scores), tuple(values.to("cpu", torch.float32).numpy() for values in found)
+from featuresharing.networks.computed import substituted
+from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
+from featuresharing.networks.inputs import to_input
+from featuresharing.networks.outputs import raw_scores
+from featuresharing.networks.precision import full_precision
+from featuresharing.networks.unchanged import unchanged
+from featuresharing.networks.wrappers import looking_through
 
 
 def network_values(network: nn.Module, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """Return parameters and buffers by name on ``device``; those of floating point in ``dtype`` (None: as they are)."""
     named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     return {
-        name: value.detach().to(device, dtype if value.is_floating_point() else None) for name, value in named.items()
+        name: _outside_inference(value.detach()).to(device, dtype if value.is_floating_point() else None)
+        for name, value in named.items()
     }
+
+
+def _outside_inference(value: Tensor) -> Tensor:
+    """Return a tensor that may be written to and traced; one made in inference mode is copied."""
+    return value.clone() if value.is_inference() else value
 
 
 def run_network(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Any:
     """Return what the network gives with parameters and buffers ``values``, which stay as they are.
 
-    A forward pass may write into buffers: it gets copies, so that every pass starts from the same.
+    A forward pass may write into buffers: it gets copies, so that every pass starts from the same. It may put other
+    numbers into parameters (``.data``): it gets other tensors on the same numbers. Values by other names are weights
+    that a layer computes, and take the place of what it computes.
     """
-    buffers = {name: values[name].clone() for name, _ in network.named_buffers()}
-    return functional_call(network, {**values, **buffers}, (images,))
+    buffers, parameters = dict(network.named_buffers()), dict(network.named_parameters())
+    given = {name: values[name].clone() for name in buffers} | {name: values[name].detach() for name in parameters}
+    with substituted(network, {name: value for name, value in values.items() if name not in given}):
+        return functional_call(network, given, (images,))
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode for a block; then give every module its mode back."""
-    modes = {module: module.training for module in network.modules()}
-    try:
+def evaluating(network: nn.Module, values: Iterable[Tensor] = ()) -> Iterator[None]:
+    """Put the network into evaluation mode for a block; then give it back as it was, its modes and all else.
+
+    So are the numbers in ``values``, which it runs with.
+    """
+    with unchanged(network, values):
         network.eval()
+        with looking_through(network):
+            yield
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Compute without gradients, and in the network's own precision whatever mode the caller is in.
+
+    A caller's inference mode, autocast and TF32 do not reach into the block, and random numbers drawn in it are not
+    missing in the caller's.
+    """
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.no_grad())
+        modes.enter_context(full_precision())
+        modes.enter_context(torch.random.fork_rng(devices=[]))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
-def task_outputs(result: Any) -> dict[str, Tensor]:
-    """Name a network's outputs: a dict keeps its keys, a list or tuple counts from "0", a tensor is task "0"."""
-    if isinstance(result, Tensor):
-        return {"0": result}
-    if isinstance(result, Mapping):
-        return {str(name): value for name, value in result.items()}
-    return {str(index): value for index, value in enumerate(result)}
+def score_images(
+    network: nn.Module,
+    values: Mapping[str, Tensor],
+    images: Tensor,
+    *,
+    device: str,
+    dtype: torch.dtype,
+    total: int | None = None,
+) -> dict[str, Tensor]:
+    """Return the raw scores [N, classes] of every task on images [N, ...], in ``dtype``; ``values`` are on ``device``.
+
+    Raises InputError where the network's own code raises, or for outputs that are something else; it speaks of
+    ``total`` images (None: N).
+    """
+    try:
+        with evaluating(network, values.values()):
+            outputs = raw_scores(run_network(network, values, to_input(images, device, dtype)), len(images))
+            # copies: a network may return a tensor that it keeps, and gets it back as it was
+            return {task: scores.to(dtype, copy=True) for task, scores in outputs.items()}
+    except Exception as error:  # whatever a network's own code does
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
+        raise _not_taken(network, [total or len(images), *images.shape[1:]], images, error) from error
 
 
-def split_images(images: NDArray[np.float32] | Tensor, batch_size: int | None) -> Sequence[Tensor]:
-    """Split images [N, ...] into tensors of at most ``batch_size``; raises InputError for none or NaN."""
-    tensor = torch.as_tensor(images)
-    if len(tensor) == 0:
-        raise InputError("images: found none; accepted is at least one.")
-    if not all(torch.isfinite(part).all() for part in torch.split(tensor, 16)):  # in parts: it takes memory
-        raise InputError("images: found values that are NaN or infinite; accepted are finite numbers.")
-    return torch.split(tensor, batch_size or len(tensor))
+def _not_taken(network: nn.Module, shape: list[int], images: Tensor, error: Exception) -> InputError:
+    kind = str(images.dtype).removeprefix("torch.")
+    hint = ""
+    if not images.is_floating_point():
+        hint = ", and floating-point numbers where it takes no integers"
+    elif images.ndim < 4:
+        hint = ", and of a single image images[None]"
+    return InputError(
+        f"images: found {kind} {shape}, which {type(network).__name__} does not take "
+        f"({place_of(error, network)}: {reason_of(error)}); accepted is [images, ...] of what it takes{hint}."
+    )

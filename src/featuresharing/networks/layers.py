@@ -2,30 +2,75 @@
 
 from collections.abc import Iterable, Mapping
 from math import prod
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from featuresharing.errors import InputError
+from featuresharing.networks.computed import plain_layer
+from featuresharing.networks.wrappers import unwrap
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+MOST_LISTED = 40
+"""Layers that a sentence names."""
+
+Units = Iterable[int] | Iterable[bool] | NDArray[Any] | Tensor
+"""Units by number, in any order, or a mask with True or False for every unit."""
 
 
 def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None = None) -> tuple[str, Layer]:
     """Return the module path and the module of ``layer``, which is a module path or one of ``aliases``.
 
-    Raises InputError if there is no such module or its kind has no units.
+    The path is that within the network itself: of a wrapper such as DataParallel, ``module.0`` and ``0`` are both
+    layer ``0``. Of a layer that computes its weights (weight norm, pruning), a plain one with these weights stands for
+    it. Raises InputError if there is no such module or its kind has no units.
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
+    inside, prefix = unwrap(network)
+    modules = dict(inside.named_modules())
+    if aliases is not None and not isinstance(aliases, Mapping):
+        raise InputError(f"aliases: found a {_kind(aliases)}; accepted is a dict of module paths by alias.")
+    if not isinstance(layer, str):
+        own = next((f" ('{name}' of this network)" for name, module in modules.items() if module is layer), "")
+        raise InputError(f"layer: found a {_kind(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
     path = (aliases or {}).get(layer, layer)
-    modules = dict(network.named_modules())
+    path = path if path in modules else path.removeprefix(prefix)
     module = modules.get(path)
     if isinstance(module, Layer):
-        return path, module
-    accepted = [name for name, candidate in modules.items() if isinstance(candidate, Layer)]
+        weight = module._parameters.get("weight")  # asking a computed one for its value may change it
+        if weight is not None and is_lazy(weight):
+            raise InputError(
+                f"layer '{layer}' has no shape yet; accepted are networks that have seen images: run it on some once."
+            )
+        return path, plain_layer(module)
+    known = f"'{layer}' ({path})" if path != layer else f"'{layer}'"
+    found = f"is a {_full_name(module)}" if module is not None else "does not exist"
+    listed = _listed(modules, aliases)
+    raise InputError(f"layer {known} {found}; accepted are convolutions and linear layers: {listed}.")
+
+
+def _listed(modules: Mapping[str, nn.Module], aliases: Mapping[str, str] | None) -> str:
     names = {known: alias for alias, known in (aliases or {}).items()}
-    listed = ", ".join(f"{name} ({names[name]})" if name in names else name for name in accepted)
-    found = f"is a {type(module).__name__}" if module is not None else "does not exist"
-    raise InputError(f"layer '{layer}' {found}; accepted are convolutions and linear layers: {listed}.")
+    accepted = [name for name, candidate in modules.items() if isinstance(candidate, Layer)]
+    listed = [f"{name} ({names[name]})" if name in names else name or "'' (the network itself)" for name in accepted]
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    return f"{', '.join(listed[:MOST_LISTED])}{more}" if listed else "this network has none"
+
+
+def _kind(value: Any) -> str:
+    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _full_name(module: nn.Module) -> str:
+    """Return a class's name, with its module for one that is called like a layer of torch.nn (a quantized Linear)."""
+    kind = type(module)
+    return kind.__name__ if kind is getattr(nn, kind.__name__, kind) else f"{kind.__module__}.{kind.__name__}"
 
 
 def unit_count(layer: Layer) -> int:
@@ -33,14 +78,41 @@ def unit_count(layer: Layer) -> int:
     return int(layer.weight.shape[0])
 
 
-def choose_units(layer: Layer, name: str, units: Iterable[int] | None) -> list[int]:
-    """Return ``units``, all if None; raises InputError for one that the layer called ``name`` does not have."""
+def choose_units(layer: Layer, name: str, units: Units | None) -> list[int]:
+    """Return the numbers of ``units``, all if None: a list or array of them, or a mask with a bool for every unit.
+
+    A unit that is named twice is there twice. Raises InputError for anything else, and for a unit that the layer called
+    ``name`` does not have.
+    """
     count = unit_count(layer)
-    chosen = list(range(count)) if units is None else [int(unit) for unit in units]
+    if units is None:
+        return list(range(count))
+    chosen = _numbers(units, f"units of layer '{name}'", count)
     for unit in chosen:
         if not 0 <= unit < count:
             raise InputError(f"unit {unit} of layer '{name}' does not exist; accepted are 0 to {count - 1}.")
     return chosen
+
+
+def _numbers(units: Any, what: str, count: int) -> list[int]:
+    accepted = f"accepted are whole numbers, as in [0, 3], or a mask with a bool for each of {count} units"
+    if isinstance(units, Tensor):
+        units = units.detach().cpu().numpy() if units.dtype != torch.bfloat16 else units.tolist()
+    try:
+        if isinstance(units, str | bytes | Mapping):
+            raise TypeError
+        items = list(units)
+    except TypeError:  # a single number, too
+        raise InputError(f"{what}: found {units!r}; {accepted}.") from None
+    if items and all(isinstance(item, bool | np.bool_) for item in items):
+        if len(items) != count:
+            raise InputError(f"{what}: found a mask of {len(items)}; {accepted}.")
+        return [unit for unit, wanted in enumerate(items) if wanted]
+    for item in items:
+        number = item.item() if isinstance(item, Tensor) and item.ndim == 0 else item
+        if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
+            raise InputError(f"{what}: found {item!r}; {accepted}.")
+    return [int(item) for item in items]
 
 
 def unit_size(layer: Layer) -> int:

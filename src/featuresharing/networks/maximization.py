@@ -4,7 +4,7 @@ From noise, climb along the gradient of what the unit gives at the centre of its
 decay at every step and are blurred at some, which keeps what grows smooth (the paper's code; Yosinski et al. 2015).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import erf, sqrt
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.networks.forward import evaluating, network_values, run_network
-from featuresharing.networks.layers import Layer, choose_units, find_layer, unit_count
+from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
+from featuresharing.networks.forward import computing, evaluating, network_values, run_network
+from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
+from featuresharing.networks.preparation import check_device, check_network, choose_precision
 from featuresharing.progress import progress_bar
 from featuresharing.randomness import keyed_generator
 
@@ -56,7 +58,7 @@ def maximize_units(
     image_shape: tuple[int, int, int],
     *,
     settings: Maximization | None = None,
-    units: Sequence[int] | None = None,
+    units: Units | None = None,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
@@ -64,28 +66,37 @@ def maximize_units(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each of ``units`` (None: all) in rising order, and the image float32 [C, H, W] that drives it.
 
-    ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them. The
-    noise at the start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the
-    kind of device and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there,
-    a layer that such an image does not reach, or numbers that are not finite.
+    ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them.
+    ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`. Gradients are taken in float64 for
+    networks in float64 and in float32 for all others, whether or not the caller has switched them off. The noise at the
+    start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the kind of device
+    and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
+    such an image or its gradient does not reach, or numbers that are not finite.
     """
     chosen = settings or Maximization()
-    if len(image_shape) != 3:
-        raise InputError(
-            f"image_shape: found {list(image_shape)}; accepted are the three numbers of an image, [C, H, W]."
-        )
+    shape = list(image_shape) if isinstance(image_shape, Iterable) else image_shape
+    if not (isinstance(shape, list) and len(shape) == 3 and all(_is_size(size) for size in shape)):
+        raise InputError(f"image_shape: found {shape}; accepted are the three numbers of an image, [C, H, W].")
     path, module = find_layer(network, layer, aliases)
+    network = check_network(network)
+    check_device(device)
     wanted = set(choose_units(module, layer, units))
     groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
     asked = [group for group in groups if wanted & set(group)]
-    values = network_values(network, device)
+    with computing():
+        values = network_values(network, str(device), choose_precision(network))
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
-        images = torch.from_numpy(np.stack([_noise(image_shape, seed, path, unit) for unit in group]))
-        with evaluating(network):
-            found = _climb(network, module, layer, values, images, group, chosen)
+        noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
+        with computing(), evaluating(network), torch.enable_grad():
+            own = network.get_submodule(path)
+            found = _climb(network, own, layer, values, torch.from_numpy(noise), group, chosen)
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0
 
 
 def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
@@ -94,7 +105,7 @@ def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDAr
 
 def _climb(
     network: nn.Module,
-    module: Layer,
+    module: nn.Module,
     layer: str,
     values: Mapping[str, Tensor],
     images: Tensor,
@@ -108,14 +119,32 @@ def _climb(
     for iteration in range(settings.iterations):
         images.requires_grad_()
         with _outputs_of(module) as outputs:
-            driven = _centres(_run_until(network, values, images, outputs, layer), module, units, layer)
-            (gradient,) = torch.autograd.grad(driven.sum(), images)
+            driven = _centres(_run_until(network, values, images.clone(), outputs, layer), module, units, layer)
+            gradient = _gradient(driven, images, layer)
         images = (images.detach() + settings.step * gradient) * (1 - settings.decay)
         if iteration % settings.blur_every == 0:
             images = F.conv2d(images, kernel, padding=BLUR_WIDTH // 2, groups=images.shape[1])
     if not torch.isfinite(images).all():
         raise InputError(f"layer '{layer}': found images that are not finite; accepted is a smaller step.")
     return images.float()
+
+
+def _gradient(driven: Tensor, images: Tensor, layer: str) -> Tensor:
+    accepted = "accepted is one whose forward pass can be differentiated from its images on"
+    if not driven.requires_grad:
+        raise InputError(
+            f"layer '{layer}': no gradient leads from it to the images, as where a forward pass detaches values or "
+            f"runs under torch.no_grad(); {accepted}."
+        )
+    try:
+        (gradient,) = torch.autograd.grad(driven.sum(), images, allow_unused=True)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"layer '{layer}': its gradient cannot be taken ({reason_of(error)}); {accepted}.") from error
+    if gradient is None:
+        raise InputError(f"layer '{layer}': what it gives does not depend on the images; {accepted}.")
+    return gradient
 
 
 class _ReachedError(Exception):
@@ -145,16 +174,18 @@ def _run_until(
         run_network(network, values, images)
     except _ReachedError:
         return outputs[0]
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+    except Exception as error:  # whatever a network's own code does
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
+        reason = f"{place_of(error, network)}: {reason_of(error)}"
         raise InputError(
             f"images of {list(images.shape[1:])} do not pass to layer '{layer}' ({reason}); "
             "accepted is the shape [C, H, W] that the network takes."
-        ) from None
+        ) from error
     raise InputError(f"layer '{layer}' has no part in a forward pass; accepted is one that has.")
 
 
-def _centres(output: Tensor, module: Layer, units: Sequence[int], layer: str) -> Tensor:
+def _centres(output: Tensor, module: nn.Module, units: Sequence[int], layer: str) -> Tensor:
     """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
     if len(output) != len(units):
         raise InputError(

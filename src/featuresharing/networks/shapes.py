@@ -1,9 +1,12 @@
 """Sizes of a multi-task AlexNet, without torch: for those who only plan."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from featuresharing.errors import InputError
+
+LARGEST = 10**4
+"""Images of so many pixels in height are beyond any use."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class AlexNetShape:
         ):
             if len(found) != wanted:
                 raise InputError(f"{name}: found {len(found)} numbers; accepted are {wanted}.")
+        if self.stride < 1:
+            raise InputError(f"stride: found {self.stride}; accepted is at least 1 pixel.")
+        if min(self.classes, default=0) < 1:
+            raise InputError(f"classes: found {list(self.classes)}; accepted is at least one task of 1 class or more.")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
             raise InputError(f"kernels: found {list(self.kernels)}; accepted are odd numbers, which keep a map's size.")
         if min(*self.channels, *self.hidden) < 1:
@@ -45,8 +52,9 @@ class AlexNetShape:
                 f"padding: found {self.padding}; accepted is 0 to {self.kernels[0] // 2}, half the kernel."
             )
         if min(self.maps) < 1:
-            least = next(size for size in range(1, 10**4) if min(map_sizes(self, size)) >= 1)
-            raise InputError(f"image_size: found {self.image_size} pixels; accepted are at least {least}.")
+            least = next((size for size in range(1, LARGEST) if min(map_sizes(self, size)) >= 1), None)
+            accepted = f"are at least {least}" if least else f"is a smaller stride than {self.stride}"
+            raise InputError(f"image_size: found {self.image_size} pixels; accepted {accepted}.")
 
     @property
     def paddings(self) -> tuple[int, ...]:
@@ -65,7 +73,19 @@ class AlexNetShape:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, object]) -> "AlexNetShape":
-        """Return the shape that :meth:`as_dict` describes."""
+        """Return the shape that :meth:`as_dict` describes; raises InputError for anything else."""
+        known, sequences = {field.name for field in fields(cls)}, {"channels", "kernels", "hidden", "classes"}
+        if not isinstance(stored, Mapping) or not known - {"pool", "padding"} <= set(stored) <= known:
+            raise InputError("sizes: found other names than those of an AlexNet; accepted are its sizes.")
+        for key, value in stored.items():
+            numbers = value if key in sequences and isinstance(value, list | tuple) else [value]
+            absent = key == "padding" and value is None
+            if not absent and any(type(number) is not int or not 0 <= number < 2**31 for number in numbers):
+                raise InputError(f"{key}: found {str(value)[:40]}; accepted are whole numbers below 2^31.")
+            if (key in sequences) != isinstance(value, list | tuple):
+                raise InputError(
+                    f"{key}: found {str(value)[:40]}; accepted are one or several numbers, as its name says."
+                )
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})  # type: ignore[arg-type]
 
 

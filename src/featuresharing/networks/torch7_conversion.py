@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 from featuresharing.networks.torch7_modules import (
     CAddTable,
     Concat,
@@ -23,6 +23,21 @@ from featuresharing.networks.torch7_modules import (
     View,
 )
 from featuresharing.torch7 import Table, TorchObject, read_torch7
+
+MOST_MODULES = 10_000
+"""Modules that a network may run, one that runs twice counted twice; the largest of 1001 layers runs about 5,000."""
+
+MOST_PIXELS = 1024
+"""Largest kernel, stride, padding or dilation."""
+
+MOST_PLANES = 255
+"""Most planes that a normalisation sums over."""
+
+MOST_AXES = 32
+"""Sizes that a view may have."""
+
+SHARING = 2
+"""Parameters that all modules may have together, in numbers a byte of the file: modules may share those of others."""
 
 
 def load_torch7_network(path: Path) -> nn.Module:
@@ -48,7 +63,7 @@ class _Fields:
     def refuse(self, problem: str) -> InputError:
         """Return the error that names the module."""
         place = ".".join(map(str, self._place)) or "the network itself"
-        return InputError(f"{self._converter.path}, module {place} ({self._found.class_name}): {problem}.")
+        return InputError(f"{self._converter.path}, module {place} ({quoted(self._found.class_name)}): {problem}.")
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return a number."""
@@ -64,9 +79,23 @@ class _Fields:
             raise self.refuse(f"field '{name}' is {value:g}; accepted is an integer")
         return int(value)
 
-    def pair(self, name: str, default: int | None = None) -> tuple[int, int]:
-        """Return an integer for rows and one for columns: Torch7 has ``kH`` and ``kW`` for k."""
-        return self.integer(f"{name}H", default), self.integer(f"{name}W", default)
+    def pixels(self, name: str, least: int, default: int | None = None) -> int:
+        """Return a size in pixels."""
+        value = self.integer(name, default)
+        if not least <= value <= MOST_PIXELS:
+            raise self.refuse(f"field '{name}' is {value}; accepted is an integer from {least} to {MOST_PIXELS}")
+        return value
+
+    def pair(self, name: str, least: int, default: int | None = None) -> tuple[int, int]:
+        """Return pixels for rows and for columns: Torch7 has ``kH`` and ``kW`` for k."""
+        return self.pixels(f"{name}H", least, default), self.pixels(f"{name}W", least, default)
+
+    def axis(self, name: str) -> int:
+        """Return an axis, counted from 0."""
+        value = self.integer(name)
+        if not 1 <= value <= MOST_AXES:
+            raise self.refuse(f"field '{name}' is {value}; accepted is an axis, counted from 1")
+        return value - 1
 
     def flag(self, name: str, default: bool) -> bool:
         """Return whether something is switched on."""
@@ -96,6 +125,10 @@ class _Fields:
         value = self.array(name, shape)
         if value.dtype.kind != "f":
             raise self.refuse(f"field '{name}' has numbers of type {value.dtype}; accepted are floating point numbers")
+        if not (finite := np.isfinite(value)).all():
+            place = [int(axis) for axis in np.argwhere(~finite)[0]]
+            raise self.refuse(f"field '{name}' holds {value[tuple(place)]} at {place}; accepted are finite numbers")
+        self._converter.spend(value.size, self)
         return torch.from_numpy(value.astype(np.float64 if value.dtype.itemsize == 8 else np.float32))
 
     def parts(self) -> list[nn.Module]:
@@ -115,7 +148,18 @@ class _Converter:
 
     def __init__(self, path: Path) -> None:
         self.path, self.most = path, path.stat().st_size
+        self._left = SHARING * self.most
         self._known: dict[int, nn.Module | None] = {}
+        self._runs: dict[nn.Module, int] = {}
+
+    def spend(self, numbers: int, fields: _Fields) -> None:
+        """Count the numbers of a parameter, which modules of one storage have each for themselves."""
+        self._left -= numbers
+        if self._left < 0:
+            raise fields.refuse(
+                f"with it, modules have more than {SHARING * self.most} parameters; accepted is what a file of "
+                f"{self.most} bytes holds"
+            )
 
     def convert(self, found: TorchObject, place: tuple[int, ...]) -> nn.Module:
         """Return the module that ``found``, at the module path ``place``, becomes."""
@@ -137,12 +181,22 @@ class _Converter:
         except (ValueError, TypeError, RuntimeError, AssertionError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise fields.refuse(f"its fields contradict each other ({reason})") from None
+        # a module that stands in many places runs in each: 25 nested pairs run 2 ** 25 modules
+        self._runs[module] = 1 + sum(self._runs[part] for part in module._modules.values() if part is not None)
+        if self._runs[module] > MOST_MODULES:
+            raise fields.refuse(f"it runs {self._runs[module]} modules; accepted are at most {MOST_MODULES}")
         self._known[id(found)] = module
         return module
 
 
 def _show(value: Any) -> str:
-    return repr(value)[:80] if isinstance(value, str | int | float | bool | None) else f"a {type(value).__name__}"
+    return (
+        quoted(value)
+        if isinstance(value, str)
+        else str(value)
+        if isinstance(value, float | bool | None)
+        else f"a {type(value).__name__}"
+    )
 
 
 def _put(module: nn.Module, **parameters: Tensor | None) -> nn.Module:
@@ -163,9 +217,12 @@ def _linear(fields: _Fields) -> nn.Module:
 
 def _convolution(fields: _Fields) -> nn.Module:
     inputs, outputs = fields.integer("nInputPlane"), fields.integer("nOutputPlane")
-    kernel, groups = fields.pair("k"), fields.integer("groups", 1)
-    if min(inputs, outputs, *kernel, groups) < 1 or inputs % groups or outputs % groups:
-        raise fields.refuse(f"found {inputs} and {outputs} planes, kernel {kernel}, {groups} groups; accepted are fits")
+    kernel, groups = fields.pair("k", 1), fields.integer("groups", 1)
+    if min(inputs, outputs, groups) < 1 or inputs % groups or outputs % groups:
+        raise fields.refuse(
+            f"found {inputs} and {outputs} planes in {groups} groups; accepted are positive sizes, and planes that are "
+            "divisible by the groups"
+        )
     weight = fields.parameter("weight")
     shape = (outputs, inputs // groups, *kernel)
     # SpatialConvolutionMM and some versions of cudnn keep filters as rows
@@ -173,9 +230,9 @@ def _convolution(fields: _Fields) -> nn.Module:
         raise fields.refuse(f"field 'weight' is a tensor of sizes {list(weight.shape)}; accepted are {list(shape)}")
     bias = fields.parameter("bias", [outputs]) if fields.has("bias") else None
     settings = {
-        "stride": fields.pair("d", 1),
-        "padding": fields.pair("pad", 0),
-        "dilation": fields.pair("dilation", 1),
+        "stride": fields.pair("d", 1, 1),
+        "padding": fields.pair("pad", 0, 0),
+        "dilation": fields.pair("dilation", 1, 1),
         "groups": groups,
         "bias": bias is not None,
     }
@@ -186,6 +243,8 @@ def _convolution(fields: _Fields) -> nn.Module:
 def _batch_norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]) -> Callable[[_Fields], nn.Module]:
     def convert(fields: _Fields) -> nn.Module:
         mean, eps = fields.parameter("running_mean"), fields.number("eps")
+        if mean.ndim != 1:
+            raise fields.refuse(f"field 'running_mean' has sizes {list(mean.shape)}; accepted is one axis")
         shape = [len(mean)]
         if fields.has("running_var"):
             variance = fields.parameter("running_var", shape)
@@ -203,12 +262,12 @@ def _batch_norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]) -> Callable[[
 
 
 def _max_pooling(fields: _Fields) -> nn.Module:
-    kernel, stride, padding = fields.pair("k"), fields.pair("d"), fields.pair("pad", 0)
+    kernel, stride, padding = fields.pair("k", 1), fields.pair("d", 1), fields.pair("pad", 0, 0)
     return nn.MaxPool2d(kernel, stride, padding, ceil_mode=fields.flag("ceil_mode", False))
 
 
 def _average_pooling(fields: _Fields) -> nn.Module:
-    kernel, stride, padding = fields.pair("k"), fields.pair("d"), fields.pair("pad", 0)
+    kernel, stride, padding = fields.pair("k", 1), fields.pair("d", 1), fields.pair("pad", 0, 0)
     ceil, included = fields.flag("ceil_mode", False), fields.flag("count_include_pad", True)
     divisor = None if fields.flag("divide", True) else 1
     return nn.AvgPool2d(kernel, stride, padding, ceil, included, divisor)
@@ -216,13 +275,18 @@ def _average_pooling(fields: _Fields) -> nn.Module:
 
 def _local_response_norm(fields: _Fields) -> nn.Module:
     size = fields.integer("size")
-    if size < 1 or size % 2 == 0:
-        raise fields.refuse(f"field 'size' is {size}; accepted is an odd number")
+    if not 1 <= size <= MOST_PLANES or size % 2 == 0:
+        raise fields.refuse(f"field 'size' is {size}; accepted is an odd number from 1 to {MOST_PLANES}")
     return nn.LocalResponseNorm(size, fields.number("alpha"), fields.number("beta"), fields.number("k", 1))
 
 
 def _view(fields: _Fields) -> nn.Module:
-    sizes = fields.array("size").astype(np.int64).tolist()
+    values = fields.array("size")
+    if values.dtype.kind != "i" or values.ndim != 1 or values.size > MOST_AXES:
+        raise fields.refuse(
+            f"field 'size' holds {values.dtype} of sizes {list(values.shape)}; accepted are 1 to {MOST_AXES} integers"
+        )
+    sizes = values.tolist()
     if sizes[:1] == [-1] and len(sizes) > 1 and fields._found.fields.get("numInputDims") is None:
         sizes = sizes[1:]  # the -1 is the axis of images
     if min(sizes, default=0) < -1 or 0 in sizes or sizes.count(-1) > 1 or not sizes:
@@ -237,7 +301,7 @@ def _dropout(fields: _Fields) -> nn.Module:
 
 def _join(fields: _Fields) -> nn.Module:
     rank = fields.integer("nInputDims", 0)
-    return JoinTable(fields.integer("dimension") - 1, rank or None)
+    return JoinTable(fields.axis("dimension"), rank or None)
 
 
 def _axis_of_scores(kind: Callable[..., nn.Module]) -> Callable[[_Fields], nn.Module]:
@@ -251,7 +315,7 @@ def _plain(kind: Callable[[], nn.Module]) -> Callable[[_Fields], nn.Module]:
 CLASSES: dict[str, Callable[[_Fields], nn.Module]] = {
     "BatchNormalization": _batch_norm(nn.BatchNorm1d),
     "CAddTable": _plain(CAddTable),
-    "Concat": lambda fields: Concat(fields.parts(), fields.integer("dimension") - 1),
+    "Concat": lambda fields: Concat(fields.parts(), fields.axis("dimension")),
     "ConcatTable": lambda fields: ConcatTable(fields.parts()),
     "DataParallelTable": lambda fields: nn.Sequential(*fields.parts()[:1]),
     "Dropout": _dropout,

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet import build_alexnet, fold_batch_norm, plain_alexnet
 from featuresharing.networks.batches import Batches, Share
-from featuresharing.networks.checkpoints import Checkpoint
+from featuresharing.networks.checkpoints import Checkpoint, refuse_non_finite
 from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.randomness import keyed_generator
 
@@ -126,12 +126,13 @@ class Trainer:
         self._record(losses, outputs, targets)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the network as it is now, its batch norms folded in."""
+        """Return the network as it is now, its batch norms folded in; raises InputError if it is not finite."""
         if self._settings.batch_norm:
             network = fold_batch_norm(self._network, self._shape).to("cpu")
         else:
             network = plain_alexnet(self._shape)
             network.load_state_dict(self._network.state_dict())
+        refuse_non_finite(f"training diverged at step {self.step}", network)
         return Checkpoint(network, self._shape, self._tasks, self.step, self._batches.preprocessing)
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, quoted
 from featuresharing.torch7.sources import AsciiSource, BinarySource, FormatError, Source
 from featuresharing.torch7.values import Function, Table, TorchObject
 
@@ -157,7 +157,7 @@ class _Reader:
         found = self._known[index] = TorchObject(name)
         fields = self.value(depth + 1)
         if not isinstance(fields, Table):
-            raise FormatError(f"an object of class '{name[:80]}' has no table of fields")
+            raise FormatError(f"an object of class {quoted(name)} has no table of fields")
         found.fields = fields
         return found
 
@@ -174,9 +174,12 @@ class _Reader:
         storage = self.value(depth + 1)
         dtype = np.dtype(np.int64 if kind == "long" else kind)
         if rank == 0 or 0 in sizes:
-            if not all(0 <= size < 2**31 for size in sizes) or (rank > 1 and max(sizes) > 2**16):
+            if not all(0 <= size < 2**31 for size in sizes):
                 self._refuse(sizes)
-            return np.zeros(sizes if rank else 0, dtype)
+            try:
+                return np.zeros(sizes if rank else 0, dtype)
+            except ValueError:  # sizes beside the 0 whose product is none that numpy has
+                return self._refuse(sizes)
         if not isinstance(storage, np.ndarray) or storage.ndim != 1 or storage.dtype.kind != dtype.kind:
             raise FormatError("a tensor has no storage of its type")
         last = offset - 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.errors import quoted
+
 
 class FormatError(Exception):
     """What is wrong at the present position of a file, in words."""
@@ -159,10 +161,10 @@ class AsciiSource:
             raise FormatError(f"a line has {len(words)} numbers where {count} are declared")
         try:
             numbers = [int(word) for word in words] if dtype.kind in "iu" else [float(word) for word in words]
-            values = np.array(numbers, np.float64 if dtype.kind == "f" else dtype).astype(dtype)
+            with np.errstate(over="ignore"):  # what is too large becomes infinite
+                values = np.array(numbers, np.float64 if dtype.kind == "f" else dtype).astype(dtype)
         except (ValueError, OverflowError):
-            raise FormatError(
-                f"{words[0].decode('ascii', 'replace')!r} and so on are no {dtype.name} numbers"
-            ) from None
+            first = quoted(words[0].decode("ascii", "replace"))
+            raise FormatError(f"{first} and so on are no {dtype.name} numbers") from None
         self.position = end + 1
         return values

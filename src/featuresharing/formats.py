@@ -1,0 +1,4 @@
+"""Formats of figures, by the ends of their files' names."""
+
+FIGURES = (".png", ".pdf", ".svg")
+ANIMATIONS = (".gif",)

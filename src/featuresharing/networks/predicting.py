@@ -1,0 +1,49 @@
+"""The predictions of a network as it is."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.outputs import first_undefined, refuse_undefined
+from featuresharing.networks.preparation import prepare
+
+Array = NDArray[np.float32] | NDArray[np.float64]
+"""float32, or float64 for networks in float64."""
+
+
+def predict(
+    network: nn.Module,
+    images: NDArray[Any] | Tensor,
+    *,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    softmax: bool = True,
+    dtype: str | None = None,
+) -> tuple[tuple[str, ...], tuple[Array, ...]]:
+    """Return the names of the tasks and the softmax predictions (or raw scores) [N, classes] of each.
+
+    ``images`` [N, ...] is one array or tensor of what the network takes; integers stay integers. Tasks are named as in
+    :func:`featuresharing.marginalize`. ``dtype`` is float32 or float64, in which everything is computed and returned
+    (None: float64 for networks in float64, float32 for all others, half precision included: the precision of the
+    conditionals that these predictions are compared with).
+
+    Raises InputError for a network, images or outputs that cannot be analysed, as
+    :func:`featuresharing.networks.preparation.prepare` does.
+    """
+    ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
+    parts: list[list[Tensor]] = []
+    with computing():
+        values = network_values(ready.network, ready.device, ready.dtype)
+        for batch in torch.split(ready.images, batch_size or len(ready.images)):
+            outputs = score_images(ready.network, values, batch, device=ready.device, dtype=ready.dtype)
+            parts.append([outputs[task] for task in ready.tasks])
+        found = [torch.cat(task) for task in zip(*parts, strict=True)]
+        for task, scores in zip(ready.tasks, found, strict=True):
+            if (image := first_undefined(scores)) is not None:
+                raise refuse_undefined(task, image)
+        predictions = [torch.softmax(scores, dim=-1) if softmax else scores for scores in found]
+    return ready.tasks, tuple(values.cpu().numpy() for values in predictions)

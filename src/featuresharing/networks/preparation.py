@@ -1,0 +1,213 @@
+"""What every analysis asks of a network and images before it begins: the same questions, the same sentences.
+
+A network enters an analysis through :func:`prepare`, which runs it on the first and the last image, together and each
+alone. So whatever is wrong with it, with the images or with what it returns is said once, in the same words, whichever
+function or engine is called.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+
+from featuresharing.errors import InputError
+from featuresharing.networks.failures import reason_of
+from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.inputs import as_images
+from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
+from featuresharing.networks.wrappers import unwrap
+
+ROUNDING = 1e-4
+"""What the size of a batch may change by rounding, in float64 too: some networks compute parts in float32."""
+
+DTYPES = ("float32", "float64")
+"""Accepted names of precisions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network without wrappers, and images [N, ...] that it takes, to be computed on ``device`` in ``dtype``.
+
+    ``tasks`` are the names of its outputs, and ``classes`` the number of scores of each.
+    """
+
+    network: nn.Module
+    images: Tensor
+    device: str
+    dtype: torch.dtype
+    tasks: tuple[str, ...]
+    classes: tuple[int, ...]
+
+
+def prepare(
+    network: nn.Module,
+    images: Any,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    softmax: bool = True,
+) -> Prepared:
+    """Check that a network, images and settings fit together; ``softmax`` says whether scores will go through one.
+
+    Raises InputError for what :func:`check_network` refuses; for images that are no finite array or that the network
+    does not take; for outputs that are not finite raw scores [images, classes]; for one class where softmax is wanted;
+    and for scores that depend on the other images of a batch, or on chance.
+    """
+    inside = check_network(network)
+    check_device(device)
+    if batch_size is not None and not batch_size >= 1:
+        raise InputError(f"batch_size: found {batch_size}; accepted is an integer from 1.")
+    precision = choose_precision(inside, dtype)
+    tensor = as_images(images)
+    with computing():
+        scores = _examine(inside, tensor, str(device), precision)
+    tasks, classes = tuple(scores), tuple(values.shape[1] for values in scores.values())
+    if softmax:
+        check_classes(tasks, classes)
+    return Prepared(inside, tensor, str(device), precision, tasks, classes)
+
+
+def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:
+    """Return the precision by name; None stands for float64 for networks in float64, and float32 for all others."""
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise InputError(f"dtype '{dtype}' is not known; accepted are {' and '.join(DTYPES)}.")
+        return torch.float64 if dtype == "float64" else torch.float32
+    own = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
+    return torch.float64 if own == torch.float64 else torch.float32
+
+
+def check_device(device: str) -> None:
+    """Raise InputError for a device that is not there."""
+    try:
+        found = torch.empty(0, device=device).device.type
+        reason = "tensors without values" if found == "meta" else None
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = reason_of(error)
+    if reason:
+        raise InputError(f"device '{device}' cannot be used ({reason}); accepted are cpu, and cuda or mps with a GPU.")
+
+
+def check_network(network: nn.Module) -> nn.Module:
+    """Return the network without wrappers such as DataParallel; raises InputError for one that cannot be analysed.
+
+    That is one which is no torch.nn.Module or is TorchScript, takes more than images, has parameters without values or
+    that are not finite, or normalises with the statistics of a batch.
+    """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
+    inside, _ = unwrap(network)
+    kind = type(inside).__name__
+    for name, module in inside.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            part = f" '{name}'" if name else ""
+            raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
+        if dotted := next((child for child in module._modules if "." in child), None):
+            raise InputError(f"{kind}: module '{dotted}' has a dot in its own name; accepted are names without.")
+    _check_arguments(inside)
+    for name, parameter in inside.named_parameters():
+        _check_values(f"parameter '{name}'", parameter)
+    for name, value in inside.named_buffers():
+        if is_lazy(value) or value.is_meta or name.rpartition(".")[2] in ("running_mean", "running_var"):
+            _check_values(f"buffer '{name}'", value)
+    for name, module in inside.named_modules():
+        if isinstance(module, _BatchNorm) and (module.running_mean is None or module.running_var is None):
+            raise InputError(
+                f"{type(module).__name__} '{name}' has no running statistics, so that predictions depend on which "
+                "images are in a batch; accepted are networks that treat every image by itself."
+            )
+    return inside
+
+
+def _kind(value: Any) -> str:
+    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _check_arguments(network: nn.Module) -> None:
+    try:
+        parameters = list(inspect.signature(network.forward).parameters.values())
+    except (TypeError, ValueError):  # functions of C++ do not tell
+        return
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p.name for p in positional if p.default is p.empty]
+    needed += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    kind = type(network).__name__
+    if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise InputError(f"{kind} takes no images: its forward pass has no arguments; accepted is one that takes them.")
+    if len(needed) > 1:
+        rest = " and ".join(needed[1:])
+        raise InputError(
+            f"{kind} takes more than images: its forward pass needs {', '.join(needed)}; "
+            f"accepted is one argument: put the network into a module that gives it {rest}."
+        )
+
+
+def _check_values(what: str, value: Tensor) -> None:
+    if is_lazy(value):
+        raise InputError(f"{what} has no shape yet; accepted are networks that have seen images: run it on some once.")
+    if value.is_meta:
+        raise InputError(f"{what} is on the meta device; accepted are networks whose weights have values.")
+    if bool(torch.isfinite(value.detach()).all()):
+        return
+    first = (~torch.isfinite(value.detach())).nonzero()[0]
+    place = f" at unit {int(first[0])}" if value.ndim else ""
+    found = "NaN" if bool(torch.isnan(value.detach()[tuple(first)])) else "an infinite number"
+    raise InputError(f"{what}: found {found}{place}; accepted are finite numbers.")
+
+
+def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]:
+    """Return the raw scores of the first and the last image, which are the same for each alone."""
+    values = network_values(network, device, dtype)
+    positions = [0, len(images) - 1][: len(images)]
+    pair = images[positions]
+
+    def run(part: Tensor) -> dict[str, Tensor]:
+        return score_images(network, values, part, device=device, dtype=dtype, total=len(images))
+
+    with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
+        together = run(pair)
+        for task, scores in together.items():
+            if (undefined := first_undefined(scores)) is not None:
+                raise refuse_undefined(task, positions[undefined])
+        if len(pair) == 2:
+            alone = [run(pair[:1]), run(pair[1:])]
+            if other := next((list(part) for part in alone if list(part) != list(together)), None):
+                raise InputError(
+                    f"outputs: found {', '.join(together)} on two images and {', '.join(other)} on one; accepted are "
+                    "networks that treat every image by itself."
+                )
+            difference = _difference(together, alone)
+            if difference and _difference(run(pair), [together]):
+                raise InputError(
+                    f"{type(network).__name__} draws random numbers at evaluation: the same images give other scores; "
+                    "accepted are none."
+                )
+            if difference:
+                task, size = difference
+                raise InputError(
+                    f"output '{task}': scores of an image change by {size:.2g} with the other images of its batch; "
+                    "accepted are networks that treat every image by itself."
+                )
+    return together
+
+
+def _difference(together: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> tuple[str, float] | None:
+    """Return the first task whose scores on two images differ from those of parts, and by how much.
+
+    Rounding is no difference: it is small compared with the scores, or moves no prediction.
+    """
+    for task, scores in together.items():
+        others = torch.cat([part[task] for part in parts])
+        finite = [torch.nan_to_num(values, neginf=0.0) for values in (scores, others)]
+        size = float((finite[0] - finite[1]).abs().max())
+        moved = (torch.softmax(scores, dim=-1) - torch.softmax(others, dim=-1)).abs().max()
+        relative = size > ROUNDING * float(finite[0].abs().max())
+        if relative and (scores.shape[1] == 1 or not float(moved) <= ROUNDING):
+            return task, size
+    return None

@@ -1,0 +1,73 @@
+"""What a network of a file takes and gives, found without computing: a bounded pass of sizes alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from featuresharing.errors import InputError
+from featuresharing.networks.forward import evaluating
+from featuresharing.networks.outputs import task_outputs
+
+MOST_VALUES = 5_000
+"""Numbers that all modules may give together, for each number of an image; DenseNets give about 1,000."""
+
+MOST_WORK = 10_000_000
+"""Products that all modules may sum up together, for each number of an image; VGG-19 takes 130,000."""
+
+
+def trial_pass(network: nn.Module, image_size: int) -> dict[str, list[int]]:
+    """Return the sizes of what ``network`` gives for one RGB image, by task; nothing is computed, only sizes.
+
+    Raises InputError, naming the module, where the pass would take absurd memory or time; RuntimeError, ValueError,
+    TypeError, IndexError or AttributeError as the pass itself would.
+    """
+    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
+    images = torch.empty(1, 3, image_size, image_size, dtype=kind, device="meta")
+    with evaluating(network), torch.inference_mode(), _counted(network, images.numel()):
+        outputs = task_outputs(functional_call(network, shapes, (images,)))
+    return {task: list(scores.shape) for task, scores in outputs.items()}
+
+
+@contextmanager
+def _counted(network: nn.Module, numbers: int) -> Iterator[None]:
+    """Raise InputError in the block when modules of the network give or sum up too much for images of ``numbers``."""
+    left = {"numbers": MOST_VALUES * numbers, "products": MOST_WORK * numbers}
+
+    def count(name: str, module: nn.Module, _: Any, result: Any) -> None:
+        if not isinstance(result, Tensor) or isinstance(module, nn.Sequential):
+            return
+        left["numbers"] -= result.numel()
+        left["products"] -= result.numel() * _products(module)
+        for what, rest in left.items():
+            if rest < 0:
+                most = {"numbers": MOST_VALUES, "products": MOST_WORK}[what]
+                raise InputError(
+                    f"with module {name or 'the network itself'}, one image takes more than {most * numbers:.1e} "
+                    f"{what}; accepted are at most {most} for each number of the image."
+                )
+
+    hooks = [module.register_forward_hook(partial(count, name)) for name, module in network.named_modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _products(module: nn.Module) -> int:
+    """Return how many products are summed up for each number that a module gives, roughly."""
+    if isinstance(module, nn.Conv2d):
+        return prod(module.weight.shape[1:])
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        return prod(module.kernel_size) if isinstance(module.kernel_size, tuple) else module.kernel_size**2
+    return module.size if isinstance(module, nn.LocalResponseNorm) else 1

@@ -1,0 +1,1 @@
+"""Resumable work without a command line: its identity, stopping, and taking over what an earlier process did."""

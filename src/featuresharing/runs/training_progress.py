@@ -1,0 +1,250 @@
+"""What a training has done so far, in a hidden folder beside its outputs that a kill at any instant leaves usable.
+
+``.progress/KEY`` is of one training: the key stands for everything that its numbers depend on, so that those of other
+settings lie beside each other. It holds
+
+- two states, of which the older is replaced by the next, so that a damaged or half-written one loses some seconds;
+- the checkpoints so far, whose digests are in the states: only what is as it was saved is published;
+- at the end the log and ``SHA256SUMS``, the digests of all outputs. Outputs are second names (hard links) of these
+  files, which stay: Snakemake deletes the outputs of a job that is killed in its last moments.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featuresharing.errors import DiskFullError, InputError
+from featuresharing.files import replacing, write_table
+
+if TYPE_CHECKING:
+    from featuresharing.networks.checkpoints import Checkpoint
+    from featuresharing.networks.training import LogRow, Trainer
+
+STATES = ("state-0.pt", "state-1.pt")
+LOG = "training.csv"
+SUMS = "SHA256SUMS"
+RUN = "run.json"
+
+
+class TrainingProgress:
+    """The progress of a training into the folder ``output``, which is everything that ``run`` says.
+
+    ``checkpoints`` are the names of the files of checkpoints by their steps; ``say`` is told what a user should know.
+    Whoever writes here holds the lock on the outputs.
+    """
+
+    def __init__(
+        self, output: Path, run: Mapping[str, Any], checkpoints: Mapping[int, str], say: Callable[[str], None]
+    ) -> None:
+        self.output, self._run, self._checkpoints, self._say = output, json.loads(json.dumps(run)), checkpoints, say
+        self._fingerprint = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+        self.folder = output / ".progress" / self._fingerprint[:12]
+        self._digests: dict[str, str] = {}
+        self._current: str | None = None
+
+    def publish_finished(self) -> bool:
+        """Give all outputs their names if the training is over; return whether it is.
+
+        If one of them is damaged, or the list of their digests, it is not, and the user is told so.
+        """
+        try:
+            lines = (self.folder / SUMS).read_text(errors="replace").splitlines()
+        except OSError:
+            return False
+        found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+        sums = {match[2]: match[1] for match in found if match}
+        if set(sums) == {*self._checkpoints.values(), LOG} and len(found) == len(sums):
+            lost = [name for name in sums if not self._is_there(name, sums[name])]
+        else:
+            lost = [SUMS]
+        if lost:
+            self._say(f"{self.folder / lost[0]} is not as it was written: it is made again.")
+            (self.folder / SUMS).unlink(missing_ok=True)
+            return False
+        for name, digest in sums.items():
+            self._publish(name, digest)
+        for path in list(self.folder.iterdir()):
+            if path.name not in (*sums, SUMS, RUN) and path.is_file():  # states, and what a kill left
+                path.unlink(missing_ok=True)
+        for other in self._others():
+            if (other / SUMS).exists():
+                shutil.rmtree(other)  # its outputs have been replaced
+        return True
+
+    def begin(self) -> None:
+        """Say in the folder what it is of, and tell the user what is kept of other settings."""
+        described = self.folder / RUN
+        if _read_json(described) != self._run:
+            with replacing(described, recorded=False) as temporary:
+                temporary.write_text(json.dumps(self._run, indent=1, sort_keys=True) + "\n")
+        for other in self._others():
+            if not (other / SUMS).exists():
+                found = _read_json(other / RUN)
+                changed = ", ".join(_differences(found, self._run)) if isinstance(found, dict) else ""
+                self._say(f"{other} is of other settings{f' ({changed})' if changed else ''}: it is kept.")
+
+    def newest_state(self) -> str | None:
+        """Return the name of the newest sound state with all checkpoints before its step; None to start afresh.
+
+        What is damaged is said.
+        """
+        found, damaged = self._sound_states()
+        chosen = None
+        for name in sorted(found, key=lambda name: found[name]["step"], reverse=True):
+            step, digests = found[name]["step"], found[name]["checkpoints"]
+            before = [file for at, file in self._checkpoints.items() if at < step]
+            lost = [file for file in before if _digest(self.folder / file) != digests.get(file)]
+            if not lost:
+                chosen = name
+                break
+            damaged.append(f"{self.folder / lost[0]} is not as it was saved")
+        then = f"training goes on from step {found[chosen]['step']}" if chosen else "training starts again"
+        for sentence in dict.fromkeys(damaged):
+            self._say(f"{sentence}: {then}.")
+        return chosen
+
+    def load(self, name: str, trainer: "Trainer") -> None:
+        """Bring ``trainer`` to a state that :meth:`newest_state` returned."""
+        content = self._read_state(name)
+        trainer.load_state_dict(copy.deepcopy(content["trainer"]))  # which is a view of the file so far
+        self._digests, self._current = dict(content["checkpoints"]), name
+
+    def save(self, trainer: "Trainer") -> None:
+        """Store the trainer's step, whole or not at all, in place of the older state.
+
+        Raises InputError if the disk is full; the other state is as it was.
+        """
+        from featuresharing.networks.sealing import write_sealed
+
+        name = STATES[1] if self._current == STATES[0] else STATES[0]
+        content = {
+            "fingerprint": self._fingerprint,
+            "step": trainer.step,
+            "checkpoints": self._digests,
+            "trainer": trainer.state_dict(),
+        }
+        with self._said_if_full():
+            write_sealed(self.folder / name, content, recorded=False)
+        self._current = name
+
+    def save_checkpoint(self, step: int, checkpoint: "Checkpoint") -> None:
+        """Store the checkpoint of a step; raises InputError if the disk is full."""
+        from featuresharing.networks.checkpoints import save_checkpoint
+
+        name = self._checkpoints[step]
+        with self._said_if_full():
+            self._digests[name] = save_checkpoint(self.folder / name, checkpoint, recorded=False)
+
+    def finish(self, log: "Sequence[LogRow]") -> None:
+        """Write the log and give all outputs their names; what was trained is there from now on, whatever happens.
+
+        Raises InputError if a checkpoint is not as it was saved, or the disk is full.
+        """
+        for name in self._checkpoints.values():
+            if _digest(self.folder / name) != self._digests.get(name):
+                raise self._changed_on_disk(name)
+        rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in log)
+        with self._said_if_full():
+            write_table(self.folder / LOG, ("step", "task", "loss", "accuracy"), rows)
+            sums = self._digests | {LOG: _digest(self.folder / LOG)}
+            with replacing(self.folder / SUMS, recorded=False) as temporary:
+                temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+        if not self.publish_finished():
+            raise self._changed_on_disk(SUMS)
+
+    def _changed_on_disk(self, name: str) -> InputError:
+        return InputError(
+            f"{self.folder / name} is not as it was saved; accepted is a disk that gives back what is written, "
+            "on which the same command trains again from the last sound state."
+        )
+
+    def _is_there(self, name: str, digest: str) -> bool:
+        return digest in (_digest(self.folder / name), _digest(self.output / name))
+
+    def _publish(self, name: str, digest: str) -> None:
+        """Give an output that was made its name, unless it has it."""
+        kept, output = self.folder / name, self.output / name
+        if _digest(output) != digest:
+            with replacing(output) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(kept, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(kept, temporary)
+                os.utime(temporary)  # Snakemake compares times with those of inputs
+        with suppress(OSError):  # that there is none, or no hard link
+            if not os.path.samefile(kept, output):
+                kept.unlink()
+                os.link(output, kept)
+
+    def _others(self) -> list[Path]:
+        """Return the folders of trainings with other settings into the same output."""
+        return sorted(
+            path
+            for path in self.folder.parent.glob("*")
+            if path != self.folder and re.fullmatch("[0-9a-f]{12}", path.name) and path.is_dir()
+        )
+
+    def _sound_states(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the contents of sound states by their names, and a sentence about each that is damaged."""
+        from featuresharing.networks.sealing import DamagedFileError
+
+        found, damaged = {}, []
+        for name in STATES:
+            try:
+                found[name] = self._read_state(name)
+            except FileNotFoundError:
+                continue
+            except DamagedFileError as error:
+                damaged.append(f"{self.folder / name} is damaged ({error})")
+        return found, damaged
+
+    def _read_state(self, name: str) -> dict[str, Any]:
+        from featuresharing.networks.sealing import DamagedFileError, read_sealed
+
+        content = read_sealed(self.folder / name)
+        if not isinstance(content, dict) or content.get("fingerprint") != self._fingerprint:
+            raise DamagedFileError("it is of other settings than its folder says")
+        return content
+
+    @contextmanager
+    def _said_if_full(self) -> Iterator[None]:
+        try:
+            yield
+        except DiskFullError as error:
+            raise DiskFullError(f"{error} What was trained is kept, and the same command goes on there.") from None
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; no digest at all if there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs, those inside of ``settings`` and ``shape`` by their own names."""
+    names = []
+    for name in sorted({*found, *wanted}):
+        one, other = found.get(name), wanted.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            names += _differences(one, other)
+        elif one != other:
+            names.append(name)
+    return names
