@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import featuresharing as fs
 from featuresharing import InputError, lesion, lesion_accuracy, marginalize, maximize_units, predict
+from featuresharing.networks.inputs import as_images
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
 TARGETS = np.zeros((4, 1), np.int64)
@@ -668,6 +669,16 @@ def test_parameters_that_are_not_finite_are_named_with_their_unit(value: float) 
     network.norm.running_var[3] = value
     (sentence,) = refusals(network, among=CLIMBING)
     assert sentence == f"buffer 'norm.running_var': found {found} at unit 3; accepted are finite numbers."
+
+
+def test_numbers_whose_sum_is_too_large_are_finite() -> None:
+    network = Net()
+    network.unused = nn.Parameter(torch.tensor([3e38, 3e38, 1.0]))
+    assert predict(network, IMAGES)[0] == ("0",)
+    assert len(as_images(torch.full((2, 3, 6, 6), 3e38))) == 2
+    network.unused.data[2] = -torch.inf
+    (sentence,) = refusals(network, among=CLIMBING)
+    assert sentence == "parameter 'unused': found an infinite number at unit 2; accepted are finite numbers."
 
 
 def test_parameters_without_values_and_torchscript_are_named() -> None:

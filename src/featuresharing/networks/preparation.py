@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
+from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
@@ -33,10 +34,12 @@ DTYPES = ("float32", "float64")
 class Prepared:
     """A network without wrappers, and images [N, ...] that it takes, to be computed on ``device`` in ``dtype``.
 
-    ``tasks`` are the names of its outputs, and ``classes`` the number of scores of each.
+    ``values`` are its parameters and buffers by name, there and in that precision. ``tasks`` are the names of its
+    outputs, and ``classes`` the number of scores of each.
     """
 
     network: nn.Module
+    values: Mapping[str, Tensor]
     images: Tensor
     device: str
     dtype: torch.dtype
@@ -66,11 +69,12 @@ def prepare(
     precision = choose_precision(inside, dtype)
     tensor = as_images(images)
     with computing():
-        scores = _examine(inside, tensor, str(device), precision)
-    tasks, classes = tuple(scores), tuple(values.shape[1] for values in scores.values())
+        values = network_values(inside, str(device), precision)
+        scores = _examine(inside, values, tensor, str(device), precision)
+    tasks, classes = tuple(scores), tuple(task.shape[1] for task in scores.values())
     if softmax:
         check_classes(tasks, classes)
-    return Prepared(inside, tensor, str(device), precision, tasks, classes)
+    return Prepared(inside, values, tensor, str(device), precision, tasks, classes)
 
 
 def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:
@@ -153,17 +157,18 @@ def _check_values(what: str, value: Tensor) -> None:
         raise InputError(f"{what} has no shape yet; accepted are networks that have seen images: run it on some once.")
     if value.is_meta:
         raise InputError(f"{what} is on the meta device; accepted are networks whose weights have values.")
-    if bool(torch.isfinite(value.detach()).all()):
+    first = first_not_finite(value)
+    if first is None:
         return
-    first = (~torch.isfinite(value.detach())).nonzero()[0]
-    place = f" at unit {int(first[0])}" if value.ndim else ""
-    found = "NaN" if bool(torch.isnan(value.detach()[tuple(first)])) else "an infinite number"
+    place = f" at unit {first[0]}" if first else ""
+    found = "NaN" if bool(torch.isnan(value.detach()[first])) else "an infinite number"
     raise InputError(f"{what}: found {found}{place}; accepted are finite numbers.")
 
 
-def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]:
+def _examine(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, device: str, dtype: torch.dtype
+) -> Mapping[str, Tensor]:
     """Return the raw scores of the first and the last image, which are the same for each alone."""
-    values = network_values(network, device, dtype)
     positions = [0, len(images) - 1][: len(images)]
     pair = images[positions]
 
