@@ -99,6 +99,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operator and add its node."""
         with torch._C.DisableTorchFunction():  # what follows is not the network's own doing
+            if torch.is_inference_mode_enabled() and not self._paused:
+                with self:  # operators made of others arrive whole
+                    parts = func.decompose(*args, **(kwargs or {}))
+                if parts is not NotImplemented:
+                    return parts
             return func(*args, **(kwargs or {})) if self._paused else self._write_down(func, args, kwargs or {})
 
     def _write_down(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
