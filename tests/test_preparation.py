@@ -364,7 +364,13 @@ def test_scores_that_depend_on_other_images_are_refused(change: Callable[[Tensor
 def test_outputs_that_depend_on_the_number_of_images_are_refused() -> None:
     network = Net(lambda scores: scores if len(scores) == 1 else {"a": scores, "b": scores})
     (found,) = refusals(network)
-    assert found.startswith("outputs: found a, b on two images and 0 on one; accepted are networks that treat every")
+    form = "[images, 3]"
+    assert found == (
+        f"outputs: found 'a' {form}, 'b' {form} on two images and '0' {form} on one; accepted are networks that treat "
+        "every image by itself."
+    )
+    (found,) = refusals(Net(lambda scores: scores[:, : len(scores) + 1]))
+    assert found.startswith(f"outputs: found '0' {form} on two images and '0' [images, 2] on one; accepted are")
     partly_single = Net(lambda scores: scores.float().mul(1 / 3).double()).double()
     assert predict(partly_single, IMAGES.double())[1][0].dtype == np.float64
 
@@ -383,13 +389,28 @@ def test_batch_norm_without_running_statistics_is_named(norm: Any) -> None:
 
 
 def test_chance_is_refused_and_the_callers_chance_is_left_alone() -> None:
-    (found,) = refusals(Batchwise(lambda x: F.dropout(x, 0.5, training=True)))
-    assert (
-        found == "Batchwise draws random numbers at evaluation: the same images give other scores; accepted are none."
-    )
+    for count in (1, 4):
+        (found,) = refusals(Batchwise(lambda x: F.dropout(x, 0.5, training=True)), IMAGES[:count])
+        assert found == (
+            "Batchwise draws random numbers at evaluation: the same images give other scores; accepted are none."
+        )
     before = torch.random.get_rng_state()
     predict(Net(), IMAGES)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_random_numbers_that_are_the_same_in_every_pass_are_computed_plainly() -> None:
+    def add_noise(x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(3))
+
+    network = Batchwise(add_noise)
+    with pytest.raises(InputError) as error:
+        lesion(network, "conv", IMAGES)
+    assert str(error.value) == (
+        "Batchwise cannot be traced: it draws random numbers ('randn'); engine='plain' runs such networks, slowly."
+    )
+    (found,) = lesion(network, "conv", IMAGES, engine="plain", softmax=False)
+    np.testing.assert_allclose(found, lesions_naively(network, IMAGES), rtol=0, atol=1e-6)
 
 
 # --- images

@@ -180,26 +180,29 @@ def _examine(
         for task, scores in together.items():
             if (undefined := first_undefined(scores)) is not None:
                 raise refuse_undefined(task, positions[undefined])
-        if len(pair) == 2:
-            alone = [run(pair[:1]), run(pair[1:])]
-            if other := next((list(part) for part in alone if list(part) != list(together)), None):
-                raise InputError(
-                    f"outputs: found {', '.join(together)} on two images and {', '.join(other)} on one; accepted are "
-                    "networks that treat every image by itself."
-                )
-            difference = _difference(together, alone)
-            if difference and _difference(run(pair), [together]):
-                raise InputError(
-                    f"{type(network).__name__} draws random numbers at evaluation: the same images give other scores; "
-                    "accepted are none."
-                )
-            if difference:
-                task, size = difference
-                raise InputError(
-                    f"output '{task}': scores of an image change by {size:.2g} with the other images of its batch; "
-                    "accepted are networks that treat every image by itself."
-                )
+        alone = [run(image) for image in torch.split(pair, 1)]  # of a single image, the same once more
+        if other := next((part for part in alone if _form(part) != _form(together)), None):
+            raise InputError(
+                f"outputs: found {', '.join(_form(together))} on two images and {', '.join(_form(other))} on one; "
+                "accepted are networks that treat every image by itself."
+            )
+        difference = _difference(together, alone)
+        if difference and _difference(run(pair), [together]):
+            raise InputError(
+                f"{type(network).__name__} draws random numbers at evaluation: the same images give other scores; "
+                "accepted are none."
+            )
+        if difference:
+            task, size = difference
+            raise InputError(
+                f"output '{task}': scores of an image change by {size:.2g} with the other images of its batch; "
+                "accepted are networks that treat every image by itself."
+            )
     return together
+
+
+def _form(scores: Mapping[str, Tensor]) -> list[str]:
+    return [f"'{task}' [images, {values.shape[1]}]" for task, values in scores.items()]
 
 
 def _difference(together: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> tuple[str, float] | None:
