@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.arguments import is_number
 from featuresharing.errors import InputError
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.interpreter import Base, Interpreter
@@ -302,6 +303,9 @@ def make_engine(
     """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
+    memory = settings.get("memory")
+    if memory is not None and not (is_number(memory) and memory >= 0):
+        raise InputError(f"memory: found {memory!r}; accepted is a number of bytes from 0.")
     ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
     with computing():

@@ -178,10 +178,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             self._paused = False
 
-    def replay(self, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
-        """Run what was recorded once more."""
-        return run_graph(self.graph, values, images)
-
     def _depends(self, value: Tensor) -> bool:
         if self._nodes[value].meta.get("depends", False):
             return True

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
 from featuresharing.networks.finite import first_not_finite
@@ -63,18 +64,19 @@ def prepare(
     and for scores that depend on the other images of a batch, or on chance.
     """
     inside = check_network(network)
+    device = str(device)
     check_device(device)
-    if batch_size is not None and not batch_size >= 1:
-        raise InputError(f"batch_size: found {batch_size}; accepted is an integer from 1.")
+    if batch_size is not None:
+        check_whole("batch_size", batch_size, 1)
     precision = choose_precision(inside, dtype)
     tensor = as_images(images)
     with computing():
-        values = network_values(inside, str(device), precision)
-        scores = _examine(inside, values, tensor, str(device), precision)
+        values = network_values(inside, device, precision)
+        scores = _examine(inside, values, tensor, device, precision)
     tasks, classes = tuple(scores), tuple(task.shape[1] for task in scores.values())
     if softmax:
         check_classes(tasks, classes)
-    return Prepared(inside, values, tensor, str(device), precision, tasks, classes)
+    return Prepared(inside, values, tensor, device, precision, tasks, classes)
 
 
 def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:

@@ -1,0 +1,23 @@
+"""Arguments of functions that must be numbers."""
+
+from typing import Any
+
+import numpy as np
+
+from featuresharing.errors import InputError
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or numpy; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number, of Python or numpy; True and False are none."""
+    return is_whole(value) or isinstance(value, float | np.floating)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise InputError unless the argument ``name`` is an integer from ``least``."""
+    if not (is_whole(value) and value >= least):
+        raise InputError(f"{name}: found {value!r}; accepted is an integer from {least}.")
