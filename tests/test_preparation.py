@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import io
+import re
+import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -532,6 +534,8 @@ def test_errors_of_a_network_name_its_module_and_line() -> None:
     line = Broken.forward.__code__.co_firstlineno + 1
     (found,) = refusals(network)
     assert f"(Broken 'wrap.1', test_preparation.py line {line}: index 99 is out of bounds" in found
+    (found,) = refusals(Net(lambda scores: {"a": scores}["b"]))
+    assert re.search(r"\(Net, test_preparation\.py line \d+: KeyError: 'b'\)", found)
 
 
 class Two(Net):
@@ -646,6 +650,17 @@ def test_a_layer_is_one_name() -> None:
         fs.prior_draws(network, "conv", True)
 
 
+def test_a_module_with_several_names_is_one_layer() -> None:
+    network = Net()
+    network.again = network.conv
+    network.part = nn.Sequential(network.conv)
+    for engine in ("one-channel", "plain"):
+        (wanted,) = marginalize(network, "conv", IMAGES, samples=3, engine=engine)
+        for name in ("again", "part.0"):
+            (found,) = marginalize(network, name, IMAGES, samples=3, engine=engine)
+            np.testing.assert_array_equal(found, wanted)
+
+
 def test_devices_that_are_not_there_are_named() -> None:
     absent = ["tpu", "cuda:99", "meta", *([] if torch.cuda.is_available() else ["cuda"])]
     for device in absent:
@@ -709,6 +724,18 @@ def test_parameters_without_values_and_torchscript_are_named() -> None:
     assert found.startswith("parameter 'last.weight' has no shape yet; accepted are networks that have seen images")
     (found,) = refusals(Net().to("meta"), among=CLIMBING)
     assert found == "parameter 'conv.weight' is on the meta device; accepted are networks whose weights have values."
+    scripted = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this way to make TorchScript is an old one
+        whole = torch.jit.trace(Net().eval(), IMAGES)
+        scripted.last = torch.jit.trace(nn.Linear(4, 3), torch.ones(1, 4))
+    for analysis in CLIMBING.values():
+        for network, sentence in (
+            (whole, "TopLevelTracedModule: found TorchScript; accepted is the"),
+            (scripted, "Net: found TorchScript 'last'; accepted is the torch.nn.Module that it was made from."),
+        ):
+            with pytest.raises(InputError, match=sentence):
+                analysis(network, IMAGES)
     mask = Net()
     mask.register_buffer("mask", torch.full((2, 2), -torch.inf))
     assert predict(mask, IMAGES)[0] == ("0",)

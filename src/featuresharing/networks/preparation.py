@@ -106,14 +106,9 @@ def check_network(network: nn.Module) -> nn.Module:
     That is one which is no torch.nn.Module or is TorchScript, takes more than images, has parameters without values or
     that are not finite, or normalises with the statistics of a batch.
     """
-    if not isinstance(network, nn.Module):
-        raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
     inside, _ = unwrap(network)
     kind = type(inside).__name__
-    for name, module in inside.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            part = f" '{name}'" if name else ""
-            raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
+    for module in inside.modules():
         if dotted := next((child for child in module._modules if "." in child), None):
             raise InputError(f"{kind}: module '{dotted}' has a dot in its own name; accepted are names without.")
     _check_arguments(inside)
@@ -129,10 +124,6 @@ def check_network(network: nn.Module) -> nn.Module:
                 "images are in a batch; accepted are networks that treat every image by itself."
             )
     return inside
-
-
-def _kind(value: Any) -> str:
-    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _check_arguments(network: nn.Module) -> None:
