@@ -2,8 +2,8 @@
 
 Every network of timm and torchvision below gets random weights and small images. Of its first, a middle and its last
 layer, some units are marginalized out and removed; a loop that sets each unit to each draw and runs a copy of the
-network has to give the same numbers to 1e-12, unless the loop itself differs by as much when images change by their
-last bit: some networks enlarge rounding. A refused layer has to say so in one sentence, and engine='plain' has to
+network has to give the same numbers to 1e-12. Some networks enlarge rounding: where the loop itself changes when images
+do in their last bit, a hundred times that change is accepted, and said. A refused layer has to say so in one sentence, and engine='plain' has to
 agree in its place. Afterwards the network must be the same, and be copied, saved and trained by one step.
 
 Needs ``pip install timm torchvision``, which the project itself does not; says so and ends well where they are absent.
@@ -102,7 +102,8 @@ def main() -> int:
     faults, notes = sum(len(o.faults) for o in outcomes), sum(len(o.notes) for o in outcomes)
     worst = max((o.worst for o in outcomes), default=0.0)
     print(
-        f"{len(outcomes)} networks, {layers} layers, worst {worst:.1e}, {refused} refused, {notes} rounded, {faults} faults"
+        f"{len(outcomes)} networks, {layers} layers, worst {worst:.1e}, {refused} refused, {notes} of enlarged "
+        f"rounding, {faults} faults"
     )
     return int(faults > 0)
 
@@ -204,7 +205,7 @@ def compare(network: nn.Module, path: str, images: Tensor, outcome: Outcome) -> 
         others = run_naively(network, path, images, settings["units"], noise=2**-52)[1 if what == "draws" else 2]
         own = float(np.abs(others - reference).max())
         text = f"{path}, {what}: off by {difference:.1e}; the loop itself by {own:.1e} when images change by one bit"
-        (outcome.notes if difference <= 10 * own else outcome.faults).append(text)
+        (outcome.notes if difference <= 100 * own else outcome.faults).append(text)
     outcome.layers += 1
 
 
