@@ -59,9 +59,10 @@ def main() -> None:
         return
     counts: Counter[str] = Counter()
     slowest, largest = 0.0, [0, 0]
-    for first in range(options.first, options.first + options.cases, BATCH):
+    end = options.first + options.cases
+    for first in range(options.first, end, BATCH):
         number = first
-        for what, outcome, detail, seconds in _batch(first, min(BATCH, options.cases - first), options.seed, largest):
+        for what, outcome, detail, seconds in _batch(first, min(BATCH, end - first), options.seed, largest):
             counts[outcome] += 1
             slowest = max(slowest, seconds)
             if outcome in ("changed", "traceback", "hang"):
