@@ -3,8 +3,9 @@
 Every network of timm and torchvision below gets random weights and small images. Of its first, a middle and its last
 layer, some units are marginalized out and removed; a loop that sets each unit to each draw and runs a copy of the
 network has to give the same numbers to 1e-12. Some networks enlarge rounding: where the loop itself changes when images
-do in their last bit, a hundred times that change is accepted, and said. A refused layer has to say so in one sentence, and engine='plain' has to
-agree in its place. Afterwards the network must be the same, and be copied, saved and trained by one step.
+do in their last bit, a hundred times that change is accepted, and said. A refused layer has to say so in one sentence,
+and engine='plain' has to agree in its place. Afterwards the network must be the same, and be copied, saved and trained
+by one step.
 
 Needs ``pip install timm torchvision``, which the project itself does not; says so and ends well where they are absent.
 """
