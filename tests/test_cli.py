@@ -476,7 +476,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    output = tmp_path / "file/below/x.csv"
+    output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept = tmp_path / "kept.h5"

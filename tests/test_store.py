@@ -252,6 +252,17 @@ def test_an_interrupted_store_goes_on_where_it_stopped(tmp_path: Path, storage: 
     check(read_conditionals(output))
 
 
+def test_nothing_is_put_back_in_place_of_a_folder(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    output.unlink()
+    output.mkdir()
+    before = sorted(tmp_path.iterdir())
+    with open_store(output) as store, pytest.raises(InputError, match=r"conv5\.h5 cannot be written: it is a folder"):
+        store.put_back()
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_an_output_that_was_complete_is_put_back(tmp_path: Path) -> None:
     """As when Snakemake removes the output of a job that is stopped in its last moments."""
     output = tmp_path / "conv5.h5"
@@ -520,7 +531,7 @@ test_store.compute(Path(sys.argv[1]))
         ("os.replace = die_in_call(2, os.replace)", 0),
         ("os.replace = die_in_call(3, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
-        ("units.os.link = die_after(units.os.link)", 0),
+        ("os.link = die_after(os.link)", 0),
     ],
 )
 def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featuresharing.cli.options import (
+    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -45,7 +46,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--step", type=number(0), default=1.0, help="step size")
     parser.add_argument("--decay", type=number(0, 1), default=0.2, help="share that pixels lose at each")
     parser.add_argument("--blur-every", type=whole(1), default=4, help="steps from one blur to the next")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the noise at the start")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the noise at the start")
     add_device(parser)
     add_wait(parser)
     parser.add_argument("--output-folder", type=named_folder, required=True, help="gets a PNG file of each unit")

@@ -17,8 +17,8 @@ from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
-from featuresharing.files import check_free, write_table
-from featuresharing.partial import PartialFolder, content_key, settings_key, write_piece
+from featuresharing.files import check_free, content_key, write_table
+from featuresharing.partial import PartialFolder, settings_key, write_piece
 from featuresharing.randomness import keyed_generator
 from featuresharing.records import Entry, fits
 

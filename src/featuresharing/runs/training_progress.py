@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files import replacing, write_table
+from featuresharing.records import entry_of
+from featuresharing.second_names import give_name
 
 if TYPE_CHECKING:
     from featuresharing.networks.checkpoints import Checkpoint
@@ -172,13 +174,7 @@ class TrainingProgress:
         """Give an output that was made its name, unless it has it."""
         kept, output = self.folder / name, self.output / name
         if _digest(output) != digest:
-            with replacing(output) as temporary:
-                temporary.unlink()
-                try:
-                    os.link(kept, temporary)
-                except OSError:  # a file system without hard links
-                    shutil.copyfile(kept, temporary)
-                os.utime(temporary)  # Snakemake compares times with those of inputs
+            give_name(output, kept)
         with suppress(OSError):  # that there is none, or no hard link
             if not os.path.samefile(kept, output):
                 kept.unlink()
@@ -225,8 +221,7 @@ class TrainingProgress:
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file; no digest at all if there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return entry_of(path).sha256
     except OSError:
         return ""
 

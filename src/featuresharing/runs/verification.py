@@ -23,8 +23,8 @@ from featuresharing.runs import contents
 FOREIGN = re.compile(r"logs|benchmarks|[^/]*report[^/]*\.(zip|html)")
 """What Snakemake puts into a folder of results."""
 
-WORK = (".lock", ".part", ".done", ".written", ".new", ".back")
-"""Ends of hidden names of work in progress and second names, of which nothing has to be checked."""
+WORK = (".part", ".done")
+"""Ends of hidden names of folders: work in progress and second names, of which nothing has to be checked."""
 
 LISTED = 10
 """Of so many files in a folder that no record names, each is named; of more, the folder is."""
