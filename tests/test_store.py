@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from featuresharing import InputError, locks, merge_conditionals, read_conditionals
 from featuresharing.hdf5 import DamagedError, seals
 from featuresharing.hdf5.blocks import cut_rows
+from featuresharing.records import record_of
 from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
 from featuresharing.store.progress import ProgressFile, read_progress
 from featuresharing.store.status import layer_statuses
@@ -250,6 +251,21 @@ def test_an_interrupted_store_goes_on_where_it_stopped(tmp_path: Path, storage: 
     assert sentences == []
     assert len(pieces) == 5
     check(read_conditionals(output))
+
+
+def test_a_damaged_record_is_written_again(tmp_path: Path) -> None:
+    """Else the sentence that says to make the file again would be said for ever."""
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    sound = record_of(output).read_bytes()
+    record_of(output).write_bytes(b"garbage")
+    with pytest.raises(InputError, match="is no record as it was written"):
+        read_conditionals(output)
+    with open_store(output) as store:
+        assert not store.is_complete()
+        assert store.put_back()
+    assert record_of(output).read_bytes() == sound
+    read_conditionals(output)
 
 
 def test_nothing_is_put_back_in_place_of_a_folder(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files import replacing, write_table
-from featuresharing.records import entry_of
+from featuresharing.record_format import open_regular
+from featuresharing.records import entry_of, record, recorded_entry
 from featuresharing.second_names import give_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class TrainingProgress:
         If one of them is damaged, or the list of their digests, it is not, and the user is told so.
         """
         try:
-            lines = (self.folder / SUMS).read_text(errors="replace").splitlines()
+            with open_regular(self.folder / SUMS) as file:
+                lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return False
         found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
@@ -175,6 +177,8 @@ class TrainingProgress:
         kept, output = self.folder / name, self.output / name
         if _digest(output) != digest:
             give_name(output, kept)
+        if _recorded(output) != digest:  # it was damaged, or deleted
+            record(output)
         with suppress(OSError):  # that there is none, or no hard link
             if not os.path.samefile(kept, output):
                 kept.unlink()
@@ -226,9 +230,19 @@ def _digest(path: Path) -> str:
         return ""
 
 
+def _recorded(path: Path) -> str:
+    """Return the SHA-256 that a file's record says; nothing without a sound one."""
+    try:
+        entry = recorded_entry(path)
+    except InputError:
+        return ""
+    return entry.sha256 if entry else ""
+
+
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        with open_regular(path) as file:
+            return json.load(file)
     except (OSError, ValueError):
         return None
 

@@ -166,7 +166,9 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
                 if path.is_symlink():
                     yield path, f"{path} is a link that leads nowhere ({error.strerror})."
                 continue
-            if stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode) and described_by(path):
+                yield path, f"{path} is a folder where a record belongs; delete it."
+            elif stat.S_ISDIR(mode):
                 hidden = name == PROGRESS or (name.startswith(".") and name.endswith(WORK))
                 folders += [] if hidden else [(path, above | {here})]
             elif stat.S_ISREG(mode):

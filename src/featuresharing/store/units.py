@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.locks import OutputLock
+from featuresharing.records import ChangedError
 from featuresharing.second_names import give_name, keep_second_name, second_name
 from featuresharing.store.final import contents_of, write_final
 from featuresharing.store.layout import Layout, wrong_numbers
@@ -88,7 +89,7 @@ class UnitStore:
             return read_fingerprint(self.output) == (self.fingerprint, self.units)
         except GoneError:
             return False
-        except DamagedError as error:
+        except (DamagedError, ChangedError) as error:
             self._say(f"{error} It is replaced.")
             return False
 
