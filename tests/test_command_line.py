@@ -204,6 +204,28 @@ def test_a_name_that_is_too_long_is_said(length: int, tmp_path: Path, monkeypatc
     write_table(tmp_path / ("a" * 230), ("a",), [])
 
 
+def test_no_output_replaces_what_it_is_made_of(
+    predicted: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("list.txt")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, called in (("list.txt", "image list"), ("link", "image list"), ("p.h5", "file of predictions")):
+        sentence = f"the {called} that is read; accepted is another name."
+        assert sentence in refusal(capsys, *predicted, "--output", tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_tables_without_rows_and_tasks_that_stand_twice_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "s.csv"
+    command = ["list-images", "--stimuli", table, "--output-folder", tmp_path / "out", "--tasks", "a"]
+    table.write_text("image,a\n")
+    assert "s.csv: found no row; accepted is one for every image." in refusal(capsys, *command)
+    table.write_text("image,a\nx.png,1\n")
+    assert "--tasks: found 'a' twice; accepted are distinct tasks." in refusal(capsys, *command, "a")
+
+
 def test_a_list_does_not_overwrite_its_own_table(
     predicted: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,8 @@ def _list_images(options: argparse.Namespace) -> None:
     stems = [path.stem for path in options.stimuli]
     if double := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
+    if double := next((task for task in options.tasks if options.tasks.count(task) > 1), None):
+        raise InputError(f"--tasks: found '{double}' twice; accepted are distinct tasks.")
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
     classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)

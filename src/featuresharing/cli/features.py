@@ -25,6 +25,7 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
+from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.networks.maximization import Maximization, maximize_units
     from featuresharing.partial import PartialFolder, settings_key
 
+    if options.output_folder.resolve() in (options.output.resolve(), *options.output.resolve().parents):
+        found = f"found {options.output}, in {options.output_folder}"
+        raise InputError(f"--output: {found}; accepted is a name beside the folder of --output-folder.")
     check_free(options.output_folder, ours=r"\d{4,}\.png|\.snakemake_timestamp")
     settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
     stored = open_network(options.checkpoint, image_size=options.image_size)

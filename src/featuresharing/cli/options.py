@@ -90,12 +90,18 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def check_paths(self, options: argparse.Namespace) -> None:
-        """Raise InputError if a file or folder that the options name is not there."""
+        """Raise InputError if a path that the options name is not there, or would be replaced by the output."""
+        output = getattr(options, "output", None)
         for option in self._read:
             given = getattr(options, option)
             for path in given if isinstance(given, list) else [given]:
-                if path is not None and not os.path.exists(path):
-                    raise InputError(f"{CALLED.get(option, option)} {path} does not exist; accepted is one that does.")
+                if path is None:
+                    continue
+                called = CALLED.get(option, option)
+                if not os.path.exists(path):
+                    raise InputError(f"{called} {path} does not exist; accepted is one that does.")
+                if output is not None and os.path.realpath(output) == os.path.realpath(path):
+                    raise InputError(f"--output: found {output}, the {called} that is read; accepted is another name.")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one sentence, without the usage in front."""
