@@ -358,7 +358,7 @@ def test_images_that_are_there_are_said_and_damaged_ones_drawn_again(
     with pytest.raises(InputError, match=r"c\.jpg is not what was written"):
         refuse_changed(spoilt)
     assert main(command(folder, tmp_path)) == 0
-    assert "Drawn again, since they were damaged: 1 of 8 images" in capsys.readouterr().out
+    assert "Drawn again, since they or their originals were changed: 1 of 8 in" in capsys.readouterr().out
     assert contents(tmp_path / "out") == wanted
     assert (tmp_path / "out.csv").read_bytes() == table
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".out.sha256", ".out.csv.sha256"}
@@ -371,6 +371,38 @@ def test_new_images_of_the_folder_are_drawn_too(folder: Path, tmp_path: Path) ->
     assert (tmp_path / "out/n01/new.png").exists()
     assert (tmp_path / "out.csv").read_text().count("\n") == 10
     refuse_changed(tmp_path / "out/n01/new.png")
+
+
+def test_images_that_were_changed_are_drawn_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    before = contents(tmp_path / "out")
+    changed = folder / "n01/a b1.png"
+    image(77).save(changed)
+    os.utime(changed, ns=(0, (tmp_path / "out/n01/a b1.png").stat().st_mtime_ns + 1))
+    capsys.readouterr()
+    assert main(command(folder, tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert "Drawn again, since they or their originals were changed: 1 of 8 in" in said
+    assert f"wrote {tmp_path / 'out'} (" in said
+    after = contents(tmp_path / "out")
+    assert [name for name in before if after[name] != before[name]] == ["n01/a b1.png"]
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    assert main([*command(folder, tmp_path)[:-1], str(fresh / "out")]) == 0
+    assert contents(fresh / "out") == after
+
+
+def test_images_of_another_folder_are_not_taken_for_those_of_this(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folder, tmp_path)) == 0
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    arguments = [str(other) if word == str(folder) else word for word in command(folder, tmp_path)]
+    assert main(arguments) == 2
+    assert "already; accepted is a new folder, or an empty one." in capsys.readouterr().err
 
 
 def test_other_settings_do_not_touch_what_is_there(

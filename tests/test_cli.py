@@ -366,7 +366,7 @@ def check_refused(capsys: pytest.CaptureFixture[str], status: int, *words: str) 
         ({"aliases": "conv2"}, ["--aliases: found 'conv2'", "NAME=PATH"]),
         ({"aliases": ["a=0.0.0", "=0.0.3"]}, ["--aliases: found '=0.0.3'", "NAME=PATH"]),
         ({"units": ["0-2", "4"]}, ["unit 4 of layer 'conv2'", "accepted are 0 to 3"]),
-        ({"units": "3-1"}, ["--units: found '3-1'", "accepted is an integer from 0, or a range such as 0-127"]),
+        ({"units": "3-1"}, ["--units: found '3-1'", "accepted is an integer from 0 to 65535, or a range such as 0-127"]),
         ({"units": "x"}, ["--units: found 'x'", "accepted"]),
         ({"wait": -1}, ["--wait: found '-1'", "accepted"]),
         ({"estimator": "psychic"}, ["estimator 'psychic'", "prior-weighted"]),
@@ -476,7 +476,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    output = tmp_path / "file/below/x.csv"
+    output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept = tmp_path / "kept.h5"

@@ -4,11 +4,19 @@ import os
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from featuresharing.cli import main
+from featuresharing.cli.logs import described
+from featuresharing.errors import InputError
+from featuresharing.files import write_table
+from featuresharing.networks.predictions import Predictions, write_predictions
+from featuresharing.records import record_folder
 
 PROGRAM = [sys.executable, "-m", "featuresharing"]
 
@@ -154,3 +162,113 @@ def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
 def test_no_message_colours_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, "extract", "--archive", tmp_path / "\x1b[31m\udce9.tar", "--output-folder", tmp_path / "x")
     assert r"\x1b[31m\udce9.tar does not exist" in said
+
+
+TABLE = "task,index,name\nt,0,a\nt,1,b\n"
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> list[str | Path]:
+    """Options of ``select-images`` on two images, but for its output."""
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "list.txt").write_text("a.png 0\nb.png 1\n")
+    (tmp_path / "classes.csv").write_text(TABLE)
+    write_predictions(tmp_path / "p.h5", Predictions({"t": np.eye(2, dtype="f4")}, {"t": np.array([0, 1])}, 0))
+    names = {"list": "list.txt", "classes": "classes.csv", "predictions": "p.h5"}
+    return ["select-images", *(word for name, file in names.items() for word in (f"--{name}", tmp_path / file))]
+
+
+def test_no_output_replaces_what_is_no_file(
+    predicted: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "stream").symlink_to("/proc/self/fd/1")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "list").symlink_to(tmp_path / "folder")
+    before = sorted(tmp_path.iterdir())
+    for name in ("pipe", "stream", "null"):
+        assert "cannot be written: it is no regular file;" in refusal(capsys, *predicted, "--output", tmp_path / name)
+    for output in (tmp_path / "folder", tmp_path / "list", ".", "", "/"):
+        assert "cannot be written: it is a folder;" in refusal(capsys, *predicted, "--output", output)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("length", [244, 300])
+def test_a_name_that_is_too_long_is_said(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featuresharing.files.os.getpid", lambda: 1)  # with 244, only that of the record is
+    with pytest.raises(InputError, match="cannot be written: its name is too long; accepted are up to 230 bytes"):
+        write_table(tmp_path / ("a" * length), ("a",), [])
+    assert list(tmp_path.iterdir()) == []
+    write_table(tmp_path / ("a" * 230), ("a",), [])
+
+
+def test_no_output_replaces_what_it_is_made_of(
+    predicted: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("list.txt")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, called in (("list.txt", "image list"), ("link", "image list"), ("p.h5", "file of predictions")):
+        sentence = f"the {called} that is read; accepted is another name."
+        assert sentence in refusal(capsys, *predicted, "--output", tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_tables_without_rows_and_tasks_that_stand_twice_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "s.csv"
+    command = ["list-images", "--stimuli", table, "--output-folder", tmp_path / "out", "--tasks", "a"]
+    table.write_text("image,a\n")
+    assert "s.csv: found no row; accepted is one for every image." in refusal(capsys, *command)
+    table.write_text("image,a\nx.png,1\n")
+    assert "--tasks: found 'a' twice; accepted are distinct tasks." in refusal(capsys, *command, "a")
+
+
+def test_a_list_does_not_overwrite_its_own_table(
+    predicted: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "accepted is another ending" in refusal(capsys, *predicted, "--output", tmp_path / "kept.csv")
+    assert main([*map(str, predicted), "--output", str(tmp_path / "kept.txt")]) == 0
+    assert (tmp_path / "kept.txt").read_text() == "a.png 0\nb.png 1\n"
+    assert (tmp_path / "kept.csv").read_text() == "index,image,t\n0,a.png,a\n1,b.png,b\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value", "accepted"),
+    [
+        ("train", "--threads", "1025", "an integer from 1 to 1024"),
+        ("train", "--image-size", "100000000", "an integer from 1 to 8192"),
+        ("train", "--batch-size", "9" * 30, "an integer from 2 to 1000000000"),
+        ("select-images", "--seed", str(2**63), f"an integer from 0 to {2**63 - 1}"),
+        ("marginalize", "--units", "0-99999999999", "an integer from 0 to 65535, or a range such as 0-127"),
+        ("marginalize", "--units", "9" * 5000, "an integer from 0 to 65535, or a range such as 0-127"),
+        ("render-images", "--wait", "1e300", "a number from 0 to below 1e+06"),
+    ],
+)
+def test_numbers_beyond_any_machine_are_refused(
+    command: str, option: str, value: str, accepted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, option, value]) == 2
+    assert capsys.readouterr().err.endswith(f"; accepted is {accepted}.\n")
+
+
+def test_the_log_says_whether_a_folder_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    record_folder_of(output, "one")
+    options = Namespace(command="do", output_folder=output)
+    with described(options):
+        (output / ".progress").mkdir()
+        (output / ".lock").touch()
+    assert f"do: read no file; left {output} as it was in " in capsys.readouterr().out
+    with described(options):
+        record_folder_of(output, "another")
+    assert f"do: read no file; wrote {output} (now 1 files and folders) in " in capsys.readouterr().out
+
+
+def record_folder_of(folder: Path, text: str) -> None:
+    """Write a file deep in a folder that is recorded as a whole."""
+    (folder / "a").mkdir(parents=True, exist_ok=True)
+    (folder / "a/b.txt").write_text(text)
+    record_folder(folder)

@@ -301,6 +301,17 @@ def test_the_command_refuses_what_is_not_there(
     assert "folder.png cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err
 
 
+def test_the_sheet_does_not_lie_among_the_pictures(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "conv5"
+    for output in (folder / "0000.png", folder / "below/sheet.png", tmp_path / "conv5.png"):
+        given = {"output": output} | ({"output-folder": output} if output.parent == tmp_path else {})
+        assert main(arguments(checkpoint, tmp_path, iterations=1, **given)) == 2
+        assert "accepted is a name beside the folder of --output-folder." in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_what_is_there_is_said_and_a_removed_output_put_back(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

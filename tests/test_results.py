@@ -218,6 +218,11 @@ def flip_number(path: Path, dataset: str) -> None:
         (lambda f: (f / "marginal/demo/.x.h5.12.part").write_text("x"), "was left behind by a process that was killed"),
         (lambda f: (f / "marginal/demo/broken.h5").write_text("x"), "broken.h5 is no complete file of conditionals"),
         (lambda f: flip_number(f / "baseline/demo/10.h5", "probability_basic"), "(probability_basic was changed"),
+        (
+            lambda f: (f / "baseline/demo/10.h5").write_bytes(b""),
+            "baseline/demo/10.h5 is no complete file of conditionals or predictions",
+        ),
+        (lambda f: (f / "baseline/demo/.a.csv.sha256").mkdir(), ".a.csv.sha256 is a folder where a record belongs"),
         (lambda f: (f / "images/a.png").write_bytes((f / "images/a.png").read_bytes()[:40]), "no complete picture"),
         (lambda f: (f / "table.csv").write_text("a,b\n1,2\n3\n"), "table.csv, line 3 is not complete"),
         (lambda f: flip(f / "networks/demo/20.pt", 1500), "20.pt is"),

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from featuresharing import InputError, locks, merge_conditionals, read_conditionals
 from featuresharing.hdf5 import DamagedError, seals
 from featuresharing.hdf5.blocks import cut_rows
+from featuresharing.records import record_of
 from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
 from featuresharing.store.progress import ProgressFile, read_progress
 from featuresharing.store.status import layer_statuses
@@ -250,6 +251,32 @@ def test_an_interrupted_store_goes_on_where_it_stopped(tmp_path: Path, storage: 
     assert sentences == []
     assert len(pieces) == 5
     check(read_conditionals(output))
+
+
+def test_a_damaged_record_is_written_again(tmp_path: Path) -> None:
+    """Else the sentence that says to make the file again would be said for ever."""
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    sound = record_of(output).read_bytes()
+    record_of(output).write_bytes(b"garbage")
+    with pytest.raises(InputError, match="is no record as it was written"):
+        read_conditionals(output)
+    with open_store(output) as store:
+        assert not store.is_complete()
+        assert store.put_back()
+    assert record_of(output).read_bytes() == sound
+    read_conditionals(output)
+
+
+def test_nothing_is_put_back_in_place_of_a_folder(tmp_path: Path) -> None:
+    output = tmp_path / "conv5.h5"
+    compute(output)
+    output.unlink()
+    output.mkdir()
+    before = sorted(tmp_path.iterdir())
+    with open_store(output) as store, pytest.raises(InputError, match=r"conv5\.h5 cannot be written: it is a folder"):
+        store.put_back()
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_output_that_was_complete_is_put_back(tmp_path: Path) -> None:
@@ -520,7 +547,7 @@ test_store.compute(Path(sys.argv[1]))
         ("os.replace = die_in_call(2, os.replace)", 0),
         ("os.replace = die_in_call(3, os.replace)", 0),
         ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
-        ("units.os.link = die_after(units.os.link)", 0),
+        ("os.link = die_after(os.link)", 0),
     ],
 )
 def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:

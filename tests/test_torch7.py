@@ -1,5 +1,6 @@
 """The reader of Torch7 files, against files that real Torch7 wrote and against thousands of damaged ones."""
 
+import os
 import struct
 import time
 import tracemalloc
@@ -24,6 +25,7 @@ from torch7_files import (
 
 from featuresharing import InputError, load_network
 from featuresharing.errors import quoted
+from featuresharing.files import file_digest
 from featuresharing.marginal.conditionals import collect, mix
 from featuresharing.marginal.engine import make_engine
 from featuresharing.marginal.estimation import Variants
@@ -485,3 +487,15 @@ def test_large_files_load_at_once(tmp_path: Path) -> None:
     assert isinstance(network, nn.Linear)
     assert network.weight.shape == (4096, 9216)
     assert time.monotonic() - start < 60
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no regular file"):
+        is_torch7(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe cannot be read .*it is no regular file"):
+        read_torch7(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe cannot be read: it is no file"):
+        load_network(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe cannot be read .*it is no regular file"):
+        file_digest(tmp_path / "pipe")

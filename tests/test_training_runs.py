@@ -21,6 +21,7 @@ from featuresharing.cli import main
 from featuresharing.locks import OutputLock
 from featuresharing.networks.checkpoints import load_checkpoint
 from featuresharing.networks.training import Trainer
+from featuresharing.records import record_of
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
 NAMES = ("0.pt", "2.pt", "5.pt", "training.csv")
@@ -142,6 +143,21 @@ def test_any_outputs_that_are_missing_are_put_back_without_training(
         assert main(arguments(data, tmp_path)) == 0
         assert outputs(tmp_path) == whole
         assert (tmp_path / "2.pt").samefile(progress(tmp_path) / "2.pt")
+
+
+def test_damaged_and_deleted_records_of_outputs_are_written_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(arguments(data, tmp_path)) == 0
+    refuse_to_train(monkeypatch)
+    output = tmp_path / "2.pt"
+    sound = record_of(output).read_bytes()
+    for damage in (b"", b"garbage", sound.replace(b"  2.pt", b"  3.pt"), sound[:30] + b"0" + sound[31:], None):
+        record_of(output).unlink()
+        if damage is not None:
+            record_of(output).write_bytes(damage)
+        assert main(arguments(data, tmp_path)) == 0
+        assert record_of(output).read_bytes() == sound
 
 
 def test_how_often_the_log_is_written_starts_nothing_afresh(

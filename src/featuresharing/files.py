@@ -7,13 +7,14 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.records import publish
+from featuresharing.records import entry_of, publish
 
 PROGRESS = ".progress"
 """Name of folders that hold what a command has done so far."""
@@ -28,10 +29,10 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
     not ``recorded``, its name is hidden, or a folder PROGRESS holds it: such files are work in progress.
 
     What a killed process left of the same output is deleted first; if that process still lives, it is refused.
-    Raises InputError if ``output`` is a folder, or its own cannot be written to, DiskFullError if the disk is full.
+    Raises InputError if ``output`` is a folder, a device or the like, or too long a name, or if its folder cannot be
+    written to; DiskFullError if the disk is full.
     """
-    if output.is_dir():
-        raise InputError(f"{output} cannot be written: it is a folder; accepted is the name of a file.")
+    check_place(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
@@ -39,6 +40,8 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
             left.unlink(missing_ok=True)
         temporary.touch()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_long(output) from None
         raise InputError(
             f"{output.parent} cannot be written to ({error.strerror}); accepted is a writable folder."
         ) from None
@@ -56,6 +59,8 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
     except (OSError, RuntimeError) as error:  # HDF5 raises either
         if isinstance(error, FileNotFoundError) and not temporary.exists():
             raise InputError(f"{output} is being written by another process; accepted is one at a time.") from None
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise _too_long(output) from None
         if is_full(error):
             raise DiskFullError(
                 f"{output} cannot be written: no space is left on the disk; accepted is a disk with room."
@@ -63,6 +68,22 @@ def replacing(output: Path, *, room: int = 0, recorded: bool = True, key: str = 
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_place(output: Path) -> None:
+    """Raise InputError if a name is that of something which a file must not replace."""
+    try:
+        mode = os.stat(output).st_mode
+        stream = output.is_symlink() and os.readlink(output).startswith("/proc/")  # /dev/stdout
+    except OSError:  # there is nothing yet, or what is named next
+        return
+    if stream or not stat.S_ISREG(mode):
+        found = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise InputError(f"{output} cannot be written: it is {found}; accepted is the name of a file.")
+
+
+def _too_long(output: Path) -> InputError:
+    return InputError(f"{output} cannot be written: its name is too long; accepted are up to 230 bytes.")
 
 
 def check_free(folder: Path, *, ours: str = "(?!)") -> None:
@@ -125,8 +146,19 @@ def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[An
 
 
 def file_digest(*paths: Path) -> str:
-    """Return the SHA-256 of the files' contents, in the given order, as hexadecimal digits."""
+    """Return the SHA-256 of the files' SHA-256, in the given order, as hexadecimal digits.
+
+    Raises InputError if one cannot be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(bytes.fromhex(content_key(path)))
     return digest.hexdigest()
+
+
+def content_key(path: Path) -> str:
+    """Return the SHA-256 of a file that others depend on; raises InputError if it cannot be read."""
+    try:
+        return entry_of(path).sha256
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); accepted is a readable file.") from None

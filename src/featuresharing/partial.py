@@ -33,14 +33,6 @@ def settings_key(settings: Mapping[str, object]) -> str:
     return sha256(json.dumps([settings, NUMERICS], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def content_key(path: Path) -> str:
-    """Return the SHA-256 of a file that the files of a folder depend on; raises InputError if it cannot be read."""
-    try:
-        return entry_of(path).sha256
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); accepted is a file.") from None
-
-
 def write_piece(target: Path, content: bytes) -> Entry:
     """Write a file of a partial folder whole or not at all; return what it is."""
     temporary = target.with_name(f".{target.name}.part")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from featuresharing.config import network_sizes
+from featuresharing.errors import InputError
 from featuresharing.files import file_digest
 from featuresharing.jobs import (
     SECONDS_PER_MULTIPLY_ADD,
@@ -77,10 +78,8 @@ def content(*paths):
     """Return a digest of files, for params: files of another name or age are the same as long as they hold the same."""
     try:
         return file_digest(*map(Path, paths))
-    except OSError as error:
-        raise WorkflowError(
-            f"{error.filename} cannot be read ({error.strerror}); accepted is a readable file."
-        ) from None
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def folder_of_output(wildcards, output):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, add_output, say, whole
+from featuresharing.cli.options import MOST_SIDE, Commands, add_command, add_output, say, whole
 from featuresharing.errors import InputError, quoted
 
 
@@ -31,7 +31,7 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "import-model", _import_model, "check a Torch7 model and copy it")
     parser.add_argument("--model", type=Path, required=True, help="Torch7 model")
     parser.add_argument("--classes", type=Path, required=True, help="table of classes that its heads have to have")
-    parser.add_argument("--image-size", type=whole(1), default=224, help="pixels of its images")
+    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=224, help="pixels of its images")
     parser.add_argument(
         "--layers", nargs="+", default=[], metavar="PATH=UNITS", help="layers that it has to have, with their units"
     )
@@ -39,7 +39,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_checks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=whole(0), help="its size in bytes (none: any)")
+    parser.add_argument("--size", type=whole(0, 2**63 - 1), help="its size in bytes (none: any)")
     parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, recorded in FILE.sha256)")
 
 

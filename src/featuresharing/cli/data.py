@@ -3,7 +3,19 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, add_wait, named_folder, number, say, switch, whole
+from featuresharing.cli.options import (
+    MOST_SEED,
+    MOST_SIDE,
+    MOST_THREADS,
+    Commands,
+    add_command,
+    add_wait,
+    named_folder,
+    number,
+    say,
+    switch,
+    whole,
+)
 from featuresharing.errors import InputError
 
 
@@ -11,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
     parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
     parser.add_argument("--basic-classes", nargs="*", default=[], help="basic classes to take (none: all)")
-    parser.add_argument("--image-size", type=whole(1), default=48, help="height and width in pixels")
+    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=48, help="height and width in pixels")
     parser.add_argument("--test-designers", type=whole(1), default=2, help="designers of each class held out")
     parser.add_argument("--train-renderings", type=whole(1), default=48, help="renderings of each training drawing")
     parser.add_argument("--test-renderings", type=whole(1), default=4, help="renderings of each test drawing")
@@ -23,8 +35,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(13, 15), help="font sizes in pixels")
     parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
     parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of split and renderings")
-    parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of split and renderings")
+    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
 
@@ -37,8 +49,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--outline", type=whole(0), default=0, help="dark rim around words in pixels")
     parser.add_argument("--hierarchy", type=Path, help="table subordinate,basic (none: no basic classes)")
     parser.add_argument("--undecodable", choices=("stop", "skip"), default="stop", help="what to do about such images")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of words, sizes, colours and places")
-    parser.add_argument("--jobs", type=whole(1), default=1, help="processes")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of words, sizes, colours and places")
+    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument(
         "--output-folder", type=named_folder, required=True, help="gets the images; a .csv beside it lists them"
@@ -128,6 +140,8 @@ def _list_images(options: argparse.Namespace) -> None:
     stems = [path.stem for path in options.stimuli]
     if double := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
+    if double := next((task for task in options.tasks if options.tasks.count(task) > 1), None):
+        raise InputError(f"--tasks: found '{double}' twice; accepted are distinct tasks.")
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
     classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featuresharing.cli.options import (
+    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -24,6 +25,7 @@ from featuresharing.cli.options import (
     whole,
     whole_range,
 )
+from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--step", type=number(0), default=1.0, help="step size")
     parser.add_argument("--decay", type=number(0, 1), default=0.2, help="share that pixels lose at each")
     parser.add_argument("--blur-every", type=whole(1), default=4, help="steps from one blur to the next")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the noise at the start")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the noise at the start")
     add_device(parser)
     add_wait(parser)
     parser.add_argument("--output-folder", type=named_folder, required=True, help="gets a PNG file of each unit")
@@ -60,6 +62,9 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.networks.maximization import Maximization, maximize_units
     from featuresharing.partial import PartialFolder, settings_key
 
+    if options.output_folder.resolve() in (options.output.resolve(), *options.output.resolve().parents):
+        found = f"found {options.output}, in {options.output_folder}"
+        raise InputError(f"--output: {found}; accepted is a name beside the folder of --output-folder.")
     check_free(options.output_folder, ours=r"\d{4,}\.png|\.snakemake_timestamp")
     settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
     stored = open_network(options.checkpoint, image_size=options.image_size)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
+    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -51,7 +52,7 @@ def add_commands(commands: Commands) -> None:
     add_network(parser)
     parser.add_argument("--steps", type=whole(1), default=20, help="points of a curve beside that of the whole layer")
     parser.add_argument("--random-orders", type=whole(2), default=20, help="random orders to compare with")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the random orders")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the random orders")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of the free)")
     add_wait(parser)
     add_device(parser)
@@ -74,7 +75,7 @@ def _curves(options: argparse.Namespace) -> None:
     from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.partial import settings_key
     from featuresharing.runs.measurements import Measurements
-    from featuresharing.runs.second_names import keep_second_name, put_back
+    from featuresharing.second_names import keep_second_name, put_back
     from featuresharing.store import read_conditionals
     from featuresharing.tables import layer_contributions
 

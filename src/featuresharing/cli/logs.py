@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from featuresharing.cli.options import say
+from featuresharing.records import record_of
 
 OUTPUTS = ("output", "output_folder")
 """Options that name what a command writes."""
@@ -41,7 +42,20 @@ def _paths(value: object) -> list[Path]:
     return [path for path in values if isinstance(path, Path)]
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Path) -> object:
+    """Return what changes whenever a file is written anew, or one in a folder; locks and progress come and go there."""
+    try:
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                inside = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
+            records = [record_of(path)] if path.name else []
+            return {each: _state_of_file(each) for each in records + inside}
+    except OSError:
+        return None
+    return _state_of_file(path)
+
+
+def _state_of_file(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
     except OSError:

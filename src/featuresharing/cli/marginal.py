@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from featuresharing.cli.options import (
+    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -13,6 +14,7 @@ from featuresharing.cli.options import (
     add_list,
     add_network,
     add_output,
+    add_wait,
     choose_device,
     number,
     read_aliases,
@@ -43,7 +45,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of quadrature"
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the draws")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the draws")
     parser.add_argument(
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
     )
@@ -57,9 +59,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--reuse", type=Path, metavar="BASE", help="take units over from BASE.h5, files in BASE/, and their progress"
     )
-    parser.add_argument(
-        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
-    )
+    add_wait(parser)
     add_device(parser)
     add_output(parser, "HDF5 file of conditionals")
 
@@ -190,13 +190,14 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 def _merge(options: argparse.Namespace) -> None:
     from featuresharing.records import forget
-    from featuresharing.store import keep_second_name, merge_conditionals, remove_progress
+    from featuresharing.second_names import keep_second_name
+    from featuresharing.store import key_of, merge_conditionals, remove_progress
     from featuresharing.store.reading import read_fingerprint
 
     merge_conditionals(options.blocks, options.output)
     if merged := read_fingerprint(options.output):
         remove_progress(_relatives(options.output.with_suffix("")), *merged)
-        keep_second_name(options.output, *merged)
+        keep_second_name(options.output, key_of(*merged))
     for block in options.blocks:
         forget(block)  # Snakemake removes it now
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
+    MOST_SEED,
+    MOST_SIDE,
+    MOST_THREADS,
     Commands,
     add_command,
     add_device,
     add_list,
     add_network,
     add_output,
+    add_wait,
     choose_device,
     number,
     read_list,
@@ -36,7 +40,9 @@ PREDICT_BATCH = 256
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "train", _train, "train a multi-task AlexNet and save a series of checkpoints")
     add_list(parser)
-    parser.add_argument("--image-size", type=whole(1), default=48, help="height and width of the images in pixels")
+    parser.add_argument(
+        "--image-size", type=whole(1, MOST_SIDE), default=48, help="height and width of the images in pixels"
+    )
     parser.add_argument("--stride", type=whole(1), default=2, help="stride of conv1")
     parser.add_argument(
         "--channels", type=whole(1), nargs="+", default=(32, 64, 64, 64, 48), help="units of conv1 to 5"
@@ -64,13 +70,17 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--crop", type=number(0), nargs=2, default=(1, 1), help="with --resize: area of random crops")
     parser.add_argument("--flip", type=switch, default=False, help="with --resize: mirror half of the images")
     parser.add_argument("--precision", default="float32", help="of products: float32, bfloat16 or float16")
-    parser.add_argument("--workers", type=whole(0), default=0, help="with --resize: processes that read ahead")
-    parser.add_argument("--processes", type=whole(1), default=1, help="processes that share batches, one a GPU")
-    parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of weights, order, shifts and dropout")
     parser.add_argument(
-        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that trains there"
+        "--workers", type=whole(0, MOST_THREADS), default=0, help="with --resize: processes that read ahead"
     )
+    parser.add_argument(
+        "--processes", type=whole(1, MOST_THREADS), default=1, help="processes that share batches, one a GPU"
+    )
+    parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
+    parser.add_argument(
+        "--seed", type=whole(0, MOST_SEED), default=0, help="seed of weights, order, shifts and dropout"
+    )
+    add_wait(parser)
     add_device(parser)
     parser.add_argument(
         "--output-folder", type=Path, required=True, help="gets STEP.pt for each checkpoint and training.csv"
@@ -89,8 +99,19 @@ def add_commands(commands: Commands) -> None:
     add_list(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="predictions on the list")
     parser.add_argument("--max-images", type=whole(1), default=60, help="most images to keep")
-    parser.add_argument("--seed", type=whole(0), default=0, help="seed of the choice among more")
-    add_output(parser, "image list of the kept images; a .csv beside it has their positions in the full list")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the choice among more")
+    parser.add_argument(
+        "--output",
+        type=_list_name,
+        required=True,
+        help="image list of the kept images; a .csv beside it has their positions in the full list",
+    )
+
+
+def _list_name(text: str) -> Path:
+    if Path(text).suffix.lower() == ".csv":
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is another ending: the table beside it has .csv")
+    return Path(text)
 
 
 def _train(options: argparse.Namespace) -> None:

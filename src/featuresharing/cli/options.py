@@ -90,12 +90,18 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def check_paths(self, options: argparse.Namespace) -> None:
-        """Raise InputError if a file or folder that the options name is not there."""
+        """Raise InputError if a path that the options name is not there, or would be replaced by the output."""
+        output = getattr(options, "output", None)
         for option in self._read:
             given = getattr(options, option)
             for path in given if isinstance(given, list) else [given]:
-                if path is not None and not os.path.exists(path):
-                    raise InputError(f"{CALLED.get(option, option)} {path} does not exist; accepted is one that does.")
+                if path is None:
+                    continue
+                called = CALLED.get(option, option)
+                if not os.path.exists(path):
+                    raise InputError(f"{called} {path} does not exist; accepted is one that does.")
+                if output is not None and os.path.realpath(output) == os.path.realpath(path):
+                    raise InputError(f"--output: found {output}, the {called} that is read; accepted is another name.")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one sentence, without the usage in front."""
@@ -120,27 +126,49 @@ def suggest(found: str, kind: str, accepted: Sequence[str]) -> str:
 
 
 def add_command(commands: Commands, name: str, run: Run, help_text: str) -> CommandParser:
-    """Add a command whose options carry ``run``, which begins once every path that they name is there."""
+    """Add a command whose options carry ``run``, which begins once every path that they name is there.
+
+    And once its output can have its name: a command may take days.
+    """
     parser: CommandParser = commands.add_parser(name, description=help_text)
 
     def checked(options: argparse.Namespace) -> None:
+        from featuresharing.files import check_place
+
         parser.check_paths(options)
+        if "output" in options:
+            check_place(options.output)
         run(options)
 
     parser.set_defaults(run=checked, command=name)
     return parser
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Return a type of option: an integer from ``least``."""
+MOST = 10**9
+"""Largest integer of options that have no bound of their own."""
+
+MOST_SIDE = 8192
+"""Pixels of the largest side of images that networks take."""
+
+MOST_THREADS = 1024
+
+MOST_SEED = 2**63 - 1
+
+MOST_UNIT = 65535
+
+MOST_MINUTES = 1e6
+
+
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Return a type of option: an integer from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is an integer from {least}")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is an integer from {least} to {most}")
         return value
 
     return parse
@@ -149,8 +177,10 @@ def whole(least: int) -> Callable[[str], int]:
 def whole_range(text: str) -> range:
     """Return the integers that a text such as 3 or 0-127 stands for; a type of option."""
     first, dash, last = text.partition("-")
-    if not (first.isdecimal() and (last.isdecimal() if dash else True)) or int(last or first) < int(first):
-        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is an integer from 0, or a range such as 0-127")
+    right = len(text) < 20 and first.isdecimal() and (last.isdecimal() if dash else True)
+    if not right or not int(first) <= int(last or first) <= MOST_UNIT:
+        accepted = f"accepted is an integer from 0 to {MOST_UNIT}, or a range such as 0-127"
+        raise argparse.ArgumentTypeError(f"found '{text}'; {accepted}")
     return range(int(first), int(last or first) + 1)
 
 
@@ -220,7 +250,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="network: a checkpoint, or a Torch7 model")
     parser.add_argument(
         "--image-size",
-        type=whole(1),
+        type=whole(1, MOST_SIDE),
         help="pixels of a Torch7 model's images (none: 224); checkpoints say it themselves",
     )
 
@@ -252,13 +282,17 @@ def switch(text: str) -> bool:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
     parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
-    parser.add_argument("--threads", type=whole(1), default=1, help="threads of torch on the CPU")
+    parser.add_argument("--threads", type=whole(1, MOST_THREADS), default=1, help="threads of torch on the CPU")
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
     """Add how long to wait for another process that writes the same output."""
     parser.add_argument(
-        "--wait", type=number(0), default=0, metavar="MINUTES", help="wait for another process that computes the output"
+        "--wait",
+        type=number(0, MOST_MINUTES),
+        default=0,
+        metavar="MINUTES",
+        help="wait for another process that computes the output",
     )
 
 

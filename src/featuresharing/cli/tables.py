@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.cli.options import Commands, add_command, add_output, say, whole
+from featuresharing.cli.options import MOST_SEED, Commands, add_command, add_output, say, whole
 
 if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
@@ -26,7 +26,7 @@ def add_commands(commands: Commands) -> None:
         add_output(parser, "CSV file")
         if run is _sharing:
             parser.add_argument("--resamples", type=whole(1), default=1000, help="bootstrap samples of the images")
-            parser.add_argument("--seed", type=whole(0), default=0, help="seed of the bootstrap")
+            parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the bootstrap")
 
 
 def add_evidence(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Words drawn over the images of a data set with one folder a class, such as ImageNet (the paper's label step)."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,8 +18,8 @@ from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
-from featuresharing.files import check_free, write_table
-from featuresharing.partial import PartialFolder, content_key, settings_key, write_piece
+from featuresharing.files import check_free, content_key, write_table
+from featuresharing.partial import PartialFolder, settings_key, write_piece
 from featuresharing.randomness import keyed_generator
 from featuresharing.records import Entry, fits, recorded_key
 
@@ -37,9 +38,10 @@ class OverlaySettings:
     seed: int
     skip_undecodable: bool = False
 
-    def key(self) -> str:
-        """Return what names these settings; raises InputError if the font cannot be read."""
-        return settings_key({**asdict(self), "style": {**asdict(self.style), "font": content_key(self.style.font)}})
+    def key(self, folder: Path) -> str:
+        """Return what names these settings with a ``folder``; raises InputError if the font cannot be read."""
+        style = {**asdict(self.style), "font": content_key(self.style.font)}
+        return settings_key({**asdict(self), "style": style, "folder": os.fspath(folder.resolve())})
 
 
 def overlay_folder(
@@ -56,20 +58,21 @@ def overlay_folder(
 
     Returns a row of COLUMNS for every image, and what was wrong with those that were skipped; ``table`` gets the rows
     as well. An image depends on (settings, its path in the folder) alone. What an interrupted run wrote is kept in a
-    hidden folder beside ``output`` and continued; what was damaged since is drawn again, and ``say`` told so. Raises
-    InputError for an image that cannot be decoded, unless those are skipped, for an ``output`` that holds something
-    else, words that the font cannot draw, and two images that would become one file.
+    hidden folder beside ``output`` and continued; what was damaged since, or of an image that was changed since, is
+    drawn again, and ``say`` told so. Raises InputError for an image that cannot be decoded, unless those are skipped,
+    for an ``output`` that holds something else, words that the font cannot draw, and two images that would become one
+    file.
     """
-    partial = PartialFolder(output, settings.key())
-    if recorded_key(output) != partial.key:
-        check_free(output)
     check_name(output.name, "output folder")
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     classes = list_class_folders(folder)
     check_distinct(folder, {file: _written_name(file) for files in classes.values() for file in files})
     files = [(name, file) for name, files in classes.items() for file in files]
+    partial = PartialFolder(output, settings.key(folder))
+    if recorded_key(output) != partial.key:
+        check_free(output)
     written = [_written_name(file) for _, file in files]
-    if partial.is_complete(written):
+    if partial.is_complete(written) and all(_is_drawn(folder, output, file) for _, file in files):
         say(f"{output} is there already.")
         rows = [_row(output, name, file, settings, hierarchy) for name, file in files]
         _write_table(table, rows)
@@ -91,7 +94,7 @@ def overlay_folder(
     if not rows:
         raise InputError(f"folder {folder}: no image can be decoded; accepted are folders with images.")
     if damaged:
-        say(f"Drawn again, since they were damaged: {damaged} of {len(files)} images in {partial.path}.")
+        say(f"Drawn again, since they or their originals were changed: {damaged} of {len(files)} in {partial.path}.")
     _write_table(table, rows)  # first: Snakemake removes the folder of a job that lacks its table
     partial.finish(kept)
     return rows, skipped
@@ -120,6 +123,14 @@ def _choose_word(settings: OverlaySettings, file: str) -> tuple[str, np.random.G
     return settings.words[int(rng.integers(len(settings.words)))], rng
 
 
+def _is_drawn(folder: Path, output: Path, file: str) -> bool:
+    """Return whether an image was not changed since it was drawn over."""
+    try:
+        return (folder / file).stat().st_mtime_ns <= (output / _written_name(file)).stat().st_mtime_ns
+    except OSError:  # whoever reads it next says why
+        return False
+
+
 Task = tuple[str, Entry | None]
 """A file, and what was written of it, if anything."""
 
@@ -145,7 +156,7 @@ def _draw(folder: Path, output: Path, settings: OverlaySettings, task: Task) -> 
     """Write one image unless it is there as it was written."""
     file, noted = task
     target = output / _written_name(file)
-    if noted is not None and fits(target, noted):
+    if noted is not None and fits(target, noted) and _is_drawn(folder, output, file):
         return _Drawn(noted)
     word, rng = _choose_word(settings, file)
     try:

@@ -17,8 +17,8 @@ from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
-from featuresharing.files import check_free, write_table
-from featuresharing.partial import PartialFolder, content_key, settings_key, write_piece
+from featuresharing.files import check_free, content_key, write_table
+from featuresharing.partial import PartialFolder, settings_key, write_piece
 from featuresharing.randomness import keyed_generator
 from featuresharing.records import Entry, fits
 
@@ -127,11 +127,15 @@ def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
     line, a blank there.
     """
     rows = numbered_rows(path, ("image",), what="table of stimuli")
-    columns = list(rows[0][1]) if rows else []
+    if not rows:
+        raise InputError(f"{path}: found no row; accepted is one for every image.")
+    columns = list(rows[0][1])
     for task in tasks:
         if task not in columns:
             accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
-            raise InputError(f"{path}: task '{task}' has no column; accepted are {accepted or 'none of no rows'}.")
+            raise InputError(
+                f"{path}: task '{task}' has no column; accepted are {accepted or 'tables with columns for tasks'}."
+            )
     for line, row in rows:
         if blank := next((name for name in ("image", *tasks) if not row[name]), None):
             raise InputError(f"{path}, line {line}: column '{blank}' is blank; accepted is a name.")

@@ -29,13 +29,13 @@ def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
     """Yield what is wrong with a file in a ``folder`` of results; ``recorded`` ones have been compared with that."""
     from featuresharing.store import verification
 
-    if path.suffix == ".h5" and verification.is_conditionals(path):
-        attributes = verification.attributes_of(path)
-        block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
-        yield from verification.problems_of_final(path, whole=not block)
-        yield from _other_network(path, attributes, folder)
-    elif path.suffix == ".h5":
-        yield from _wrong_predictions(path)
+    if path.suffix == ".h5":
+        try:
+            conditionals = verification.is_conditionals(path)
+        except InputError as error:
+            yield str(error)
+            return
+        yield from _wrong_conditionals(path, folder) if conditionals else _wrong_predictions(path)
     elif recorded:
         return
     elif path.suffix in (".png", ".gif", ".jpg", ".jpeg"):
@@ -46,9 +46,13 @@ def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
         yield from _wrong_table(path)
 
 
-def _other_network(path: Path, attributes: dict[str, object], folder: Path) -> Iterator[str]:
+def _wrong_conditionals(path: Path, folder: Path) -> Iterator[str]:
     from featuresharing.files import file_digest
+    from featuresharing.store import verification
 
+    attributes = verification.attributes_of(path)
+    block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
+    yield from verification.problems_of_final(path, whole=not block)
     network = folder / f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}.pt"
     if network.is_file() and file_digest(network) != attributes.get("network_sha256"):
         yield f"{path} was computed from another network than {network} is now."

@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files import replacing, write_table
+from featuresharing.record_format import open_regular
+from featuresharing.records import entry_of, record, recorded_entry
+from featuresharing.second_names import give_name
 
 if TYPE_CHECKING:
     from featuresharing.networks.checkpoints import Checkpoint
@@ -55,7 +58,8 @@ class TrainingProgress:
         If one of them is damaged, or the list of their digests, it is not, and the user is told so.
         """
         try:
-            lines = (self.folder / SUMS).read_text(errors="replace").splitlines()
+            with open_regular(self.folder / SUMS) as file:
+                lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return False
         found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
@@ -172,13 +176,9 @@ class TrainingProgress:
         """Give an output that was made its name, unless it has it."""
         kept, output = self.folder / name, self.output / name
         if _digest(output) != digest:
-            with replacing(output) as temporary:
-                temporary.unlink()
-                try:
-                    os.link(kept, temporary)
-                except OSError:  # a file system without hard links
-                    shutil.copyfile(kept, temporary)
-                os.utime(temporary)  # Snakemake compares times with those of inputs
+            give_name(output, kept)
+        if _recorded(output) != digest:  # it was damaged, or deleted
+            record(output)
         with suppress(OSError):  # that there is none, or no hard link
             if not os.path.samefile(kept, output):
                 kept.unlink()
@@ -225,15 +225,24 @@ class TrainingProgress:
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file; no digest at all if there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return entry_of(path).sha256
     except OSError:
         return ""
 
 
+def _recorded(path: Path) -> str:
+    """Return the SHA-256 that a file's record says; nothing without a sound one."""
+    try:
+        entry = recorded_entry(path)
+    except InputError:
+        return ""
+    return entry.sha256 if entry else ""
+
+
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        with open_regular(path) as file:
+            return json.load(file)
     except (OSError, ValueError):
         return None
 

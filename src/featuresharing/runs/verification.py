@@ -23,8 +23,8 @@ from featuresharing.runs import contents
 FOREIGN = re.compile(r"logs|benchmarks|[^/]*report[^/]*\.(zip|html)")
 """What Snakemake puts into a folder of results."""
 
-WORK = (".lock", ".part", ".done", ".written", ".new", ".back")
-"""Ends of hidden names of work in progress and second names, of which nothing has to be checked."""
+WORK = (".part", ".done")
+"""Ends of hidden names of folders: work in progress and second names, of which nothing has to be checked."""
 
 LISTED = 10
 """Of so many files in a folder that no record names, each is named; of more, the folder is."""
@@ -166,7 +166,9 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
                 if path.is_symlink():
                     yield path, f"{path} is a link that leads nowhere ({error.strerror})."
                 continue
-            if stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode) and described_by(path):
+                yield path, f"{path} is a folder where a record belongs; delete it."
+            elif stat.S_ISDIR(mode):
                 hidden = name == PROGRESS or (name.startswith(".") and name.endswith(WORK))
                 folders += [] if hidden else [(path, above | {here})]
             elif stat.S_ISREG(mode):

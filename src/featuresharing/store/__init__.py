@@ -9,7 +9,7 @@ kept, :mod:`.status` how far files got, :mod:`.verification` what is wrong with 
 from featuresharing.store.final import merge_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
 from featuresharing.store.reading import LayerConditionals, read_conditionals
-from featuresharing.store.relatives import keep_second_name, remove_progress
+from featuresharing.store.relatives import key_of, remove_progress
 from featuresharing.store.units import UnitStore
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Layout",
     "TaskData",
     "UnitStore",
-    "keep_second_name",
+    "key_of",
     "merge_conditionals",
     "read_conditionals",
     "remove_progress",

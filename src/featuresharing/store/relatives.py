@@ -1,8 +1,6 @@
 """Files of the same units that are cut in other ways: a layer as a whole, its blocks, and their progress."""
 
-import glob
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,18 +13,9 @@ from featuresharing.store.progress import ProgressFile, read_head
 from featuresharing.store.reading import open_final, read_fingerprint
 
 
-def second_name(output: Path, fingerprint: str, units: Sequence[int]) -> Path:
-    """Return the hidden name that a final file of some units has beside its own."""
-    key = hashlib.sha256(f"{fingerprint}:{list(units)}".encode()).hexdigest()[:12]
-    return output.with_name(f".{output.name}.{key}.done")
-
-
-def keep_second_name(output: Path, fingerprint: str, units: Sequence[int]) -> None:
-    """Give a final file its hidden name, and take those of earlier files with its name away."""
-    for path in output.parent.glob(f".{glob.escape(output.name)}.*.done"):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # a file system without hard links
-        os.link(output, second_name(output, fingerprint, units))
+def key_of(fingerprint: str, units: Sequence[int]) -> str:
+    """Return what stands for settings and units in the hidden names of files."""
+    return hashlib.sha256(f"{fingerprint}:{list(units)}".encode()).hexdigest()[:12]
 
 
 def take_over(file: ProgressFile, relative: Path, say: Callable[[str], None]) -> None:

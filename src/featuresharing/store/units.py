@@ -3,7 +3,6 @@
 import errno
 import glob
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from numpy.typing import NDArray
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.locks import OutputLock
-from featuresharing.records import record
+from featuresharing.records import ChangedError
+from featuresharing.second_names import give_name, keep_second_name, second_name
 from featuresharing.store.final import contents_of, write_final
 from featuresharing.store.layout import Layout, wrong_numbers
 from featuresharing.store.progress import Head, ProgressFile, create_progress, read_head, read_progress
 from featuresharing.store.reading import read_fingerprint
-from featuresharing.store.relatives import keep_second_name, remove_progress, second_name, take_over
+from featuresharing.store.relatives import key_of, remove_progress, take_over
 from featuresharing.version import FORMAT
 
 SYNC_SECONDS = 2.0
@@ -57,7 +57,7 @@ class UnitStore:
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
         self._relatives, self._wait, self._say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
-        self._done = second_name(output, self.fingerprint, self.units)
+        self._done = second_name(output, key_of(self.fingerprint, self.units))
         self._path = self._done.with_suffix(".progress")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
@@ -89,25 +89,22 @@ class UnitStore:
             return read_fingerprint(self.output) == (self.fingerprint, self.units)
         except GoneError:
             return False
-        except DamagedError as error:
+        except (DamagedError, ChangedError) as error:
             self._say(f"{error} It is replaced.")
             return False
 
     def put_back(self) -> bool:
         """Give a file that was complete its name again if it was removed since; return whether there was one.
 
-        Snakemake removes the outputs of a job that is stopped in its last moments.
+        Snakemake removes the outputs of a job that is stopped in its last moments. Raises InputError if something else
+        has the name.
         """
         try:
             if read_fingerprint(self._done) != (self.fingerprint, self.units):
                 return False
         except DamagedError:
             return False
-        spare = self._path.with_suffix(".back")
-        spare.unlink(missing_ok=True)
-        os.link(self._done, spare)
-        spare.replace(self.output)
-        record(self.output)
+        give_name(self.output, self._done)
         return True
 
     def recorded(self) -> dict[str, Any]:
@@ -189,7 +186,7 @@ class UnitStore:
         contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
         with self._said_if_full():
             write_final(self.output, contents, described)
-        keep_second_name(self.output, self.fingerprint, self.units)
+        keep_second_name(self.output, key_of(self.fingerprint, self.units))
         self.clear()
         remove_progress(self._relatives, self.fingerprint, self.units)
 

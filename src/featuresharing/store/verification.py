@@ -47,12 +47,9 @@ def problems_of_progress(path: Path) -> list[str]:
 
 
 def is_conditionals(path: Path) -> bool:
-    """Return whether a file says that it holds conditionals; also if it cannot be read."""
-    try:
-        with opened(path, WHAT, "peek") as source:
-            return "unit" in source.names or "skipped_mass" in source.names
-    except InputError:
-        return True
+    """Return whether a file says that it holds conditionals; raises InputError if it does not say what it holds."""
+    with opened(path, "conditionals or predictions", "peek") as source:
+        return "unit" in source.names or "skipped_mass" in source.names
 
 
 def attributes_of(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError, quoted
+from featuresharing.record_format import open_regular
 from featuresharing.torch7.sources import AsciiSource, BinarySource, FormatError, Source
 from featuresharing.torch7.values import Function, Table, TorchObject
 
@@ -45,7 +46,7 @@ KINDS = {
 
 def is_torch7(path: Path) -> bool:
     """Return whether a file starts as Torch7 files do: with a small integer, binary or ascii."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(4)
     return _is_binary(start) or start[:2] in (b"3\n", b"4\n")
 
@@ -58,7 +59,8 @@ def read_torch7(path: Path) -> Any:
     :class:`.TorchObject`. Raises InputError for a file that is damaged, truncated or none.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise InputError(f"Torch7 file {path} cannot be read ({error.strerror}).") from None
     if not _is_binary(data[:4]):
