@@ -1223,7 +1223,7 @@ def networks(draw: Draw) -> tuple[Wired, Tensor, int]:
 def test_random_networks() -> None:
     effects = []
 
-    @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(networks())
     def check(case: tuple[Wired, Tensor, int]) -> None:
         network, images, number = case

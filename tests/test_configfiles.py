@@ -131,6 +131,8 @@ def test_keys_that_a_config_lacks_are_those_of_the_defaults() -> None:
     assert list(found["figures"]) == list(SHIPPED["figures"])
     layers = dict(reversed(SHIPPED["layers"].items()))
     assert list(complete_config({"layers": layers}, SHIPPED, {}, {})["layers"]) == list(layers)
+    layers.popitem()  # a layer that is left out stays out
+    assert complete_config({"layers": layers}, SHIPPED, {}, {})["layers"] == layers
 
 
 @pytest.mark.parametrize(

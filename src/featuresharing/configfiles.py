@@ -19,6 +19,9 @@ MOST_CHARACTERS = 3_500
 """Of a single value: Python refuses to print integers of more digits than about that."""
 
 
+OPEN_BLOCKS = frozenset({"layers"})
+"""Blocks whose keys are names that a config chooses: one that is there is whole."""
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where there is one
 
 
@@ -166,8 +169,8 @@ def _complete(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
     filled = {}
     for key in [*([] if defaults.keys() <= config.keys() else defaults), *config]:
         value, below = config.get(key, defaults.get(key)), defaults.get(key)
-        whole = isinstance(value, Mapping) and isinstance(below, Mapping)
-        filled[key] = _complete(value, below) if whole else value  # type: ignore[arg-type]
+        partial = isinstance(value, Mapping) and isinstance(below, Mapping) and key not in OPEN_BLOCKS
+        filled[key] = _complete(value, below) if partial else value  # type: ignore[arg-type]
     return filled
 
 
