@@ -27,7 +27,7 @@ from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import marginalize, prior_draws
-from featuresharing.marginal.engine import OneChannelEngine
+from featuresharing.marginal.engine import OneChannelEngine, make_engine
 from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
 from featuresharing.networks.names import LAYERS
 from featuresharing.networks.torch7_modules import ConcatTable
@@ -156,7 +156,8 @@ def measure(network: nn.Module, alias: str, images: Tensor, options: argparse.Na
 
 def dense_speed(network: nn.Module, path: str, images: Tensor, options: argparse.Namespace) -> float:
     """Return the GFLOP/s of what a layer's variants take behind the first operator that mixes channels."""
-    engine = OneChannelEngine(network, path, images, device=options.device)
+    engine = make_engine(network, path, images, device=options.device)
+    assert isinstance(engine, OneChannelEngine)
     layer: Any = network.get_submodule(path)
     _, interpreter, base = next(iter(engine.chunks(slice(0, len(images)))))
     count = min(engine.batches.variants, 4 * engine.batches.dense)

@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import io
+import re
+import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import featuresharing as fs
 from featuresharing import InputError, lesion, lesion_accuracy, marginalize, maximize_units, predict
+from featuresharing.networks.inputs import as_images
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
 TARGETS = np.zeros((4, 1), np.int64)
@@ -363,7 +366,13 @@ def test_scores_that_depend_on_other_images_are_refused(change: Callable[[Tensor
 def test_outputs_that_depend_on_the_number_of_images_are_refused() -> None:
     network = Net(lambda scores: scores if len(scores) == 1 else {"a": scores, "b": scores})
     (found,) = refusals(network)
-    assert found.startswith("outputs: found a, b on two images and 0 on one; accepted are networks that treat every")
+    form = "[images, 3]"
+    assert found == (
+        f"outputs: found 'a' {form}, 'b' {form} on two images and '0' {form} on one; accepted are networks that treat "
+        "every image by itself."
+    )
+    (found,) = refusals(Net(lambda scores: scores[:, : len(scores) + 1]))
+    assert found.startswith(f"outputs: found '0' {form} on two images and '0' [images, 2] on one; accepted are")
     partly_single = Net(lambda scores: scores.float().mul(1 / 3).double()).double()
     assert predict(partly_single, IMAGES.double())[1][0].dtype == np.float64
 
@@ -382,13 +391,28 @@ def test_batch_norm_without_running_statistics_is_named(norm: Any) -> None:
 
 
 def test_chance_is_refused_and_the_callers_chance_is_left_alone() -> None:
-    (found,) = refusals(Batchwise(lambda x: F.dropout(x, 0.5, training=True)))
-    assert (
-        found == "Batchwise draws random numbers at evaluation: the same images give other scores; accepted are none."
-    )
+    for count in (1, 4):
+        (found,) = refusals(Batchwise(lambda x: F.dropout(x, 0.5, training=True)), IMAGES[:count])
+        assert found == (
+            "Batchwise draws random numbers at evaluation: the same images give other scores; accepted are none."
+        )
     before = torch.random.get_rng_state()
     predict(Net(), IMAGES)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_random_numbers_that_are_the_same_in_every_pass_are_computed_plainly() -> None:
+    def add_noise(x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(3))
+
+    network = Batchwise(add_noise)
+    with pytest.raises(InputError) as error:
+        lesion(network, "conv", IMAGES)
+    assert str(error.value) == (
+        "Batchwise cannot be traced: it draws random numbers ('randn'); engine='plain' runs such networks, slowly."
+    )
+    (found,) = lesion(network, "conv", IMAGES, engine="plain", softmax=False)
+    np.testing.assert_allclose(found, lesions_naively(network, IMAGES), rtol=0, atol=1e-6)
 
 
 # --- images
@@ -510,6 +534,8 @@ def test_errors_of_a_network_name_its_module_and_line() -> None:
     line = Broken.forward.__code__.co_firstlineno + 1
     (found,) = refusals(network)
     assert f"(Broken 'wrap.1', test_preparation.py line {line}: index 99 is out of bounds" in found
+    (found,) = refusals(Net(lambda scores: {"a": scores}["b"]))
+    assert re.search(r"\(Net, test_preparation\.py line \d+: KeyError: 'b'\)", found)
 
 
 class Two(Net):
@@ -624,6 +650,17 @@ def test_a_layer_is_one_name() -> None:
         fs.prior_draws(network, "conv", True)
 
 
+def test_a_module_with_several_names_is_one_layer() -> None:
+    network = Net()
+    network.again = network.conv
+    network.part = nn.Sequential(network.conv)
+    for engine in ("one-channel", "plain"):
+        (wanted,) = marginalize(network, "conv", IMAGES, samples=3, engine=engine)
+        for name in ("again", "part.0"):
+            (found,) = marginalize(network, name, IMAGES, samples=3, engine=engine)
+            np.testing.assert_array_equal(found, wanted)
+
+
 def test_devices_that_are_not_there_are_named() -> None:
     absent = ["tpu", "cuda:99", "meta", *([] if torch.cuda.is_available() else ["cuda"])]
     for device in absent:
@@ -670,6 +707,16 @@ def test_parameters_that_are_not_finite_are_named_with_their_unit(value: float) 
     assert sentence == f"buffer 'norm.running_var': found {found} at unit 3; accepted are finite numbers."
 
 
+def test_numbers_whose_sum_is_too_large_are_finite() -> None:
+    network = Net()
+    network.unused = nn.Parameter(torch.tensor([3e38, 3e38, 1.0]))
+    assert predict(network, IMAGES)[0] == ("0",)
+    assert len(as_images(torch.full((2, 3, 6, 6), 3e38))) == 2
+    network.unused.data[2] = -torch.inf
+    (sentence,) = refusals(network, among=CLIMBING)
+    assert sentence == "parameter 'unused': found an infinite number at unit 2; accepted are finite numbers."
+
+
 def test_parameters_without_values_and_torchscript_are_named() -> None:
     lazy = Net()
     lazy.last = nn.LazyLinear(3)
@@ -677,6 +724,18 @@ def test_parameters_without_values_and_torchscript_are_named() -> None:
     assert found.startswith("parameter 'last.weight' has no shape yet; accepted are networks that have seen images")
     (found,) = refusals(Net().to("meta"), among=CLIMBING)
     assert found == "parameter 'conv.weight' is on the meta device; accepted are networks whose weights have values."
+    scripted = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this way to make TorchScript is an old one
+        whole = torch.jit.trace(Net().eval(), IMAGES)
+        scripted.last = torch.jit.trace(nn.Linear(4, 3), torch.ones(1, 4))
+    for analysis in CLIMBING.values():
+        for network, sentence in (
+            (whole, "TopLevelTracedModule: found TorchScript; accepted is the"),
+            (scripted, "Net: found TorchScript 'last'; accepted is the torch.nn.Module that it was made from."),
+        ):
+            with pytest.raises(InputError, match=sentence):
+                analysis(network, IMAGES)
     mask = Net()
     mask.register_buffer("mask", torch.full((2, 2), -torch.inf))
     assert predict(mask, IMAGES)[0] == ("0",)

@@ -868,7 +868,7 @@ def resealed(path: Path) -> Iterator[h5py.File]:
         ("true-class", lambda file: file["conditional_word"].write_direct(np.full((6, 5), np.nan, "f4")), "not finite"),
         ("full", lambda file: file["conditional_basic"].write_direct(np.full((6, 5, 2), 0.4, "f4")), "sum to 1"),
         ("full", lambda file: file["prediction_basic"].write_direct(np.full((5, 2), 0.4, "f4")), "sum to 1"),
-        ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative numbers"),
+        ("true-class", lambda file: file["skipped_mass"].write_direct(np.full(6, -1.0)), "negative or NaN"),
         ("true-class", lambda file: file["unit"].write_direct(np.array([0, 0, 2, 3, 5, 8])), "a unit is in it twice"),
         ("true-class", lambda file: file["target_word"].write_direct(np.zeros(5, int)), "fingerprint"),
         (

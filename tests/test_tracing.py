@@ -209,6 +209,7 @@ HARMLESS: dict[str, Change] = {
     "all at once in place": lambda _, y: (torch._foreach_mul_([y], 2.0), y)[1],
     "into a given place": lambda _, y: torch.mul(y, 2, out=torch.empty_like(y)),
     "another shape in place": lambda _, y: y.unsqueeze_(2).squeeze_(2).transpose_(2, 3),
+    "like the layer's weight": lambda network, y: y * (network.conv.weight.new_ones(8, 1, 1) + y.new_zeros(1)),
     "written where negative": lambda _, y: (y.__setitem__(y < 0, 0), y)[1],
 }
 """What Python may see, keep and do."""
@@ -219,6 +220,15 @@ def test_numbers_that_do_not_come_from_images_may_be_seen(name: str) -> None:
     network, images = build(HARMLESS[name])
     (found,) = lesion(network, "conv", images)
     np.testing.assert_allclose(found, lesion_naively(network, images), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layer", ["conv", "head"])
+def test_a_pass_in_inference_mode_is_one_of_elementary_operators(layer: str) -> None:
+    network, images = build(lambda _, y: F.layer_norm(F.relu_(y), y.shape[2:]).add_(y.std()))
+    plain = lesion(network, layer, images).probabilities[0]
+    network.forward = torch.inference_mode()(network.forward)
+    (found,) = lesion(network, layer, images)
+    np.testing.assert_array_equal(found, plain)
 
 
 def read_memory_behind_torch(network: Looking, y: Tensor) -> Tensor:

@@ -52,7 +52,10 @@ def probability_difference(
 def information_difference(
     predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
 ) -> NDArray[np.float64]:
-    """Return log2 p - log2 q in bits after the Laplace correction; arguments as in :func:`weight_of_evidence`."""
+    """Return log2 p - log2 q in bits after the Laplace correction.
+
+    Arguments, shapes and errors are those of :func:`weight_of_evidence`.
+    """
     p, q, count = _check_pair(predictions, conditionals, classes)
     return np.subtract(np.log2(_correct(p, count, laplace)), np.log2(_correct(q, count, laplace)))
 

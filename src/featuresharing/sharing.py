@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.evidence import AXES, check_all, check_evidence
 from featuresharing.randomness import keyed_generator
@@ -58,7 +59,8 @@ def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed
     for both tasks. Noise in contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole
     lies below the estimate: the interval is moved by the estimate's distance from the bootstrap's median.
     One image says nothing about the spread over images: its interval is NaN. Under 20 images, a warning says that
-    the result rests on few. Raises InputError for no images, different shapes, or evidence that is not finite.
+    the result rests on few. Raises InputError for no images, different shapes, evidence that is not finite, no
+    resamples, or a seed below 0.
     """
     if sentence := few_images(check_evidence("first", first).shape[1]):
         warnings.warn(sentence, stacklevel=2)
@@ -75,6 +77,8 @@ def few_images(images: int) -> str | None:
 
 def bootstrap_sharing(first: Array, second: Array, *, resamples: int, seed: int) -> Sharing:
     """Return what :func:`estimate_sharing` does, without a warning."""
+    check_whole("resamples", resamples, 1)
+    check_whole("seed", seed, 0)
     first, second = check_evidence("first", first), check_evidence("second", second)
     if first.shape != second.shape:
         raise InputError(f"second: found {list(second.shape)}; accepted is the shape {list(first.shape)} of the first.")

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.arguments import is_number
 from featuresharing.errors import InputError
 from featuresharing.marginal.cost import cost_of
 from featuresharing.marginal.interpreter import Base, Interpreter
@@ -41,9 +42,9 @@ from featuresharing.marginal.probing import check_trace
 from featuresharing.marginal.slabs import shape_of
 from featuresharing.marginal.tracing import NumbersSeenError, UntraceableError, filters_of, make_trace, record
 from featuresharing.networks.computed import layer_values
-from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.forward import computing, score_images
 from featuresharing.networks.inputs import to_input
-from featuresharing.networks.preparation import prepare
+from featuresharing.networks.preparation import Prepared, prepare
 
 ENGINES = ("one-channel", "plain")
 """Accepted names of engines."""
@@ -80,28 +81,24 @@ class OneChannelEngine:
 
     def __init__(
         self,
-        network: nn.Module,
+        ready: Prepared,
         path: str,
-        images: Tensor,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,
         memory: int | None = None,
         whole: bool = False,
     ) -> None:
-        self.dtype, self.device, self.images = dtype, device, len(images)
-        self._network, self._images = network, images
+        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.images)
+        self._network, self._images = ready.network, ready.images
         self._path, self._whole = path, whole
-        own = network_values(network, device, dtype)
-        self._values, self._weight, self._bias = layer_values(network, path, own)
-        self._memory = int(SHARE * free_memory(device)) if memory is None else memory
+        self._values, self._weight, self._bias = layer_values(ready.network, path, ready.values)
+        self._memory = int(SHARE * free_memory(self.device)) if memory is None else memory
         self._laid_out: dict[str, Tensor] = {}
         self._packed: dict[tuple[str, ...], Product] = {}
-        self.plan = self._make_plan(min(2, len(images)), check=True)
+        self.plan = self._make_plan(min(2, self.images), check=True)
         self.tasks = self.plan.trace.tasks
         self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
-        if device == "cpu" and dtype == torch.float32:  # the layout in which its convolutions are fastest
+        if self.device == "cpu" and self.dtype == torch.float32:  # the layout in which its convolutions are fastest
             filters = {name: self._values[name] for name in filters_of(self.plan.trace) if name in self._values}
             self._laid_out = {
                 name: value.contiguous(memory_format=torch.channels_last)
@@ -110,7 +107,7 @@ class OneChannelEngine:
             }
         self._pack()
         size = sum(value.numel() * value.element_size() for value in self._values.values())
-        self._working_set = choose_working_set(device, size)
+        self._working_set = choose_working_set(self.device, size)
         self._batch_size = batch_size
         self._cut()
 
@@ -230,24 +227,21 @@ class PlainEngine:
 
     def __init__(
         self,
-        network: nn.Module,
+        ready: Prepared,
         path: str,
-        images: Tensor,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,
         memory: int | None = None,
     ) -> None:
-        self.dtype, self.device, self.images = dtype, device, len(images)
-        self._network, self._images = network, images
-        self.batches = Batches(min(batch_size or len(images), len(images)), 64, 1, keep=True, group=1)
-        self._values, *self._own = layer_values(network, path, network_values(network, device, dtype))
+        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.images)
+        self._network, self._images = ready.network, ready.images
+        self.batches = Batches(min(batch_size or self.images, self.images), 64, 1, keep=True, group=1)
+        self._values, *self._own = layer_values(ready.network, path, ready.values)
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
-        outputs = self._run(images[:1])
-        self.tasks, self.shapes = tuple(outputs), tuple(tuple(task.shape[1:]) for task in outputs.values())
+        self.tasks = ready.tasks
+        self.shapes: tuple[tuple[int, ...], ...] = tuple((classes,) for classes in ready.classes)
 
     def shrink(self) -> bool:
         """Work on half as many images at a time from now on; return False if that is not possible."""
@@ -296,6 +290,8 @@ def make_engine(
     *,
     engine: str = "one-channel",
     dtype: str | None = None,
+    device: str = "cpu",
+    batch_size: int | None = None,
     softmax: bool = True,
     otherwise: str = "engine='plain' runs such networks, slowly",
     **settings: Any,
@@ -307,11 +303,13 @@ def make_engine(
     """
     if engine not in ENGINES:
         raise InputError(f"engine '{engine}' is not known; accepted are {' and '.join(ENGINES)}.")
-    device, batch_size = settings.get("device", "cpu"), settings.get("batch_size")
+    memory = settings.get("memory")
+    if memory is not None and not (is_number(memory) and memory >= 0):
+        raise InputError(f"memory: found {memory!r}; accepted is a number of bytes from 0.")
     ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     kind = OneChannelEngine if engine == "one-channel" else PlainEngine
     with computing():
         try:
-            return kind(ready.network, path, ready.images, dtype=ready.dtype, **{**settings, "device": ready.device})
+            return kind(ready, path, batch_size=batch_size, **settings)
         except UntraceableError as error:
             raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error

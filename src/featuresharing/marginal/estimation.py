@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import check_whole, is_number, is_whole
 from featuresharing.errors import InputError
 from featuresharing.marginal.draws import bias_deviations, deviations, shift_parameters, squared_lengths
 from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
@@ -47,14 +48,15 @@ class Estimation:
         if self.estimator not in ESTIMATORS:
             raise InputError(f"estimator '{self.estimator}' is not known; accepted are {', '.join(ESTIMATORS)}.")
         least = 2 if self.estimator == "monte-carlo" else 1
-        if self.samples < least:
+        if not (is_whole(self.samples) and self.samples >= least):
             raise InputError(f"samples: found {self.samples}; accepted is at least {least} for {self.estimator}.")
-        if not 0 < self.scale < np.inf:
+        if not (is_number(self.scale) and 0 < self.scale < np.inf):
             raise InputError(f"scale: found {self.scale}; accepted is a number above 0.")
-        if not 0 <= self.tolerance < 1:
+        if not (is_number(self.tolerance) and 0 <= self.tolerance < 1):
             raise InputError(f"tolerance: found {self.tolerance}; accepted is a number from 0 to below 1.")
         if self.estimator == "quadrature" and self.tolerance == 0:
             raise InputError("tolerance: found 0; accepted is a number above 0 for quadrature.")
+        check_whole("seed", self.seed, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.marginal.conditionals import Conditionals, Marginalization, collect, retried
 from featuresharing.marginal.engine import Engine, OneChannelEngine, make_engine
@@ -123,8 +124,12 @@ def _check_counts(counts: Any, length: int) -> NDArray[np.int64]:
 
 def _check_targets(targets: Any, engine: Engine) -> NDArray[np.int64]:
     """Return true classes [images, tasks]."""
-    truth = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
     wanted = [engine.images, len(engine.tasks)]
+    try:
+        truth = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    except ValueError:
+        accepted = f"accepted are true classes [images, tasks]: {wanted}"
+        raise InputError(f"targets: found rows of different lengths; {accepted}.") from None
     if list(truth.shape) != wanted:
         raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
     if truth.dtype.kind not in "iu":
@@ -144,10 +149,10 @@ BLOCK = 64
 def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
     """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
 
-    Raises InputError for no orders.
+    Raises InputError for no orders, and for a seed below 0.
     """
-    if repeats < 1:
-        raise InputError(f"repeats: found {repeats}; accepted is an integer from 1.")
+    check_whole("repeats", repeats, 1)
+    check_whole("seed", seed, 0)
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 

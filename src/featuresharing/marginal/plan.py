@@ -130,7 +130,7 @@ def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse
                 f"layer '{path}': Python code sees numbers that depend on its weights ('{look.operator}' in "
                 f"{look.place})."
             )
-    users = list(nodes[weight].users)
+    users = _takers(nodes[weight])
     matrix = users[0] if len(users) == 1 and _transposes(users[0]) else None
     users = list(matrix.users) if matrix else users
     if not users:
@@ -145,9 +145,15 @@ def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse
         raise UntraceableError(f"layer '{path}': {found}; accepted are plain convolutions and products.")
     added = node.args[2] if is_convolution else node.args[0] if node.target is aten.addmm.default else None
     own = nodes[bias] if bias else None
-    if added is not own or (own and len(own.users) > 1):
+    shared = own is not None and len(_takers(own)) > 1
+    if added is not own or shared:
         raise UntraceableError(f"layer '{path}': its bias is not only added to its own product.")
     return LayerUse(node, shape_of(nodes[weight])[0])
+
+
+def _takers(value: fx.Node) -> list[fx.Node]:
+    """Return the operators that take what a value holds."""
+    return [node for node in value.users if node.target not in SHAPE_ONLY]
 
 
 def _transposes(node: fx.Node) -> bool:

@@ -99,6 +99,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operator and add its node."""
         with torch._C.DisableTorchFunction():  # what follows is not the network's own doing
+            if torch.is_inference_mode_enabled() and not self._paused:
+                with self:  # operators made of others arrive whole
+                    parts = func.decompose(*args, **(kwargs or {}))
+                if parts is not NotImplemented:
+                    return parts
             return func(*args, **(kwargs or {})) if self._paused else self._write_down(func, args, kwargs or {})
 
     def _write_down(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -172,10 +177,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield
         finally:
             self._paused = False
-
-    def replay(self, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
-        """Run what was recorded once more."""
-        return run_graph(self.graph, values, images)
 
     def _depends(self, value: Tensor) -> bool:
         if self._nodes[value].meta.get("depends", False):

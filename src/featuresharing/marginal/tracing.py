@@ -19,7 +19,15 @@ from torch import Tensor, fx, nn
 from torch.func import functionalize
 
 from featuresharing.errors import InputError
-from featuresharing.marginal.recording import Look, NumbersLeaveError, Recorder, Watcher, nodes_behind, run_graph
+from featuresharing.marginal.recording import (
+    Look,
+    NumbersLeaveError,
+    Recorder,
+    Watcher,
+    name_of,
+    nodes_behind,
+    run_graph,
+)
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import evaluating, run_network
 from featuresharing.networks.outputs import raw_scores
@@ -113,7 +121,10 @@ def record(
 
 
 def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
-    """Return the trace of a ``network`` that was recorded on ``images``; raises InputError for random numbers."""
+    """Return the trace of a ``network`` that was recorded on ``images``.
+
+    Raises UntraceableError for random numbers, which are not those of the pass when an operator runs again.
+    """
     graph, values = fx.Graph(), recording.values
     if any(_mutates(node) for node in recording.graph.nodes):
         graph, values = _without_mutations(network, recording, images)
@@ -175,7 +186,7 @@ def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
         switched_off = given.get("dropout_p") == 0 or given.get("training") is False or given.get("train") is False
         if not switched_off:
             name = type(network).__name__
-            raise InputError(f"{name} draws random numbers at evaluation ({node.target}); accepted are none.")
+            raise UntraceableError(f"{name} cannot be traced: it draws random numbers ('{name_of(node.target)}').")
 
 
 def filters_of(recorded: Trace) -> list[str]:

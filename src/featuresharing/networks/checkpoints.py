@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from featuresharing.data.images import Preprocessing, imagenet_preprocessing, stimulus_preprocessing
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet import build_alexnet, plain_alexnet
+from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.names import LAYERS
 from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
 from featuresharing.networks.shapes import AlexNetShape
@@ -166,13 +167,12 @@ def refuse_non_finite(place: str, network: nn.Module) -> None:
     """Raise InputError, which begins with ``place``, if a parameter or buffer holds a number that is not finite."""
     aliases = {path: alias for alias, path in LAYERS.items()}
     for name, values in chain(network.named_parameters(), network.named_buffers()):
-        if values.is_floating_point() and not (right := torch.isfinite(values)).all():
-            first = (~right).nonzero()[0].tolist()
+        if (first := first_not_finite(values)) is not None:
             layer, _, kind = name.rpartition(".")
             unit = f" of unit {first[0]}" if first else ""
             place += f": the {kind}{unit}" + (f" of layer {layer}" if layer else "")
             place += f" ({aliases[layer]})" if layer in aliases else ""
-            found = values[tuple(first)].item()
+            found = values[first].item()
             raise InputError(f"{place} holds {found}; accepted are finite numbers.")
 
 

@@ -49,8 +49,10 @@ def _is_of_author(path: Path) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error's text without its full stop, or its kind if it has none."""
+    """Return the first line of an error's text without its full stop; its kind if it has none, or is a key alone."""
     lines = str(error).splitlines()
+    if isinstance(error, KeyError):  # its text is the key alone
+        return f"KeyError: {error}"
     return lines[0].rstrip(". ") if lines and lines[0] else type(error).__name__
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featuresharing.errors import InputError
+from featuresharing.networks.finite import first_not_finite
 
 ACCEPTED = "accepted is one array or tensor [images, ...]"
 
@@ -34,9 +35,8 @@ def as_images(images: Any) -> Tensor:
         with torch.inference_mode(False):
             tensor = tensor.clone()
     for first in range(0, len(tensor), 16):  # in parts: it takes memory
-        finite = torch.isfinite(tensor[first : first + 16, None]).flatten(1).all(dim=1)
-        if not bool(finite.all()):
-            image = first + int((~finite).nonzero()[0])
+        if place := first_not_finite(tensor[first : first + 16]):
+            image = first + place[0]
             raise InputError(f"images: found values that are NaN or infinite in image {image}; accepted are finite.")
     return tensor
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
 from featuresharing.networks.computed import plain_layer
 from featuresharing.networks.wrappers import unwrap
@@ -27,21 +28,22 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     """Return the module path and the module of ``layer``, which is a module path or one of ``aliases``.
 
     The path is that within the network itself: of a wrapper such as DataParallel, ``module.0`` and ``0`` are both
-    layer ``0``. Of a layer that computes its weights (weight norm, pruning), a plain one with these weights stands for
-    it. Raises InputError if there is no such module or its kind has no units.
+    layer ``0``; of a module with several names, it is the first. Of a layer that computes its weights (weight norm,
+    pruning), a plain one with these weights stands for it. Raises InputError if there is no such module or its kind has
+    no units, and for a network that is no torch.nn.Module or is TorchScript.
     """
-    if not isinstance(network, nn.Module):
-        raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
     inside, prefix = unwrap(network)
     modules = dict(inside.named_modules())
     if aliases is not None and not isinstance(aliases, Mapping):
-        raise InputError(f"aliases: found a {_kind(aliases)}; accepted is a dict of module paths by alias.")
+        raise InputError(f"aliases: found a {kind_of(aliases)}; accepted is a dict of module paths by alias.")
     if not isinstance(layer, str):
         own = next((f" ('{name}' of this network)" for name, module in modules.items() if module is layer), "")
-        raise InputError(f"layer: found a {_kind(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
+        raise InputError(f"layer: found a {kind_of(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
     path = (aliases or {}).get(layer, layer)
-    path = path if path in modules else path.removeprefix(prefix)
-    module = modules.get(path)
+    every = dict(inside.named_modules(remove_duplicate=False))
+    path = path if path in every else path.removeprefix(prefix)
+    module = every.get(path)
+    path = next((name for name, other in modules.items() if other is module), path)  # of several names, the first
     if isinstance(module, Layer):
         weight = module._parameters.get("weight")  # asking a computed one for its value may change it
         if weight is not None and is_lazy(weight):
@@ -61,10 +63,6 @@ def _listed(modules: Mapping[str, nn.Module], aliases: Mapping[str, str] | None)
     listed = [f"{name} ({names[name]})" if name in names else name or "'' (the network itself)" for name in accepted]
     more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
     return f"{', '.join(listed[:MOST_LISTED])}{more}" if listed else "this network has none"
-
-
-def _kind(value: Any) -> str:
-    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _full_name(module: nn.Module) -> str:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.arguments import check_whole, is_number, is_whole
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import computing, evaluating, network_values, run_network
@@ -43,12 +44,11 @@ class Maximization:
     blur_every: int = 4
 
     def __post_init__(self) -> None:
-        for name, least in (("iterations", 1), ("blur_every", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: found {getattr(self, name)}; accepted is an integer from {least}.")
-        if not self.step > 0:
+        for name in ("iterations", "blur_every"):
+            check_whole(name, getattr(self, name), 1)
+        if not (is_number(self.step) and self.step > 0):
             raise InputError(f"step: found {self.step}; accepted is a number above 0.")
-        if not 0 <= self.decay < 1:
+        if not (is_number(self.decay) and 0 <= self.decay < 1):
             raise InputError(f"decay: found {self.decay}; accepted is a number from 0 to below 1.")
 
 
@@ -75,16 +75,17 @@ def maximize_units(
     """
     chosen = settings or Maximization()
     shape = list(image_shape) if isinstance(image_shape, Iterable) else image_shape
-    if not (isinstance(shape, list) and len(shape) == 3 and all(_is_size(size) for size in shape)):
+    if not (isinstance(shape, list) and len(shape) == 3 and all(is_whole(size) and size > 0 for size in shape)):
         raise InputError(f"image_shape: found {shape}; accepted are the three numbers of an image, [C, H, W].")
+    check_whole("seed", seed, 0)
     path, module = find_layer(network, layer, aliases)
-    network = check_network(network)
+    network, device = check_network(network), str(device)
     check_device(device)
     wanted = set(choose_units(module, layer, units))
     groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
     asked = [group for group in groups if wanted & set(group)]
     with computing():
-        values = network_values(network, str(device), choose_precision(network))
+        values = network_values(network, device, choose_precision(network))
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
         noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
         with computing(), evaluating(network), torch.enable_grad():
@@ -93,10 +94,6 @@ def maximize_units(
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image
-
-
-def _is_size(size: object) -> bool:
-    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0
 
 
 def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing.networks.forward import computing, network_values, score_images
+from featuresharing.networks.forward import computing, score_images
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
 from featuresharing.networks.preparation import prepare
 
@@ -37,9 +37,8 @@ def predict(
     ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
     parts: list[list[Tensor]] = []
     with computing():
-        values = network_values(ready.network, ready.device, ready.dtype)
         for batch in torch.split(ready.images, batch_size or len(ready.images)):
-            outputs = score_images(ready.network, values, batch, device=ready.device, dtype=ready.dtype)
+            outputs = score_images(ready.network, ready.values, batch, device=ready.device, dtype=ready.dtype)
             parts.append([outputs[task] for task in ready.tasks])
         found = [torch.cat(task) for task in zip(*parts, strict=True)]
         for task, scores in zip(ready.tasks, found, strict=True):

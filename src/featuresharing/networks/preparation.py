@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
+from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
@@ -33,10 +35,12 @@ DTYPES = ("float32", "float64")
 class Prepared:
     """A network without wrappers, and images [N, ...] that it takes, to be computed on ``device`` in ``dtype``.
 
-    ``tasks`` are the names of its outputs, and ``classes`` the number of scores of each.
+    ``values`` are its parameters and buffers by name, there and in that precision. ``tasks`` are the names of its
+    outputs, and ``classes`` the number of scores of each.
     """
 
     network: nn.Module
+    values: Mapping[str, Tensor]
     images: Tensor
     device: str
     dtype: torch.dtype
@@ -60,17 +64,19 @@ def prepare(
     and for scores that depend on the other images of a batch, or on chance.
     """
     inside = check_network(network)
+    device = str(device)
     check_device(device)
-    if batch_size is not None and not batch_size >= 1:
-        raise InputError(f"batch_size: found {batch_size}; accepted is an integer from 1.")
+    if batch_size is not None:
+        check_whole("batch_size", batch_size, 1)
     precision = choose_precision(inside, dtype)
     tensor = as_images(images)
     with computing():
-        scores = _examine(inside, tensor, str(device), precision)
-    tasks, classes = tuple(scores), tuple(values.shape[1] for values in scores.values())
+        values = network_values(inside, device, precision)
+        scores = _examine(inside, values, tensor, device, precision)
+    tasks, classes = tuple(scores), tuple(task.shape[1] for task in scores.values())
     if softmax:
         check_classes(tasks, classes)
-    return Prepared(inside, tensor, str(device), precision, tasks, classes)
+    return Prepared(inside, values, tensor, device, precision, tasks, classes)
 
 
 def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:
@@ -100,14 +106,9 @@ def check_network(network: nn.Module) -> nn.Module:
     That is one which is no torch.nn.Module or is TorchScript, takes more than images, has parameters without values or
     that are not finite, or normalises with the statistics of a batch.
     """
-    if not isinstance(network, nn.Module):
-        raise InputError(f"network: found a {_kind(network)}; accepted is a torch.nn.Module.")
     inside, _ = unwrap(network)
     kind = type(inside).__name__
-    for name, module in inside.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            part = f" '{name}'" if name else ""
-            raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
+    for module in inside.modules():
         if dotted := next((child for child in module._modules if "." in child), None):
             raise InputError(f"{kind}: module '{dotted}' has a dot in its own name; accepted are names without.")
     _check_arguments(inside)
@@ -123,10 +124,6 @@ def check_network(network: nn.Module) -> nn.Module:
                 "images are in a batch; accepted are networks that treat every image by itself."
             )
     return inside
-
-
-def _kind(value: Any) -> str:
-    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _check_arguments(network: nn.Module) -> None:
@@ -153,17 +150,18 @@ def _check_values(what: str, value: Tensor) -> None:
         raise InputError(f"{what} has no shape yet; accepted are networks that have seen images: run it on some once.")
     if value.is_meta:
         raise InputError(f"{what} is on the meta device; accepted are networks whose weights have values.")
-    if bool(torch.isfinite(value.detach()).all()):
+    first = first_not_finite(value)
+    if first is None:
         return
-    first = (~torch.isfinite(value.detach())).nonzero()[0]
-    place = f" at unit {int(first[0])}" if value.ndim else ""
-    found = "NaN" if bool(torch.isnan(value.detach()[tuple(first)])) else "an infinite number"
+    place = f" at unit {first[0]}" if first else ""
+    found = "NaN" if bool(torch.isnan(value.detach()[first])) else "an infinite number"
     raise InputError(f"{what}: found {found}{place}; accepted are finite numbers.")
 
 
-def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]:
+def _examine(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, device: str, dtype: torch.dtype
+) -> Mapping[str, Tensor]:
     """Return the raw scores of the first and the last image, which are the same for each alone."""
-    values = network_values(network, device, dtype)
     positions = [0, len(images) - 1][: len(images)]
     pair = images[positions]
 
@@ -175,26 +173,29 @@ def _examine(network: nn.Module, images: Tensor, device: str, dtype: torch.dtype
         for task, scores in together.items():
             if (undefined := first_undefined(scores)) is not None:
                 raise refuse_undefined(task, positions[undefined])
-        if len(pair) == 2:
-            alone = [run(pair[:1]), run(pair[1:])]
-            if other := next((list(part) for part in alone if list(part) != list(together)), None):
-                raise InputError(
-                    f"outputs: found {', '.join(together)} on two images and {', '.join(other)} on one; accepted are "
-                    "networks that treat every image by itself."
-                )
-            difference = _difference(together, alone)
-            if difference and _difference(run(pair), [together]):
-                raise InputError(
-                    f"{type(network).__name__} draws random numbers at evaluation: the same images give other scores; "
-                    "accepted are none."
-                )
-            if difference:
-                task, size = difference
-                raise InputError(
-                    f"output '{task}': scores of an image change by {size:.2g} with the other images of its batch; "
-                    "accepted are networks that treat every image by itself."
-                )
+        alone = [run(image) for image in torch.split(pair, 1)]  # of a single image, the same once more
+        if other := next((part for part in alone if _form(part) != _form(together)), None):
+            raise InputError(
+                f"outputs: found {', '.join(_form(together))} on two images and {', '.join(_form(other))} on one; "
+                "accepted are networks that treat every image by itself."
+            )
+        difference = _difference(together, alone)
+        if difference and _difference(run(pair), [together]):
+            raise InputError(
+                f"{type(network).__name__} draws random numbers at evaluation: the same images give other scores; "
+                "accepted are none."
+            )
+        if difference:
+            task, size = difference
+            raise InputError(
+                f"output '{task}': scores of an image change by {size:.2g} with the other images of its batch; "
+                "accepted are networks that treat every image by itself."
+            )
     return together
+
+
+def _form(scores: Mapping[str, Tensor]) -> list[str]:
+    return [f"'{task}' [images, {values.shape[1]}]" for task, values in scores.items()]
 
 
 def _difference(together: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> tuple[str, float] | None:

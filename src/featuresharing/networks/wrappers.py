@@ -4,21 +4,32 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from featuresharing.arguments import kind_of
+from featuresharing.errors import InputError
 
 _ATTRIBUTES: dict[str, str] = {"OptimizedModule": "_orig_mod"}
 """Names of classes (torch.compile's costs seconds to import) and the attribute that holds the network."""
 
 
-def unwrap(network: nn.Module) -> tuple[nn.Module, str]:
+def unwrap(network: Any) -> tuple[nn.Module, str]:
     """Return the network inside DataParallel, DistributedDataParallel and torch.compile, and the prefix of its names.
 
     Names of its modules start with that prefix when they are asked of the wrapper: ``module.``, ``_orig_mod.`` or both.
+    Raises InputError for what is no torch.nn.Module, or is TorchScript in a part.
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network: found a {kind_of(network)}; accepted is a torch.nn.Module.")
     prefix = ""
     while attribute := _inside(network):
         network, prefix = getattr(network, attribute), f"{prefix}{attribute}."
+    for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            kind, part = type(network).__name__, f" '{name}'" if name else ""
+            raise InputError(f"{kind}: found TorchScript{part}; accepted is the torch.nn.Module that it was made from.")
     return network, prefix
 
 

@@ -82,19 +82,22 @@ def _packed_size(values: NDArray[Any]) -> int:
     return len(zlib.compress(np.ascontiguousarray(values).data, 1))
 
 
-def merge_conditionals(blocks: Sequence[Path], output: Path) -> None:
+def merge_conditionals(blocks: Sequence[Path | str], output: Path | str) -> None:
     """Put files of some units each together to the file of the whole layer.
 
     Raises InputError unless they are sound, of the same settings, and hold every unit of the layer once.
     """
+    paths, output = [Path(block) for block in blocks], Path(output)
+    if not paths:
+        raise InputError(f"{output}: found no blocks; accepted are those of all units of a layer.")
     with ExitStack() as stack:
-        files = [stack.enter_context(open_final(path)) for path in blocks]
+        files = [stack.enter_context(open_final(path)) for path in paths]
         first = files[0]
-        for path, file in zip(blocks, files, strict=True):
+        for path, file in zip(paths, files, strict=True):
             if file.fingerprint is None:
                 raise InputError(f"{path} is of format 1, without a fingerprint; accepted are formats 2 to {FORMAT}.")
             if (file.fingerprint, file.layer_units) != (first.fingerprint, first.layer_units):
-                raise InputError(f"{path} is of other settings than {blocks[0]}; accepted are blocks of one layer.")
+                raise InputError(f"{path} is of other settings than {paths[0]}; accepted are blocks of one layer.")
         places = [(file, row) for file in files for row in range(len(file.units))]
         units = np.concatenate([file.units for file in files])
         order = np.argsort(units, kind="stable")

@@ -90,7 +90,7 @@ def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> s
         if softmax and not ((values >= 0) & (values <= 1 + 1e-5)).all():
             return f"{name} has numbers outside [0, 1]"
     elif not (values >= 0).all():
-        return f"{name} has negative numbers or none"
+        return f"{name} has numbers that are negative or NaN"
     elif name == "skipped_mass" and not (values <= 1).all():
         return f"{name} has numbers outside [0, 1]"
     return None

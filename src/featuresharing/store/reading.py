@@ -185,12 +185,12 @@ def open_final(path: Path, mode: Mode = "whole") -> Iterator[FinalFile]:
         yield file
 
 
-def read_conditionals(path: Path) -> LayerConditionals:
+def read_conditionals(path: Path | str) -> LayerConditionals:
     """Read a layer's file at the true classes.
 
     Raises InputError if it is missing, damaged, of another kind or of a newer format.
     """
-    with open_final(path) as file:
+    with open_final(Path(path)) as file:
         tasks = list(file.classes)
         return LayerConditionals(
             units=file.units,
