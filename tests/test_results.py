@@ -156,7 +156,9 @@ def test_status_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / ".damaged.h5.0.progress").write_bytes(b"x")
     assert layer_statuses(tmp_path) == []
     assert main(["status", str(tmp_path / "nowhere")]) == 2
-    assert "is no folder; accepted is a folder of results" in capsys.readouterr().err
+    assert "nowhere does not exist; accepted is a folder of results" in capsys.readouterr().err
+    assert main(["status", str(tmp_path / "damaged.h5")]) == 2
+    assert "damaged.h5 is no folder; accepted is a folder of results" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -188,6 +190,23 @@ def verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
         return [problem for problem in problems[:-1] if not problem.startswith("No record names ")]
     assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* are wrong; the lines above say how\.\n", err)
     return problems
+
+
+def test_status_counts_files_that_cannot_be_read(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "marginal/demo/conv4_10.h5").write_text("x")
+    assert main(["status", str(results)]) == 0
+    *_, problem, last = capsys.readouterr().out.splitlines()
+    assert "conv4_10.h5 is no complete file of conditionals" in problem
+    assert last.endswith(" jobs run; 1 files cannot be read.")
+
+
+def test_a_damaged_network_is_named_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was computed from it is as it was."""
+    record(results / "networks/demo/10.pt")
+    flip(results / "networks/demo/10.pt", 600)
+    problems = verify(results, capsys)
+    assert any("networks/demo/10.pt is not what was written" in problem for problem in problems)
+    assert not any("another network" in problem for problem in problems)
 
 
 def test_verify_finds_nothing_wrong_with_what_is_right(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

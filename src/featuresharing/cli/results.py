@@ -28,10 +28,12 @@ NUMBERS = range(3, 7)
 def _status(options: argparse.Namespace) -> None:
     from featuresharing.store.status import layer_statuses
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder} is no folder; accepted is a folder of results.")
-    layers = layer_statuses(options.folder, say=say)
+    _check_folder(options.folder)
+    unread: list[str] = []
+    layers = layer_statuses(options.folder, say=unread.append)
     if not layers:
+        for sentence in unread:
+            say(sentence)
         say(f"No layer has been started in {options.folder}.")
         return
     head = ("experiment", "checkpoint", "layer", "units", "done", "a second", "left", "state")
@@ -43,7 +45,19 @@ def _status(options: argparse.Namespace) -> None:
     complete = sum(layer.done >= layer.units for layer in layers)
     units, done = sum(layer.units for layer in layers), sum(int(layer.done) for layer in layers)
     jobs = sum(layer.jobs for layer in layers)
-    say(f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units; {jobs} jobs run.")
+    for sentence in unread:
+        say(sentence)
+    other = f"; {len(unread)} files cannot be read" if unread else ""
+    say(
+        f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units;"
+        f" {jobs} jobs run{other}."
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        found = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {found}; accepted is a folder of results, as a run of the workflow makes it.")
 
 
 def _row(layer: "LayerStatus") -> Sequence[str]:
@@ -69,8 +83,7 @@ def _duration(seconds: float) -> str:
 def _verify(options: argparse.Namespace) -> None:
     from featuresharing.runs.verification import verify
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder} is no folder; accepted is a folder of results.")
+    _check_folder(options.folder)
     found = verify(options.folder, say)
     files, wrong, unrecorded = len(found.files), len(found.wrong), len(found.unrecorded)
     if wrong:

@@ -48,12 +48,17 @@ def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
 
 def _wrong_conditionals(path: Path, folder: Path) -> Iterator[str]:
     from featuresharing.files import file_digest
+    from featuresharing.records import refuse_changed
     from featuresharing.store import verification
 
     attributes = verification.attributes_of(path)
     block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
     yield from verification.problems_of_final(path, whole=not block)
     network = folder / f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}.pt"
+    try:
+        refuse_changed(network)
+    except InputError:
+        return  # its own line says so
     if network.is_file() and file_digest(network) != attributes.get("network_sha256"):
         yield f"{path} was computed from another network than {network} is now."
 
