@@ -32,7 +32,9 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
-LAYERS = config["layers"]
+
+# In the order of the network, whatever order the config has: axes of figures follow it.
+LAYERS = dict(sorted(config["layers"].items(), key=lambda layer: list(ALIASES.values()).index(layer[1])))
 PRETRAINED = config["source"] == "archives"
 CHECKPOINTS = ["pretrained"] if PRETRAINED else checkpoint_names(config["training"]["checkpoints"])
 LAST = CHECKPOINTS[-1]
