@@ -123,7 +123,8 @@ def test_a_file_that_hdf5_does_not_end_to_read_is_refused(
             read_conditionals(path)
         assert str(refused.value) == sentence
     assert problems_of_final(path) == [sentence]
-    assert is_conditionals(path)
+    with pytest.raises(DamagedError, match="no complete file of conditionals or predictions"):
+        is_conditionals(path)
     assert attributes_of(path) == {}
     said: list[str] = []
     assert layer_statuses(tmp_path, say=said.append) == []
