@@ -126,12 +126,13 @@ def test_a_file_that_hdf5_does_not_end_to_read_is_refused(
     with pytest.raises(DamagedError, match="no complete file of conditionals or predictions"):
         is_conditionals(path)
     assert attributes_of(path) == {}
-    said: list[str] = []
-    assert layer_statuses(tmp_path, say=said.append) == []
-    assert said == [sentence]
+    unread: list[str] = []
+    assert layer_statuses(tmp_path, say=unread.append) == []
+    assert unread == [sentence]
     for command in ("status", "verify"):
         assert main([command, str(tmp_path)]) == (2 if command == "verify" else 0)
-        assert sentence in capsys.readouterr().out
+        assert f"{path} is no complete file of conditionals" in (said := capsys.readouterr().out)
+        assert "(HDF5 did not end reading it in 0.5 s)." in said
     monkeypatch.setattr(trials, "SECONDS", 60)
     assert problems_of_final(sound["old full"]) == []  # another process reads the next one
 
