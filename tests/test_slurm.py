@@ -28,7 +28,7 @@ CONFIG = {
     "training": {"checkpoints": [0, 60]},
     "jobs": {"units": {"conv1": 3}},
 }
-LAYERS = ("conv1", "fc6", "fc7")
+LAYERS = ("conv1", "conv5", "fc6", "fc7")
 LONG = {"marginalization": {"estimator": "monte-carlo", "samples": 2500}}
 """With it, fc6 takes some seconds."""
 
