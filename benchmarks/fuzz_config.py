@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from featuresharing import InputError
-from featuresharing.config import check_config
-from featuresharing.configfiles import check_config_files, complete_config, read_yaml
+from featuresharing.settings.checking import check_config
+from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

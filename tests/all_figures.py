@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from featuresharing.figures.curves import AccuracyPoint, SharingPoint, TrainingPoint, plot_sharing, plot_training
-from featuresharing.figures.features import plot_features
-from featuresharing.figures.lesions import LesionPoint, plot_lesions
+from featuresharing.figures.feature_sheet import plot_features
+from featuresharing.figures.lesion_curves import LesionPoint, plot_lesions
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.units import UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import UnitMapStyle, plot_units
 
 
 def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize, prior_draws
-from featuresharing.marginal.engine import OneChannelEngine
-from featuresharing.networks.names import LAYERS
+from featuresharing.engine.engines import OneChannelEngine
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from featuresharing import InputError
-from featuresharing.config import check_config, check_writable
+from featuresharing.settings.checking import check_config, check_writable
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -10,9 +10,9 @@ import yaml
 
 from featuresharing import InputError
 from featuresharing.cli.logs import described
-from featuresharing.config import check_config
-from featuresharing.configfiles import check_config_files, check_extent, complete_config
-from featuresharing.targets import describe_target
+from featuresharing.settings.checking import check_config
+from featuresharing.settings.configfiles import check_config_files, check_extent, complete_config
+from featuresharing.workflow.targets import describe_target
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

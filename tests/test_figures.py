@@ -20,7 +20,7 @@ from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
 from featuresharing.figures.curves import AccuracyPoint, SharingPoint, TrainingPoint, plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.units import LINE, UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import LINE, UnitMapStyle, plot_units
 
 YELLOW, BLUE, WHITE, BLACK, GREY = (255, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128)
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import Estimation, InputError, Marginalization, marginalize, predict, prior_draws
-from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.names import LAYERS
+from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -15,7 +15,7 @@ from damaged_archives import archive, member, tar_bytes
 
 from featuresharing import InputError
 from featuresharing.cli import main
-from featuresharing.data.downloads import DownloadSettings, download
+from featuresharing.fetch.downloads import DownloadSettings, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 TAR = tar_bytes([member("a", CONTENT)])

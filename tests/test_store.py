@@ -25,14 +25,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from featuresharing import InputError, locks, merge_conditionals, read_conditionals
+from featuresharing import InputError, merge_conditionals, read_conditionals
+from featuresharing.files import locks
+from featuresharing.files.records import record_of
 from featuresharing.hdf5 import DamagedError, seals
 from featuresharing.hdf5.blocks import cut_rows
-from featuresharing.records import record_of
 from featuresharing.store import STORAGE, LayerConditionals, Layout, TaskData, UnitStore
-from featuresharing.store.progress import ProgressFile, read_progress
+from featuresharing.store.progress_file import ProgressFile, read_progress
+from featuresharing.store.soundness import problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
-from featuresharing.store.verification import problems_of_final, problems_of_progress
 
 UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
 CELLS = [slice(0, 2), slice(2, 4), slice(4, 5)]
@@ -513,7 +514,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_store
 from featuresharing.hdf5 import writing
-from featuresharing.store import progress, units
+from featuresharing.store import progress_file, unit_store
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -540,13 +541,13 @@ test_store.compute(Path(sys.argv[1]))
     ("place", "computed"),
     [
         ("os.posix_fallocate = die", 9),  # while the progress file is made
-        ("units.create_progress = die_after(units.create_progress)", 9),
-        ("progress.ProgressFile._sum = die_in_call(3, progress.ProgressFile._sum)", 8),  # numbers without checksum
-        ("units.UnitStore.finish = die", 0),
+        ("unit_store.create_progress = die_after(unit_store.create_progress)", 9),
+        ("progress_file.ProgressFile._sum = die_in_call(3, progress_file.ProgressFile._sum)", 8),  # no checksum
+        ("unit_store.UnitStore.finish = die", 0),
         ("writing.seal = die", 0),  # the final file is written, but not checked
         ("os.replace = die_in_call(2, os.replace)", 0),
         ("os.replace = die_in_call(3, os.replace)", 0),
-        ("units.write_final = die_after(units.write_final)", 0),  # it has its name, progress is still there
+        ("unit_store.write_final = die_after(unit_store.write_final)", 0),  # it has its name, progress is still there
         ("os.link = die_after(os.link)", 0),
     ],
 )
@@ -741,7 +742,7 @@ def test_without_locks_signs_of_life_are_what_counts(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr("featuresharing.store.units.SYNC_SECONDS", 0)
+    monkeypatch.setattr("featuresharing.store.unit_store.SYNC_SECONDS", 0)
     output = tmp_path / "conv5.h5"
     with open_store(output) as store:
         with pytest.raises(InputError, match=rf"is being computed by process {os.getpid()} on"):

@@ -24,11 +24,11 @@ from torch7_files import (
 )
 
 from featuresharing import InputError, load_network
+from featuresharing.analysis.conditionals import collect, mix
+from featuresharing.engine.engines import make_engine
 from featuresharing.errors import quoted
-from featuresharing.files import file_digest
-from featuresharing.marginal.conditionals import collect, mix
-from featuresharing.marginal.engine import make_engine
-from featuresharing.marginal.estimation import Variants
+from featuresharing.estimators.estimation import Variants
+from featuresharing.files.atomic import file_digest
 from featuresharing.networks.checkpoints import open_network
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.torch7_conversion import load_torch7_network

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 import sys
 
-from featuresharing.config import network_sizes
+from featuresharing.settings.checking import network_sizes
 from featuresharing.errors import InputError
-from featuresharing.files import file_digest
-from featuresharing.jobs import (
+from featuresharing.files.atomic import file_digest
+from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
     alexnet_costs,
     job_mb,
@@ -19,10 +19,10 @@ from featuresharing.jobs import (
     unit_blocks,
     weighed_draws,
 )
-from featuresharing.networks.names import LAYERS as ALIASES
-from featuresharing.networks.names import checkpoint_names
-from featuresharing.networks.shapes import AlexNetShape
-from featuresharing.targets import describe_target
+from featuresharing.networks.alexnet.names import LAYERS as ALIASES
+from featuresharing.networks.alexnet.names import checkpoint_names
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
 
 WORDS = beside("../../resources/words.txt")

@@ -2,8 +2,8 @@
 import os
 from pathlib import Path
 
-from featuresharing.config import check_config, check_writable
-from featuresharing.configfiles import check_config_files, complete_config, read_yaml
+from featuresharing.settings.checking import check_config, check_writable
+from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.errors import InputError
 
 from snakemake.exceptions import WorkflowError

@@ -1,0 +1,1 @@
+"""Settings: what a config holds, and what is accepted."""
