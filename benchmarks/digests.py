@@ -1,9 +1,9 @@
 """Print a SHA-256 of the values of every result: two versions of the code give the same numbers if no line differs.
 
-Runs the workflow on tests/small.yaml, and on config/paper.yaml with small archives of the paper's layout that a local
-web server gives, on the CPU; then prints a line for each column of a table, each dataset of an HDF5 file, each tensor
-of a network, each list and each folder of images, sorted by path. Only values count: line ends, quotes, compression and
-attributes do not, and neither does where the folder is.
+Runs the workflow, up to its tables, on tests/small.yaml, and on config/paper.yaml with small archives of the paper's
+layout that a local web server gives, on the CPU; then prints a line for each column of a table, each dataset of an HDF5
+file, each tensor of a network, each list and each folder of images, sorted by path. Only values count: line ends,
+quotes, compression and attributes do not, and neither does where the folder is.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from featuresharing import InputError, load_network
 
 LEFT_OUT = {"archives", "benchmarks", "features", "figures", "logs"}
 """Folders of results that are drawn, measured in seconds, or fetched from elsewhere."""
+TARGETS = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing", "lesions")]
+"""Everything that is not a figure follows from these."""
 PICTURES = {".png", ".jpg", ".jpeg"}
 
 
@@ -120,11 +122,12 @@ def results_digests(results: Path) -> list[str]:
 
 
 def run_workflow(root: Path, folder: Path, cores: int, *configs: Path) -> None:
-    """Run the workflow of the repository ``root`` in a folder; what it says goes to a log beside the folder."""
+    """Make the tables with the workflow of the repository ``root``; what it says goes to a log beside the folder."""
     command = [
-        *(str(Path(sys.executable).parent / "snakemake"), "--snakefile", str(root / "workflow/Snakefile")),
-        *("--workflow-profile", str(root / "workflow/profiles/default"), "--directory", str(folder)),
-        *("--cores", str(cores), "--configfile", *map(str, configs), "--config", "device=cpu"),
+        *(str(Path(sys.executable).parent / "snakemake"), *TARGETS),
+        *("--snakefile", str(root / "workflow/Snakefile"), "--directory", str(folder)),
+        *("--workflow-profile", str(root / "workflow/profiles/default"), "--cores", str(cores)),
+        *("--configfile", *map(str, configs), "--config", "device=cpu"),
     ]
     log = folder.with_suffix(".log")
     with log.open("w") as file:
