@@ -73,6 +73,8 @@ class JobSettings(Block):
         None,
         "units of a layer that one job computes; layers that are not named are not cut",
         names=".+",
+        names_accepted="names of layers",
+        longest_list=100,
         null="all units in one job",
         accepted="an integer from 1, numbers by layer such as {conv1: 24}",
         **UNITS,

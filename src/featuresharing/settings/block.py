@@ -33,6 +33,12 @@ class Block:
         return iter(())
 
     @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return what a config of this block holds if it says nothing; keys without a default are left out."""
+        keys = keys_of(cls).items()
+        return {name: plain(key.default) for name, key in keys if not key.required and not key.limits.optional}
+
+    @classmethod
     def unchecked(cls, values: Mapping[str, Any]) -> Self:
         """Return the block of a config's ``values``, with defaults for those that are not there, as they are."""
         block = object.__new__(cls)
@@ -43,7 +49,7 @@ class Block:
     def as_config(self) -> dict[str, Any]:
         """Return the block as a config has it: texts, numbers, lists and dicts in the order of the keys."""
         return {
-            name: _plain(value)
+            name: plain(value)
             for name, key in keys_of(type(self)).items()
             if (value := getattr(self, name)) is not None or not key.limits.optional
         }
@@ -121,9 +127,10 @@ def _typed(key: Key, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as configs have it: blocks as dicts, tuples as lists."""
     if isinstance(value, Block):
         return value.as_config()
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
