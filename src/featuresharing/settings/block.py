@@ -39,11 +39,12 @@ class Block:
         return {name: plain(key.default) for name, key in keys if not key.required and not key.limits.optional}
 
     @classmethod
-    def unchecked(cls, values: Mapping[str, Any]) -> Self:
-        """Return the block of a config's ``values``, with defaults for those that are not there, as they are."""
+    def unchecked(cls, values: Mapping[str, Any], base: Self | None = None) -> Self:
+        """Return the block of a config's ``values`` as they are; what it lacks is as in ``base``, or by default."""
         block = object.__new__(cls)
         for name, key in keys_of(cls).items():
-            object.__setattr__(block, name, _typed(key, values[name]) if name in values else key.default)
+            below = key.default if base is None else getattr(base, name)
+            object.__setattr__(block, name, _typed(key, values[name], below) if name in values else below)
         return block
 
     def as_config(self) -> dict[str, Any]:
@@ -120,10 +121,10 @@ def _is_within(limits: Limits, value: Any) -> bool:
     )
 
 
-def _typed(key: Key, value: Any) -> Any:
+def _typed(key: Key, value: Any, below: Any) -> Any:
     if key.is_block:
         assert issubclass(key.kind, Block)
-        return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value)
+        return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value, below)
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -89,7 +89,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     for place, block in config.blocks():
         for key, text in (*problems_of_values(block), *block.contradictions()):
             yield f"config key '{place}.{key}'{text}."
-    for key, text in (*config.contradictions(), *plugin_problems(config)):
+    for key, text in (*problems_of_values(config), *config.contradictions(), *plugin_problems(config)):
         yield f"config key '{key}'{text}."
 
 

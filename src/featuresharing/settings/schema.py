@@ -30,24 +30,25 @@ def config_schema() -> dict[str, Any]:
     }
 
 
-def _block(block: type) -> dict[str, Any]:
+def _block(block: type, base: Any = None) -> dict[str, Any]:
+    """Return the schema of a block; of keys that ``base`` has, none has to be there."""
     keys = keys_of(block)
-    required = [name for name, key in keys.items() if key.required]
+    required = [name for name, key in keys.items() if key.required and base is None]
     return {
         "type": "object",
         "description": "a block of keys",
         "additionalProperties": False,
         **({"required": required} if required else {}),
-        "properties": {name: _value(key) for name, key in keys.items()},
+        "properties": {name: _value(key, getattr(base, name, key.default)) for name, key in keys.items()},
     }
 
 
-def _value(key: Key) -> dict[str, Any]:
+def _value(key: Key, default: Any) -> dict[str, Any]:
     if key.is_block and not key.many:
-        return _block(key.kind)
+        return _block(key.kind, default)
     shown: dict[str, Any] = {"description": accepted(key)}
-    if not key.required and not key.limits.optional:
-        shown["default"] = plain(key.default)
+    if default is not None or (not key.required and not key.limits.optional):
+        shown["default"] = plain(default)
     if key.limits.example:
         shown["examples"] = [key.limits.example]
     options = [made(key) for wanted, made in ((key.single, _single), (key.many, _list), (key.named, _named)) if wanted]
