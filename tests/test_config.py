@@ -65,6 +65,7 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("seed", True, "an integer from 0"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:N"),
         ("images", [], "a block of keys"),
+        ("figures", "dpi=300", "a block of keys, on the command line figures='{layout: ...}'."),
         ("images.basic_classes", ["bird", "bird"], "a list of distinct basic classes"),
         ("images.basic_classes", ["bird"], "at least two, or none for all"),
         ("images.image_size", 15, "an integer from 16 to 512"),

@@ -35,7 +35,8 @@ configfile: "config/config.yaml"
 try:
     # beneath a config are the demo's own values, and beneath those the defaults of the settings
     demo = complete_config(read_yaml(beside("../../config/config.yaml")), Config.defaults())
-    config = check_config(complete_config(config, demo, workflow.config_settings.config)).as_config()
+    SETTINGS = check_config(complete_config(config, demo, workflow.config_settings.config))
+    config = SETTINGS.as_config()
     check_writable(Path("results"))
 except InputError as error:
     raise WorkflowError(str(error)) from None

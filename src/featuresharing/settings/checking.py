@@ -109,13 +109,17 @@ def _describe(error: ValidationError) -> Iterator[str]:
                 yield f"config key '{missing}' is missing; accepted is {wanted['description']}{example}."
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
-        yield f"config key '{place}': found {shown(error.instance)}; accepted is {accepted}{_hint(error.instance)}."
+        yield f"config key '{place}': found {shown(error.instance)}; accepted is {accepted}{_hint(error)}."
 
 
-def _hint(found: Any) -> str:
-    """Say what YAML hides: it reads 1e-3 as a text, and only 1.0e-3 as a number."""
+def _hint(error: ValidationError) -> str:
+    """Say what YAML hides, which reads 1e-3 as a text, and how blocks are given on the command line."""
+    found = error.instance
     if not isinstance(found, str):
         return ""
+    if "properties" in error.schema:
+        key = next(iter(error.schema["properties"]))
+        return f", on the command line {error.absolute_path[-1]}='{{{key}: ...}}'" if error.absolute_path else ""
     try:
         value = float(found)
     except ValueError:

@@ -103,6 +103,10 @@ class NetworkSettings(Block):
     padding: int | None = setting(None, "padding of conv1", least=0, most=512, null="half its kernel")
     batch_norm: bool = setting(True, "train with a batch norm behind every layer, folded in afterwards")
 
+    def sizes(self) -> dict[str, Any]:
+        """Return the sizes of the network by their names, without how it is trained."""
+        return {name: value for name, value in vars(self).items() if name != "batch_norm"}
+
 
 @dataclass(frozen=True)
 class TrainingSettings(Block):

@@ -90,9 +90,8 @@ def _size_problems(config: Config) -> Iterator[Problem]:
     """See whether images of the config pass through its network."""
     from featuresharing.networks.alexnet.sizes import AlexNetShape
 
-    sizes = {key: value for key, value in vars(config.network).items() if key != "batch_norm"}
     try:
-        AlexNetShape(config.images.image_size, classes=(2, 2), **sizes)
+        AlexNetShape(config.images.image_size, classes=(2, 2), **config.network.sizes())
     except InputError as error:
         found = f": its sizes do not fit images of images.image_size ({str(error).rstrip('.')})"
         yield Problem("network", found)
