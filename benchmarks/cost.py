@@ -1,8 +1,8 @@
 """Compare the cost model with measurements, and estimate what whole networks would take.
 
-Predictions are those behind the limits of the workflow's jobs (featuresharing.jobs). Without ``--networks``, units of
-layers of two networks are timed on one thread and put beside what was predicted. With it, predictions for all units of
-all layers of whole networks are added up.
+Predictions are those behind the limits of the workflow's jobs (featuresharing.workflow.limits). Without ``--networks``,
+units of layers of two networks are timed on one thread and put beside what was predicted. With it, predictions for all
+units of all layers of whole networks are added up.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from marginalize import demo_alexnet, paper_alexnet
 from torch import nn
 
 from featuresharing import Estimation, Marginalization
+from featuresharing.engine.cost import cost_of
+from featuresharing.engine.engines import OneChannelEngine, make_engine
 from featuresharing.errors import InputError
-from featuresharing.jobs import LayerCost, kept_draws, marginalize_seconds
-from featuresharing.marginal.cost import cost_of
-from featuresharing.marginal.engine import OneChannelEngine, make_engine
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.layers import Layer, unit_count, unit_size
-from featuresharing.networks.names import LAYERS
+from featuresharing.workflow.limits import LayerCost, kept_draws, marginalize_seconds
 
 PAIRS = {
     "demo": {

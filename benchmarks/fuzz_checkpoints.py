@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from featuresharing.errors import InputError
-from featuresharing.networks.alexnet import build_alexnet
-from featuresharing.networks.batches import MemoryBatches, Order
+from featuresharing.networks.alexnet.architecture import build_alexnet
+from featuresharing.networks.alexnet.batches import MemoryBatches, Order
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
 from featuresharing.networks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from featuresharing.networks.shapes import AlexNetShape
-from featuresharing.networks.training import Trainer, TrainingSettings
 from featuresharing.runs.training_progress import TrainingProgress
 
 SHAPE = AlexNetShape(16, 1, (2, 2, 2, 2, 2), (3, 3, 3, 3, 3), (3, 3), (2, 3))

@@ -22,20 +22,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featuresharing.cli.lesions import COLUMNS as CURVE_COLUMNS
+from featuresharing.analysis.tables import SHARING_COLUMNS
+from featuresharing.cli.lesions_commands import COLUMNS as CURVE_COLUMNS
 from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
 from featuresharing.data.number_tables import SHARE, Number, read_numbers
 from featuresharing.data.stimuli import COLUMNS as STIMULUS_COLUMNS
 from featuresharing.data.stimuli import read_stimuli
 from featuresharing.errors import InputError
-from featuresharing.files import replacing, write_table
+from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.partial import PartialFolder, write_piece
+from featuresharing.files.records import record_folder, record_of
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
-from featuresharing.partial import PartialFolder, write_piece
-from featuresharing.records import record_folder, record_of
 from featuresharing.runs.measurements import Measurements
 from featuresharing.runs.verification import verify
-from featuresharing.tables import SHARING_COLUMNS
 
 CLASSES = {"basic": ["bird", "boat"], "word": ["map", "sun"]}
 PIECES = (*(b"\n", b"\r", b",", b'"', b"nan", b"inf", b"-1", b"1e999", b"9" * 400), b"\0", b"\xff\xfe", b"../")

@@ -25,13 +25,13 @@ import h5py
 import numpy as np
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
+from featuresharing.analysis.tables import contribution_rows, sharing_rows
 from featuresharing.hdf5 import trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
 from featuresharing.store import Layout, TaskData, UnitStore
-from featuresharing.store.progress import ProgressFile
+from featuresharing.store.progress_file import ProgressFile
+from featuresharing.store.soundness import problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
-from featuresharing.store.verification import problems_of_final, problems_of_progress
-from featuresharing.tables import contribution_rows, sharing_rows
 
 IMAGES, CLASSES, UNITS = 6, {"word": 3, "basic": 4}, 5
 PATIENCE = 20.0

@@ -27,9 +27,9 @@ from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import marginalize, prior_draws
-from featuresharing.marginal.engine import OneChannelEngine, make_engine
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.names import LAYERS
+from featuresharing.engine.engines import OneChannelEngine, make_engine
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.torch7_modules import ConcatTable
 
 PASSES = 4

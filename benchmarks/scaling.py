@@ -15,7 +15,7 @@ from marginalize import demo_alexnet
 from matplotlib.figure import Figure
 
 from featuresharing import marginalize
-from featuresharing.networks.names import LAYERS
+from featuresharing.networks.alexnet.names import LAYERS
 
 SIZES = {
     "units": (4, 8, 16, 24, 32),

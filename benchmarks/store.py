@@ -19,9 +19,9 @@ from marginalize import demo_alexnet
 from PIL import Image
 
 from featuresharing.cli import main as run_command
-from featuresharing.networks.alexnet import AlexNetShape
+from featuresharing.networks.alexnet.architecture import AlexNetShape
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.networks.names import LAYERS
 from featuresharing.store import UnitStore
 
 SHAPE = AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20))

@@ -22,9 +22,9 @@ from featuresharing.data.images import imagenet_preprocessing, preprocess, read_
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.overlay import OverlaySettings, overlay_folder
 from featuresharing.data.words import WordStyle
-from featuresharing.locks import holding
-from featuresharing.networks.batches import Augmentation, FileBatches, Order, Share, augment
-from featuresharing.records import refuse_changed
+from featuresharing.files.locks import holding
+from featuresharing.files.records import refuse_changed
+from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, Order, Share, augment
 
 FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
 SIZE = 20
@@ -455,6 +455,6 @@ def test_an_image_that_a_worker_cannot_read_is_named_in_one_sentence(
             ExceptionWrapper(sys.exc_info(), "in DataLoader worker process 0").reraise()
             raise
 
-    monkeypatch.setattr("featuresharing.networks.batches.read_image", read_in_worker)
+    monkeypatch.setattr("featuresharing.networks.alexnet.batches.read_image", read_in_worker)
     with pytest.raises(InputError, match=r"^image .*a b1\.png cannot be decoded: [^\n]*\.$"):
         list(map(file_batches(folder).batch, range(2)))

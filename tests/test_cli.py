@@ -30,8 +30,8 @@ from featuresharing import (
 from featuresharing.cli import main
 from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
-from featuresharing.figures.units import plot_units
-from featuresharing.locks import holding
+from featuresharing.figures.unit_map import plot_units
+from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
 
@@ -214,7 +214,7 @@ def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
         notes.append(note)
         return plot_units(*arguments, note=note, **rest)
 
-    monkeypatch.setattr("featuresharing.figures.units.plot_units", plot)
+    monkeypatch.setattr("featuresharing.figures.unit_map.plot_units", plot)
     assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
     assert " units, 1 image.  Sharing " in notes[0]
 
@@ -248,7 +248,7 @@ def test_selected_images_are_right_in_every_task(
 def test_an_interrupted_training_goes_on_to_the_same_bytes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from featuresharing.networks.training import Trainer
+    from featuresharing.networks.alexnet.trainer import Trainer
 
     options = {"list": folder / "lists/train.txt", "classes": folder / "lists/classes.csv"}
     advance = Trainer.advance
@@ -286,7 +286,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
         return lesion_accuracy(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("featuresharing.marginal.lesions.lesion_accuracy", counted)
+        patch.setattr("featuresharing.analysis.lesions.lesion_accuracy", counted)
         assert run("lesion-curves", **given, output=cut) == 130
     assert not cut.exists()
     assert run("lesion-curves", **given, output=cut) == 0
@@ -294,7 +294,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert cut.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
     assert not list(tmp_path.glob(".*.measured"))
-    monkeypatch.setattr("featuresharing.marginal.lesions.lesion_accuracy", None)  # nothing is measured any more
+    monkeypatch.setattr("featuresharing.analysis.lesions.lesion_accuracy", None)  # nothing is measured any more
     assert run("lesion-curves", **given, output=cut) == 0
     assert "cut.csv is there already." in capsys.readouterr().out
     cut.unlink()  # as Snakemake does to a job that is stopped in its last moments

@@ -14,9 +14,9 @@ from PIL import Image
 from featuresharing.cli import main
 from featuresharing.cli.logs import described
 from featuresharing.errors import InputError
-from featuresharing.files import write_table
+from featuresharing.files.atomic import write_table
+from featuresharing.files.records import record_folder
 from featuresharing.networks.predictions import Predictions, write_predictions
-from featuresharing.records import record_folder
 
 PROGRAM = [sys.executable, "-m", "featuresharing"]
 
@@ -197,7 +197,7 @@ def test_no_output_replaces_what_is_no_file(
 
 @pytest.mark.parametrize("length", [244, 300])
 def test_a_name_that_is_too_long_is_said(length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featuresharing.files.os.getpid", lambda: 1)  # with 244, only that of the record is
+    monkeypatch.setattr("featuresharing.files.atomic.os.getpid", lambda: 1)  # with 244, only that of the record is
     with pytest.raises(InputError, match="cannot be written: its name is too long; accepted are up to 230 bytes"):
         write_table(tmp_path / ("a" * length), ("a",), [])
     assert list(tmp_path.iterdir()) == []

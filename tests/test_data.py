@@ -18,7 +18,7 @@ from featuresharing.data.lists import ImageList, read_classes, read_image_list, 
 from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_stimuli, write_stimuli
 from featuresharing.data.words import WordStyle, overlay_word, read_words
-from featuresharing.locks import holding
+from featuresharing.files.locks import holding
 from featuresharing.randomness import keyed_generator
 
 RESOURCES = Path(__file__).parents[1] / "resources"

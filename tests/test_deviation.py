@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from featuresharing import InputError
-from featuresharing.deviation import deviation_p_values
+from featuresharing.analysis.deviation import deviation_p_values
 
 
 def test_p_values_are_those_of_one_more_observation() -> None:

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_server import Site, serving
-from damaged_archives import Members, archive, member
 
 from featuresharing import InputError
-from featuresharing.data import extraction
-from featuresharing.data.checksums import OURS, check_archive, forget_record
-from featuresharing.data.downloads import DownloadSettings, download
-from featuresharing.data.extraction import extract
 from featuresharing.errors import DiskFullError
+from featuresharing.fetch import extraction
+from featuresharing.fetch.checksums import OURS, check_archive, forget_record
+from featuresharing.fetch.downloads import DownloadSettings, download
+from featuresharing.fetch.extraction import extract
+from support.archive_server import Site, serving
+from support.damaged_archives import Members, archive, member
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -249,7 +249,7 @@ def test_servers_say_how_long_to_wait(
     said: str, least: float, most: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("featuresharing.data.downloads.time.sleep", waits.append)
+    monkeypatch.setattr("featuresharing.fetch.downloads.time.sleep", waits.append)
     for text, seconds in (("{in 20 s}", 20), ("{in 1 h}", 3600)):
         said = said.replace(text, formatdate(time.time() + seconds, usegmt=True))
     with serving(Site({"a.bin": CONTENT}, refusals=[429, 503, 503], retry_after=said)) as site:

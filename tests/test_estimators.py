@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from naive import predict_naively
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import erf
@@ -17,8 +16,9 @@ from scipy.stats import beta, chi2, kstest
 from torch import Tensor, nn
 
 from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
-from featuresharing.marginal.engine import OneChannelEngine
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
+from featuresharing.engine.engines import OneChannelEngine
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from support.naive import predict_naively
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -808,7 +808,7 @@ def test_pieces_put_together_are_the_whole(options: dict[str, Any]) -> None:
 def test_bits_of_a_piece_do_not_depend_on_what_is_done(
     options: dict[str, Any], step: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featuresharing.marginal.engine.CPU_OPERATIONS", 500)  # several groups
+    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 500)  # several groups
     network, images = perceptron().float(), different_images().float()
     run = Marginalization(network, "0", images, Estimation(**options))
     whole = list(run.pieces(step=step))

@@ -10,12 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import (
-    contribution_naively,
-    sharing_naively,
-    spearman_naively,
-    weight_of_evidence_naively,
-)
 from numpy.typing import NDArray
 
 import featuresharing
@@ -29,8 +23,14 @@ from featuresharing import (
     sharing,
     weight_of_evidence,
 )
+from featuresharing.analysis.tables import layer_contributions
 from featuresharing.store import LayerConditionals
-from featuresharing.tables import layer_contributions
+from support.naive import (
+    contribution_naively,
+    sharing_naively,
+    spearman_naively,
+    weight_of_evidence_naively,
+)
 
 PROBABILITIES = st.floats(0, 1)
 CONTRIBUTIONS = st.lists(st.floats(0, 1e6), min_size=2, max_size=12).filter(lambda values: sum(values) > 1e-3)
@@ -197,8 +197,9 @@ def test_every_name_of_the_package_resolves() -> None:
         assert getattr(featuresharing, name) is not None
     for name in ("marginalize", "prior_draws", "load_network", "predict", "Marginalization", "read_conditionals"):
         assert callable(getattr(featuresharing, name))
-    import_module("featuresharing.sharing")
-    assert featuresharing.sharing is sharing
+    assert featuresharing.sharing is import_module("featuresharing.analysis.sharing").sharing
+    with pytest.raises(ImportError):
+        import_module("featuresharing.sharing")
     with pytest.raises(AttributeError, match="'featuresharing' has no attribute 'lesions'"):
         _ = featuresharing.lesions
 

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from featuresharing import InputError, Maximization, maximize_units
 from featuresharing.cli import main
-from featuresharing.figures.features import feature_picture, plot_features
+from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
-from featuresharing.locks import holding
-from featuresharing.networks.alexnet import AlexNetShape, plain_alexnet
+from featuresharing.files.locks import holding
+from featuresharing.networks.alexnet.architecture import AlexNetShape, plain_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.networks.names import LAYERS
 from featuresharing.randomness import keyed_generator
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
@@ -321,7 +321,7 @@ def test_what_is_there_is_said_and_a_removed_output_put_back(
 
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     first, sheet = contents(tmp_path / "conv5"), (tmp_path / "conv5.png").read_bytes()
-    monkeypatch.setattr("featuresharing.networks.maximization.maximize_units", forbidden)
+    monkeypatch.setattr("featuresharing.analysis.maximization.maximize_units", forbidden)
     capsys.readouterr()
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     assert "conv5.png are there already." in capsys.readouterr().out

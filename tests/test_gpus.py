@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from featuresharing.cli import gpus
+from featuresharing.runs import gpus
 
 CLAIM = """
 import sys, time
 from pathlib import Path
-from featuresharing.cli import gpus
+from featuresharing.runs import gpus
 gpus.POLL_SECONDS = 0.01
 print(gpus.claim_first(["a", "b"], Path(sys.argv[1]), lambda sentence: print(sentence, flush=True)), flush=True)
 time.sleep(60)

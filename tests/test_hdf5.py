@@ -15,12 +15,12 @@ import pytest
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
 from featuresharing.cli import main
+from featuresharing.files.records import entry_of
 from featuresharing.hdf5 import DamagedError, GoneError, opened, seals, trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
-from featuresharing.records import entry_of
 from featuresharing.store import Layout, TaskData
+from featuresharing.store.soundness import attributes_of, is_conditionals, problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
-from featuresharing.store.verification import attributes_of, is_conditionals, problems_of_final, problems_of_progress
 
 
 def load_fuzz() -> ModuleType:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize
-from featuresharing.marginal import packing
+from featuresharing.engine import packing
 from featuresharing.networks.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from featuresharing.hdf5 import DamagedError
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.runs.stopping import seconds_left
-from featuresharing.store.progress import read_progress
-from featuresharing.store.verification import problems_of_final, problems_of_progress
+from featuresharing.store.progress_file import read_progress
+from featuresharing.store.soundness import problems_of_final, problems_of_progress
 
 SHAPE = AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20))
 IMAGES = 24

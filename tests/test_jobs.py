@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from featuresharing import Estimation
-from featuresharing.jobs import (
+from featuresharing.engine.cost import cost_of
+from featuresharing.engine.engines import OneChannelEngine, make_engine
+from featuresharing.estimators.estimation import draw_variants
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.layers import unit_size
+from featuresharing.workflow.limits import (
     alexnet_costs,
     job_mb,
     job_minutes,
@@ -14,12 +20,6 @@ from featuresharing.jobs import (
     unit_blocks,
     weighed_draws,
 )
-from featuresharing.marginal.cost import cost_of
-from featuresharing.marginal.engine import OneChannelEngine, make_engine
-from featuresharing.marginal.estimation import draw_variants
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.layers import unit_size
-from featuresharing.networks.names import LAYERS
 
 SHAPES = {
     "demo": AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (100, 20)),

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import marginalize_naively, predict_naively, sample_shares
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import Estimation, InputError, Marginalization, marginalize, predict, prior_draws
-from featuresharing.marginal.weights import effective_samples, keep_largest, prior_weights
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet
-from featuresharing.networks.names import LAYERS
+from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
+from support.naive import marginalize_naively, predict_naively, sample_shares
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

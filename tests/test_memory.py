@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import Conditionals, lesion, lesion_accuracy, marginalize, random_orders
-from featuresharing.marginal.cost import Cost, cost_of
-from featuresharing.marginal.engine import OneChannelEngine, PlainEngine, make_engine
-from featuresharing.marginal.interpreter import Interpreter
-from featuresharing.marginal.memory import MOST_SERIES, Batches, Footprint, choose_batches, footprint, free_memory
+from featuresharing.engine.cost import Cost, cost_of
+from featuresharing.engine.engines import OneChannelEngine, PlainEngine, make_engine
+from featuresharing.engine.interpreter import Interpreter
+from featuresharing.engine.memory import MOST_SERIES, Batches, Footprint, choose_batches, footprint, free_memory
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -227,7 +227,7 @@ def test_a_cost_counts_what_torch_counts() -> None:
 
 
 def test_without_memory_for_all_base_values_they_are_computed_once_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featuresharing.marginal.engine.CPU_OPERATIONS", 1)  # a result for each unit
+    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 1)  # a result for each unit
     network, images = small_network_fixed(), images_of(6)
     wanted = marginalize(network, "0", images, samples=5)
     runs: list[int] = []
@@ -235,7 +235,7 @@ def test_without_memory_for_all_base_values_they_are_computed_once_a_series(monk
     monkeypatch.setattr(Interpreter, "base", lambda self, part: runs.append(len(part)) or real(self, part))
     for memory, series, passes in ((None, 1, 2), (20_000, 1, 2 * 4), (20_000, 3, 2 * 2)):
         runs.clear()
-        monkeypatch.setattr("featuresharing.marginal.memory.MOST_SERIES", series)
+        monkeypatch.setattr("featuresharing.engine.memory.MOST_SERIES", series)
         found = marginalize(network, "0", images, samples=5, memory=memory, batch_size=3)
         assert len(runs) * runs[0] == passes * 3
         np.testing.assert_allclose(found.probabilities[0], wanted.probabilities[0], rtol=0, atol=1e-6)
@@ -262,7 +262,7 @@ def test_less_memory_means_smaller_batches_and_the_same_numbers() -> None:
 LIMITED = """
 import resource
 import psutil
-from featuresharing.marginal.memory import free_memory
+from featuresharing.engine.memory import free_memory
 
 used = psutil.Process().memory_info()
 kind, taken = {"RLIMIT_DATA": (resource.RLIMIT_DATA, used.data), "RLIMIT_AS": (resource.RLIMIT_AS, used.vms)}["KIND"]
@@ -609,7 +609,7 @@ def work_in_progress(progress: bool) -> Iterator[Callable[[], Any]]:
 
 @pytest.mark.parametrize("which", range(3))
 def test_a_terminal_sees_one_line_with_what_is_done_and_left(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featuresharing.marginal.engine.CPU_OPERATIONS", 1)  # a result for each unit
+    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 1)  # a result for each unit
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     list(work_in_progress(progress=True))[which]()

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 from featuresharing import InputError, load_network
-from featuresharing.networks.alexnet import AlexNetShape, build_alexnet, fold_batch_norm
-from featuresharing.networks.batches import MemoryBatches, Order
+from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.alexnet.batches import MemoryBatches, Order
+from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
 from featuresharing.networks.checkpoints import (
     Checkpoint,
     check_fits,
@@ -27,9 +29,7 @@ from featuresharing.networks.checkpoints import (
     open_network,
     save_checkpoint,
 )
-from featuresharing.networks.names import LAYERS
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
-from featuresharing.networks.training import Trainer, TrainingSettings
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from featuresharing.cli import main
 from featuresharing.errors import InputError
-from featuresharing.locks import OutputLock
+from featuresharing.files.locks import OutputLock
+from featuresharing.networks.alexnet.trainer import Trainer
 from featuresharing.networks.checkpoints import load_checkpoint
-from featuresharing.networks.training import Trainer
 from featuresharing.runs.processes import run_processes
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from featuresharing import records
 from featuresharing.errors import InputError
-from featuresharing.files import replacing, write_table
-from featuresharing.records import Entry, record_folder, record_of, recorded_entry, refuse_changed
+from featuresharing.files import records
+from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.records import Entry, record_folder, record_of, recorded_entry, refuse_changed
 
 ODD_NAMES = ("plain.csv", "with blank.csv", "-dash.csv", "back\\slash.csv", "new\nline.csv", "$(x) {a}.csv", "ü.csv")
 HELLO = Entry(6, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")  # of "hello\n", by sha256sum

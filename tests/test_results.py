@@ -14,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
+from featuresharing.analysis.tables import SHARING_COLUMNS
 from featuresharing.cli import main
 from featuresharing.data.images import load_images
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
-from featuresharing.files import file_digest, write_table
+from featuresharing.files.atomic import file_digest, write_table
+from featuresharing.files.records import ChangedError, record, record_folder, record_of
 from featuresharing.networks.predictions import Predictions, write_predictions
-from featuresharing.records import ChangedError, record, record_folder, record_of
 from featuresharing.runs import verification
 from featuresharing.store import Layout, TaskData, UnitStore
 from featuresharing.store.status import layer_statuses
-from featuresharing.tables import SHARING_COLUMNS
 
 TARGETS = np.array([0, 1, 1, 0])
 BLOCKS = {"3-5": range(3, 6), "6-7": range(6, 8)}
@@ -64,7 +64,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000_000.0
-        monkeypatch.setattr("featuresharing.store.progress.time.time", lambda: self.now)
+        monkeypatch.setattr("featuresharing.store.progress_file.time.time", lambda: self.now)
 
 
 @pytest.fixture

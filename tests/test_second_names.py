@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from featuresharing.errors import InputError
-from featuresharing.files import write_table
-from featuresharing.records import recorded_key, refuse_changed
-from featuresharing.second_names import give_name, keep_second_name, put_back, second_name
+from featuresharing.files.atomic import write_table
+from featuresharing.files.records import recorded_key, refuse_changed
+from featuresharing.files.second_names import give_name, keep_second_name, put_back, second_name
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_files_are_copied_where_there_are_no_hard_links(output: Path, monkeypatc
         raise OSError(95, "Operation not supported")
 
     output.unlink()
-    monkeypatch.setattr("featuresharing.second_names.os.link", refuse)
+    monkeypatch.setattr("featuresharing.files.second_names.os.link", refuse)
     give_name(output, second_name(output, "ab12"), key="ab12")
     assert output.read_text() == "a\n1\n"
     keep_second_name(output, "cd34")

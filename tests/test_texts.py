@@ -20,7 +20,7 @@ from featuresharing.data.lists import read_classes, read_image_list, write_image
 from featuresharing.data.stimuli import read_stimuli
 from featuresharing.data.texts import numbered_rows, read_lines, read_rows, read_text
 from featuresharing.data.words import read_words
-from featuresharing.files import write_table
+from featuresharing.files.atomic import write_table
 
 ROOT = Path(__file__).parents[1]
 MARK = b"\xef\xbb\xbf"
@@ -232,7 +232,7 @@ def test_names_that_are_not_utf_8_pass_from_list_to_list(tmp_path: Path, capsys:
 
 def test_tables_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from featuresharing.files import write_table; "
+        "import sys; from pathlib import Path; from featuresharing.files.atomic import write_table; "
         "write_table(Path(sys.argv[1]), ('name',), [('caf\\u00e9',)])"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch7_files import (
+
+from featuresharing import InputError, load_network
+from featuresharing.analysis.conditionals import collect, mix
+from featuresharing.engine.engines import make_engine
+from featuresharing.errors import quoted
+from featuresharing.estimators.estimation import Variants
+from featuresharing.files.atomic import file_digest
+from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.outputs import task_outputs
+from featuresharing.networks.torch7_conversion import load_torch7_network
+from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
+from support.torch7_files import (
     changed,
     classifier,
     convolution,
@@ -22,17 +33,6 @@ from torch7_files import (
     sizes,
     torch7_bytes,
 )
-
-from featuresharing import InputError, load_network
-from featuresharing.errors import quoted
-from featuresharing.files import file_digest
-from featuresharing.marginal.conditionals import collect, mix
-from featuresharing.marginal.engine import make_engine
-from featuresharing.marginal.estimation import Variants
-from featuresharing.networks.checkpoints import open_network
-from featuresharing.networks.outputs import task_outputs
-from featuresharing.networks.torch7_conversion import load_torch7_network
-from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 
 FIXTURES = Path(__file__).parent / "fixtures/torch7"
 ALEXNETS = {

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import InputError, lesion, lesion_accuracy, marginalize
-from featuresharing.marginal.probing import check_trace
-from featuresharing.marginal.tracing import make_trace, record
+from featuresharing.engine.probing import check_trace
+from featuresharing.engine.tracing import make_trace, record
 
 torch.set_num_threads(1)
 

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
-from featuresharing.locks import OutputLock
+from featuresharing.files.locks import OutputLock
+from featuresharing.files.records import record_of
+from featuresharing.networks.alexnet.trainer import Trainer
 from featuresharing.networks.checkpoints import load_checkpoint
-from featuresharing.networks.training import Trainer
-from featuresharing.records import record_of
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
 NAMES = ("0.pt", "2.pt", "5.pt", "training.csv")
@@ -219,7 +219,7 @@ def test_a_training_waits_for_an_orphan_that_finishes(
         assert main(arguments(data, tmp_path)) == 0
         refuse_to_train(monkeypatch)
 
-    monkeypatch.setattr("featuresharing.locks.time.sleep", finish)
+    monkeypatch.setattr("featuresharing.files.locks.time.sleep", finish)
     assert main(arguments(data, tmp_path, "--wait", "5")) == 0
     said = capsys.readouterr().out
     assert f"is being computed by process {os.getpid()} on " in said
@@ -235,7 +235,8 @@ def test_a_training_takes_over_from_an_orphan_that_is_killed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     entry = (
-        "import signal, sys; from featuresharing.cli import main; from featuresharing.networks.training import Trainer;"
+        "import signal, sys; from featuresharing.cli import main;"
+        "from featuresharing.networks.alexnet.trainer import Trainer;"
         "advance = Trainer.advance;"
         "hold = lambda trainer: trainer.step == 3 and print('held', flush=True) or trainer.step == 3 and signal.pause()"
         " or advance(trainer);"
@@ -252,7 +253,7 @@ def test_a_training_takes_over_from_an_orphan_that_is_killed(
         orphan.kill()
         orphan.wait()
 
-    monkeypatch.setattr("featuresharing.locks.time.sleep", kill)
+    monkeypatch.setattr("featuresharing.files.locks.time.sleep", kill)
     assert main(arguments(data, tmp_path, "--wait", "5")) == 0
     assert orphan.returncode == -signal.SIGKILL
     said = capsys.readouterr().out
@@ -402,9 +403,9 @@ def test_a_full_disk_loses_nothing(
     capsys: pytest.CaptureFixture[str],
     failing: int,
 ) -> None:
-    from featuresharing import files
+    from featuresharing.files import atomic
 
-    synced = files.sync
+    synced = atomic.sync
     calls: list[Path] = []
 
     def full(path: Path) -> None:
@@ -415,7 +416,7 @@ def test_a_full_disk_loses_nothing(
 
     monkeypatch.setattr("featuresharing.runs.training.SAVE_SECONDS", -1)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "sync", full)
+        patch.setattr(atomic, "sync", full)
         assert main(arguments(data, tmp_path)) == 2
     said = capsys.readouterr().err
     assert "cannot be written: no space is left on the disk" in said

@@ -8,37 +8,36 @@ The names below load what they need when they are first used, so that importing 
 from importlib import import_module
 from typing import Any
 
-# now, not when first used: the function has to win over the module of the same name
-from featuresharing.sharing import sharing
 from featuresharing.version import PACKAGE
 
 __version__ = PACKAGE
 
 _HOMES = {
-    "Conditionals": "featuresharing.marginal.conditionals",
-    "Estimation": "featuresharing.marginal.estimation",
+    "Conditionals": "featuresharing.analysis.conditionals",
+    "Estimation": "featuresharing.estimators.estimation",
     "InputError": "featuresharing.errors",
-    "Marginalization": "featuresharing.marginal.conditionals",
-    "Maximization": "featuresharing.networks.maximization",
-    "contribution": "featuresharing.evidence",
-    "estimate_sharing": "featuresharing.sharing",
-    "information_difference": "featuresharing.evidence",
-    "lesion": "featuresharing.marginal.lesions",
-    "lesion_accuracy": "featuresharing.marginal.lesions",
+    "Marginalization": "featuresharing.analysis.conditionals",
+    "Maximization": "featuresharing.analysis.maximization",
+    "contribution": "featuresharing.analysis.evidence",
+    "estimate_sharing": "featuresharing.analysis.sharing",
+    "information_difference": "featuresharing.analysis.evidence",
+    "lesion": "featuresharing.analysis.lesions",
+    "lesion_accuracy": "featuresharing.analysis.lesions",
     "load_network": "featuresharing.networks.checkpoints",
-    "marginalize": "featuresharing.marginal.conditionals",
-    "maximize_units": "featuresharing.networks.maximization",
+    "marginalize": "featuresharing.analysis.conditionals",
+    "maximize_units": "featuresharing.analysis.maximization",
     "merge_conditionals": "featuresharing.store",
     "predict": "featuresharing.networks.predicting",
-    "prior_draws": "featuresharing.marginal.draws",
-    "probability_difference": "featuresharing.evidence",
-    "random_orders": "featuresharing.marginal.lesions",
-    "rank_correlation": "featuresharing.sharing",
+    "prior_draws": "featuresharing.estimators.draws",
+    "probability_difference": "featuresharing.analysis.evidence",
+    "random_orders": "featuresharing.analysis.lesions",
+    "rank_correlation": "featuresharing.analysis.sharing",
     "read_conditionals": "featuresharing.store",
-    "weight_of_evidence": "featuresharing.evidence",
+    "sharing": "featuresharing.analysis.sharing",
+    "weight_of_evidence": "featuresharing.analysis.evidence",
 }
 
-__all__ = ["__version__", "sharing", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

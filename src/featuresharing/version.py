@@ -2,8 +2,20 @@
 
 PACKAGE = "0.1.0"
 
-NUMERICS = 2
-"""Raised whenever a change of the code changes a number; the workflow then computes those numbers anew."""
+NUMERICS = {
+    "stimuli": 2,
+    "training": 2,
+    "predictions": 2,
+    "marginalization": 2,
+    "lesions": 2,
+    "features": 2,
+    "evidence": 2,
+    "sharing": 2,
+}
+"""Version of the numeric code of each stage, raised whenever a change of that code changes a number.
+
+The workflow then computes the stage's numbers anew, and what is made of them; CHANGELOG.md says what changed.
+"""
 
 FORMAT = 3
 """Version of the HDF5 files; readers refuse a newer one."""

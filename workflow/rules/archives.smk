@@ -72,7 +72,7 @@ rule import_list:
         class_map=lambda wildcards: EXPERIMENTS[wildcards.experiment]["class_map"],
         list=lambda wildcards: EXPERIMENTS[wildcards.experiment]["image_list"],
         folder=folder_of_output,
-        numerics=NUMERICS,
+        numerics=NUMERICS["stimuli"],
     message:
         "Listing the images and classes of {wildcards.experiment}."
     shell:

@@ -6,10 +6,9 @@ import shutil
 import subprocess
 import sys
 
-from featuresharing.config import network_sizes
 from featuresharing.errors import InputError
-from featuresharing.files import file_digest
-from featuresharing.jobs import (
+from featuresharing.files.atomic import file_digest
+from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
     alexnet_costs,
     job_mb,
@@ -19,10 +18,10 @@ from featuresharing.jobs import (
     unit_blocks,
     weighed_draws,
 )
-from featuresharing.networks.names import LAYERS as ALIASES
-from featuresharing.networks.names import checkpoint_names
-from featuresharing.networks.shapes import AlexNetShape
-from featuresharing.targets import describe_target
+from featuresharing.networks.alexnet.names import LAYERS as ALIASES
+from featuresharing.networks.alexnet.names import checkpoint_names
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
 
 WORDS = beside("../../resources/words.txt")
@@ -173,7 +172,7 @@ def memory_of_job(wildcards, attempt):
 # Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
 SIZES = AlexNetShape(
     config["images"]["image_size"],
-    **network_sizes(config),
+    **SETTINGS.network.sizes(),
     classes=(100,) * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values()),
 )
 COSTS = {

@@ -25,7 +25,7 @@ rule render_images:
         content=CONTENT,
         resources=unrecorded(WORDS.parent),
         folder=lambda wildcards, output: os.path.dirname(output.train),
-        numerics=NUMERICS,
+        numerics=NUMERICS["stimuli"],
     message:
         "Rendering drawings and words into images."
     shell:
@@ -35,7 +35,7 @@ rule render_images:
 
 # Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
 TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
-TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT]
+TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT, NUMERICS["stimuli"]]
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 

@@ -32,7 +32,7 @@ rule visualize_units:
         settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         device=unrecorded(config["device"]),
-        numerics=NUMERICS,
+        numerics=NUMERICS["features"],
     message:
         "Finding what drives the units of {wildcards.layer} in {wildcards.experiment},"
         " checkpoint {wildcards.checkpoint}."

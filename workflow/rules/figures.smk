@@ -33,7 +33,7 @@ rule plot_units:
         runtime=5,
     params:
         settings=lambda wildcards: flags(EVIDENCE | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment]["sort_by"]}),
-        numerics=NUMERICS,
+        numerics=NUMERICS["evidence"],
     message:
         "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:

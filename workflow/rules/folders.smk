@@ -28,7 +28,7 @@ rule overlay_words:
         content=CONTENT,
         folder=lambda wildcards: flags({"folder": FOLDERS[wildcards.part]}),
         files=unrecorded(flags(FILES | {"undecodable": FOLDERS["undecodable"]})),
-        numerics=NUMERICS,
+        numerics=NUMERICS["stimuli"],
     message:
         "Drawing words over the {wildcards.part} images."
     shell:
@@ -38,7 +38,7 @@ rule overlay_words:
 
 # Folders have no checksums, and a copy has other times: what images are made of decides whether they are others.
 TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
-TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part]] for part in ("train", "test"))
+TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part], NUMERICS["stimuli"]] for part in ("train", "test"))
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 

@@ -35,7 +35,7 @@ rule measure_lesions:
         ),
         device=unrecorded(config["device"]),
         stimuli=lambda wildcards: TEST_STIMULI,
-        numerics=NUMERICS,
+        numerics=[NUMERICS[stage] for stage in ("evidence", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:

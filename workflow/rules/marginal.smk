@@ -34,7 +34,7 @@ rule marginalize_layer:
         reuse=lambda wildcards, output: (os.path.dirname(output[0]) if wildcards.get("units") else output[0][:-3]),
         device=unrecorded(config["device"]),
         stimuli=lambda wildcards: TEST_STIMULI,
-        numerics=NUMERICS,
+        numerics=NUMERICS["marginalization"],
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:

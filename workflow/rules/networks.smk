@@ -28,7 +28,7 @@ rule predict_images:
         device=unrecorded(config["device"]),
         undecodable=unrecorded(config["baseline"]["undecodable"]),
         stimuli=lambda wildcards: TEST_STIMULI,
-        numerics=NUMERICS,
+        numerics=NUMERICS["predictions"],
     message:
         "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
     shell:
@@ -57,7 +57,7 @@ rule select_images:
     params:
         settings=flags({"max_images": config["baseline"]["max_images"], "seed": config["seed"]}),
         stimuli=lambda wildcards: TEST_STIMULI,
-        numerics=NUMERICS,
+        numerics=NUMERICS["predictions"],
     message:
         "Keeping images of {wildcards.experiment} that are right in every task."
     shell:

@@ -45,7 +45,7 @@ rule tabulate_contributions:
         ENVIRONMENT
     params:
         settings=flags(EVIDENCE),
-        numerics=NUMERICS,
+        numerics=NUMERICS["evidence"],
     message:
         "Tabulating contributions."
     shell:
@@ -70,7 +70,7 @@ rule tabulate_sharing:
         ENVIRONMENT
     params:
         settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
-        numerics=NUMERICS,
+        numerics=[NUMERICS[stage] for stage in ("evidence", "sharing")],
     message:
         "Tabulating sharing."
     shell:

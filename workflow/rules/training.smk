@@ -38,7 +38,7 @@ rule train_network:
         stimuli=lambda wildcards: TRAIN_STIMULI,
         unrecorded=unrecorded(flags({"device": config["device"]} | {key: config["training"][key] for key in WATCHED})),
         folder=folder_of_output,
-        numerics=NUMERICS,
+        numerics=NUMERICS["training"],
     message:
         "Training the network of {wildcards.experiment}."
     shell:

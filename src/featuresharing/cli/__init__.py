@@ -14,7 +14,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from featuresharing.cli import archives, data, features, figures, lesions, marginal, networks, results, tables
+from featuresharing.cli import (
+    archives_commands,
+    data_commands,
+    features_commands,
+    figures_commands,
+    lesions_commands,
+    marginal_commands,
+    networks_commands,
+    results_commands,
+    tables_commands,
+)
 from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
 from featuresharing.errors import InputError
@@ -24,11 +34,11 @@ from featuresharing.version import PACKAGE
 PROGRAM = "featuresharing"
 
 GROUPS = {
-    "results": (results,),
-    "images and archives": (data, archives),
-    "networks": (networks,),
-    "units": (marginal, lesions, features),
-    "tables and figures": (tables, figures),
+    "results": (results_commands,),
+    "images and archives": (data_commands, archives_commands),
+    "networks": (networks_commands,),
+    "units": (marginal_commands, lesions_commands, features_commands),
+    "tables and figures": (tables_commands, figures_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 

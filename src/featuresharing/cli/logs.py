@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from featuresharing.cli.options import say
-from featuresharing.records import record_of
+from featuresharing.files.records import record_of
 
 OUTPUTS = ("output", "output_folder")
 """Options that name what a command writes."""

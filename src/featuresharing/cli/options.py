@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from featuresharing.errors import InputError, quoted
-from featuresharing.formats import FIGURES
+from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> Comm
     parser: CommandParser = commands.add_parser(name, description=help_text)
 
     def checked(options: argparse.Namespace) -> None:
-        from featuresharing.files import check_place
+        from featuresharing.files.atomic import check_place
 
         parser.check_paths(options)
         if "output" in options:
@@ -298,7 +298,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 
 def is_there(output: Path, key: str) -> bool:
     """Return whether an output is there as it was written, with the settings that ``key`` names."""
-    from featuresharing.records import fits, recorded_entry, recorded_key
+    from featuresharing.files.records import fits, recorded_entry, recorded_key
 
     try:
         entry = recorded_entry(output)
@@ -335,7 +335,7 @@ def choose_device(options: argparse.Namespace) -> str:
     """
     import torch
 
-    from featuresharing.cli.gpus import claim_gpu
+    from featuresharing.runs.gpus import claim_gpu
 
     torch.set_num_threads(options.threads)
     if options.device == "auto":

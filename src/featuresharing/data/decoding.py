@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from featuresharing.errors import InputError
-from featuresharing.records import checked_bytes
+from featuresharing.files.records import checked_bytes
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are opened. Others may start programs, such as Ghostscript for EPS."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from featuresharing.data.texts import UNFIT, numbered_rows, read_lines
 from featuresharing.errors import InputError
-from featuresharing.files import replacing, write_table
+from featuresharing.files.atomic import replacing, write_table
 
 
 @dataclass(frozen=True)

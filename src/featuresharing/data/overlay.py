@@ -18,10 +18,10 @@ from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
-from featuresharing.files import check_free, content_key, write_table
-from featuresharing.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.atomic import check_free, content_key, write_table
+from featuresharing.files.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.records import Entry, fits, recorded_key
 from featuresharing.randomness import keyed_generator
-from featuresharing.records import Entry, fits, recorded_key
 
 COLUMNS = ("image", "subordinate", "basic", "word")
 
@@ -41,7 +41,7 @@ class OverlaySettings:
     def key(self, folder: Path) -> str:
         """Return what names these settings with a ``folder``; raises InputError if the font cannot be read."""
         style = {**asdict(self.style), "font": content_key(self.style.font)}
-        return settings_key({**asdict(self), "style": style, "folder": os.fspath(folder.resolve())})
+        return settings_key({**asdict(self), "style": style, "folder": os.fspath(folder.resolve())}, "stimuli")
 
 
 def overlay_folder(

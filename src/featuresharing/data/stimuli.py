@@ -17,10 +17,10 @@ from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.texts import numbered_rows
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
-from featuresharing.files import check_free, content_key, write_table
-from featuresharing.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.atomic import check_free, content_key, write_table
+from featuresharing.files.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.records import Entry, fits
 from featuresharing.randomness import keyed_generator
-from featuresharing.records import Entry, fits
 
 OURS = r".+_\d{3,}_\d{2,}_.+\.png|\.snakemake_timestamp"
 """What a folder of stimuli may hold that is replaced."""
@@ -41,7 +41,7 @@ class StimulusSettings:
     def key(self, sheet: Path) -> str:
         """Return what names these settings with a ``sheet`` of drawings; raises InputError if that cannot be read."""
         style = {**asdict(self.style), "font": content_key(self.style.font)}
-        return settings_key({**asdict(self), "style": style, "sheet": content_key(sheet)})
+        return settings_key({**asdict(self), "style": style, "sheet": content_key(sheet)}, "stimuli")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from featuresharing.errors import InputError
-from featuresharing.records import refuse_changed
+from featuresharing.files.records import refuse_changed
 
 ACCEPTED = "accepted is text saved as UTF-8 (Excel: 'CSV UTF-8'; Notepad: encoding UTF-8)"
 

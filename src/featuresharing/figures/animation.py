@@ -8,7 +8,7 @@ from PIL import Image
 
 from featuresharing.data.decoding import open_image, rgb
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
+from featuresharing.files.atomic import replacing
 
 TRANSPARENT = 255
 """Palette index that keeps the pixel of the frame before."""

@@ -9,9 +9,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from featuresharing.errors import InputError
+from featuresharing.figure_formats import FIGURES
 from featuresharing.figures.style import STYLE
-from featuresharing.files import replacing
-from featuresharing.formats import FIGURES
+from featuresharing.files.atomic import replacing
 
 
 def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files import is_full
+from featuresharing.files.atomic import is_full
+from featuresharing.files.records import recorded_entry, refuse_changed
 from featuresharing.hdf5.attributes import read_attribute, read_attributes, whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.seals import has_seal, intact_entry
 from featuresharing.hdf5.trials import Trial, try_reading
-from featuresharing.records import recorded_entry, refuse_changed
 from featuresharing.version import FORMAT
 
 SEALED_SINCE = 3

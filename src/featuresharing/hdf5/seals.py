@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featuresharing.records import Entry
+from featuresharing.files.records import Entry
 
 MARK = b"\nFeatureSharing seal, SHA-256 of all before: "
 

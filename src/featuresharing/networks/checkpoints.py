@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from featuresharing.data.images import Preprocessing, imagenet_preprocessing, stimulus_preprocessing
 from featuresharing.errors import InputError
-from featuresharing.networks.alexnet import build_alexnet, plain_alexnet
+from featuresharing.files.records import refuse_changed
+from featuresharing.networks.alexnet.architecture import build_alexnet, plain_alexnet
+from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.finite import first_not_finite
-from featuresharing.networks.names import LAYERS
 from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
-from featuresharing.networks.shapes import AlexNetShape
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.networks.trial import trial_pass
-from featuresharing.records import refuse_changed
 from featuresharing.torch7 import is_torch7
 
 ARCHITECTURE = "multitask-alexnet"
@@ -61,7 +61,7 @@ class StoredNetwork:
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, recorded: bool = True) -> str:
     """Write a checkpoint whole or not at all; equal checkpoints give equal bytes. Return the file's SHA-256.
 
-    One of a training in progress is not ``recorded`` (:mod:`featuresharing.records`).
+    One of a training in progress is not ``recorded`` (:mod:`featuresharing.files.records`).
 
     Raises InputError for parameters that are not finite, and for a folder that cannot be written to.
     """

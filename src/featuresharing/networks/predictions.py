@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
+from featuresharing.files.atomic import replacing
 from featuresharing.hdf5 import Source, opened
 from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.writing import put, write_sealed

@@ -17,7 +17,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import torch
 
-from featuresharing.files import replacing
+from featuresharing.files.atomic import replacing
 
 SEAL = b"sha256:"
 SEAL_SIZE = len(SEAL) + 64
@@ -44,7 +44,7 @@ class DamagedFileError(Exception):
 def write_sealed(path: Path, content: Any, *, recorded: bool = True) -> str:
     """Write what torch can save, whole or not at all; return the file's SHA-256. Equal contents give equal bytes.
 
-    Files of work in progress are not ``recorded`` (:mod:`featuresharing.records`).
+    Files of work in progress are not ``recorded`` (:mod:`featuresharing.files.records`).
 
     Raises InputError for a folder that cannot be written to, DiskFullError if the disk is full.
     """

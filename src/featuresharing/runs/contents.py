@@ -9,15 +9,15 @@ from featuresharing.errors import InputError
 
 def problems_of_work(path: Path) -> Iterator[str]:
     """Yield what is wrong with a hidden file: work in progress, or a second name."""
-    from featuresharing.store import verification
+    from featuresharing.store import soundness
 
     name = path.name
     if name.endswith(".part"):
         yield f"{path} was left behind by a process that was killed; the next run of its job removes it."
     elif name.endswith(".progress"):
-        yield from verification.problems_of_progress(path)
+        yield from soundness.problems_of_progress(path)
     elif name.endswith(".done") and ".h5." in name and path.stat().st_nlink == 1:
-        yield from verification.problems_of_final(path, whole=False)
+        yield from soundness.problems_of_final(path, whole=False)
     elif name.endswith(".measured"):
         from featuresharing.runs.measurements import damaged_lines
 
@@ -27,11 +27,11 @@ def problems_of_work(path: Path) -> Iterator[str]:
 
 def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
     """Yield what is wrong with a file in a ``folder`` of results; ``recorded`` ones have been compared with that."""
-    from featuresharing.store import verification
+    from featuresharing.store import soundness
 
     if path.suffix == ".h5":
         try:
-            conditionals = verification.is_conditionals(path)
+            conditionals = soundness.is_conditionals(path)
         except InputError as error:
             yield str(error)
             return
@@ -47,13 +47,13 @@ def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
 
 
 def _wrong_conditionals(path: Path, folder: Path) -> Iterator[str]:
-    from featuresharing.files import file_digest
-    from featuresharing.records import refuse_changed
-    from featuresharing.store import verification
+    from featuresharing.files.atomic import file_digest
+    from featuresharing.files.records import refuse_changed
+    from featuresharing.store import soundness
 
-    attributes = verification.attributes_of(path)
+    attributes = soundness.attributes_of(path)
     block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
-    yield from verification.problems_of_final(path, whole=not block)
+    yield from soundness.problems_of_final(path, whole=not block)
     network = folder / f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}.pt"
     if not network.is_file() or file_digest(network) == attributes.get("network_sha256"):
         return

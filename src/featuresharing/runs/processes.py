@@ -14,7 +14,7 @@ from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError, stoppable
 
 if TYPE_CHECKING:
-    from featuresharing.networks.batches import Share
+    from featuresharing.networks.alexnet.batches import Share
 
 SAVE_SECONDS = 60.0
 """How long the first process has to store its state when all are stopped."""
@@ -33,7 +33,7 @@ def process_group(device: str, *, wait: float = 0.0) -> Iterator[tuple["Share", 
     """
     from torch import distributed
 
-    from featuresharing.networks.batches import Share
+    from featuresharing.networks.alexnet.batches import Share
 
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.startswith("cuda"):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from featuresharing.data.lists import ImageList
 from featuresharing.errors import InputError
-from featuresharing.locks import OutputLock
-from featuresharing.networks.names import checkpoint_names
-from featuresharing.networks.shapes import AlexNetShape
+from featuresharing.files.locks import OutputLock
+from featuresharing.networks.alexnet.names import checkpoint_names
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.runs.stopping import StoppedError, Stopper, stoppable
 from featuresharing.runs.training_progress import LOG, STATES, TrainingProgress
 from featuresharing.version import NUMERICS
 
 if TYPE_CHECKING:
-    from featuresharing.networks.batches import Batches, Share
-    from featuresharing.networks.training import Trainer, TrainingSettings
+    from featuresharing.networks.alexnet.batches import Batches, Share
+    from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
 
 SAVE_SECONDS = 10.0
 """At most this much training is lost by a kill, and as much again if the kill spoils what is being written."""
@@ -69,7 +69,7 @@ def train(
 
     Raises InputError for what cannot be read, written or shared, StoppedError after a signal, with the step it kept.
     """
-    from featuresharing.networks.training import Trainer
+    from featuresharing.networks.alexnet.trainer import Trainer
 
     steps = sorted(set(checkpoints))
     batches, data = _make_batches(images, shape.image_size, settings, reading, share)
@@ -77,7 +77,7 @@ def train(
     names = dict(zip(steps, checkpoint_names(steps), strict=True))
     heeded = {name: value for name, value in vars(settings).items() if name != "log_every"}  # that changes no weight
     run = {"shape": shape.as_dict(), "settings": heeded, "checkpoints": steps, "threads": threads}
-    run |= {"processes": share.processes, "data": data, "numerics": NUMERICS, "tasks": list(tasks)}
+    run |= {"processes": share.processes, "data": data, "numerics": NUMERICS["training"], "tasks": list(tasks)}
     run |= {"device": device.partition(":")[0]}
     progress = TrainingProgress(output, run, {step: f"{name}.pt" for step, name in names.items()}, say)
     lock = OutputLock(output / LOG)
@@ -178,7 +178,7 @@ def _make_batches(
 ) -> "tuple[Batches, str]":
     """Return the batches of a training set, and what they depend on beside the settings and the network's sizes."""
     from featuresharing.data.images import imagenet_preprocessing, load_images
-    from featuresharing.networks.batches import Augmentation, FileBatches, MemoryBatches, Order
+    from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, MemoryBatches, Order
 
     order = Order(len(images.paths), settings.batch_size, settings.seed)
     if not reading.resize:

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.files import replacing, write_table
-from featuresharing.record_format import open_regular
-from featuresharing.records import entry_of, record, recorded_entry
-from featuresharing.second_names import give_name
+from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.record_format import open_regular
+from featuresharing.files.records import entry_of, record, recorded_entry
+from featuresharing.files.second_names import give_name
 
 if TYPE_CHECKING:
+    from featuresharing.networks.alexnet.trainer import LogRow, Trainer
     from featuresharing.networks.checkpoints import Checkpoint
-    from featuresharing.networks.training import LogRow, Trainer
 
 STATES = ("state-0.pt", "state-1.pt")
 LOG = "training.csv"

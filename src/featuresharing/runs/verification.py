@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from featuresharing.errors import InputError
-from featuresharing.files import PROGRESS
-from featuresharing.records import (
+from featuresharing.files.atomic import PROGRESS
+from featuresharing.files.records import (
     IGNORED,
     Entry,
     described_by,

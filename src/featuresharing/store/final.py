@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files import replacing
+from featuresharing.files.atomic import replacing
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.hdf5.writing import put_rows, write_sealed
+from featuresharing.store.layer_files import FinalFile, open_final
 from featuresharing.store.layout import BY_UNIT, Layout
-from featuresharing.store.reading import FinalFile, open_final
 from featuresharing.version import FORMAT
 
 Rows = Callable[[str, slice], NDArray[Any]]

@@ -9,8 +9,8 @@ import numpy as np
 
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import GoneError
-from featuresharing.store.progress import ProgressFile, read_head
-from featuresharing.store.reading import open_final, read_fingerprint
+from featuresharing.store.layer_files import open_final, read_fingerprint
+from featuresharing.store.progress_file import ProgressFile, read_head
 
 
 def key_of(fingerprint: str, units: Sequence[int]) -> str:

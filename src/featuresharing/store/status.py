@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError
-from featuresharing.store.progress import read_progress
-from featuresharing.store.reading import NAMED, check_names, layer_units_of, peek_final
+from featuresharing.store.layer_files import NAMED, check_names, layer_units_of, peek_final
+from featuresharing.store.progress_file import read_progress
 
 SILENT_SECONDS = 120.0
 """A job that wrote nothing for so long is taken not to run."""

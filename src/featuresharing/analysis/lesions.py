@@ -1,0 +1,168 @@
+"""Lesions: predictions with units removed, one at a time or more and more of them.
+
+Removing a unit sets its parameters to zero: it then outputs zero, before its activation, whatever the image.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.analysis.conditionals import Conditionals, Marginalization, collect, retried
+from featuresharing.arguments import check_whole
+from featuresharing.engine.engines import Engine, OneChannelEngine, make_engine
+from featuresharing.engine.memory import cut
+from featuresharing.errors import InputError
+from featuresharing.estimators.estimation import Estimation
+from featuresharing.networks.layers import Layer, Units, choose_units, find_layer
+from featuresharing.networks.outputs import first_undefined, refuse_undefined
+from featuresharing.progress_bar import progress_bar
+from featuresharing.randomness import keyed_generator
+
+
+def lesion(
+    network: nn.Module,
+    layer: str,
+    images: NDArray[Any] | Tensor,
+    *,
+    softmax: bool = True,
+    units: Units | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    memory: int | None = None,
+    engine: str = "one-channel",
+) -> Conditionals:
+    """Return predictions with each of ``units`` removed, one at a time; raw scores without ``softmax``.
+
+    Arguments and errors are those of :func:`featuresharing.marginalize`.
+    """
+    run = Marginalization(
+        network,
+        layer,
+        images,
+        Estimation("lesion"),
+        softmax=softmax,
+        units=units,
+        aliases=aliases,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        engine=engine,
+    )
+    return collect(run.pieces(progress=progress), run.engine, run.units, "lesion")
+
+
+def lesion_accuracy(
+    network: nn.Module,
+    layer: str,
+    images: NDArray[Any] | Tensor,
+    targets: NDArray[np.int64],
+    orders: Sequence[Sequence[int]] | NDArray[np.int64],
+    *,
+    counts: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    dtype: str | None = None,
+    memory: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how accurate each task is with the first units of an order removed together (paper, chapter 3).
+
+    ``targets`` int64 [N, tasks] are true classes; every one of ``orders`` lists units of the layer, the first to be
+    removed first. Returns ``counts`` int64 [C], the numbers of units removed (None: all from 0 to the length of the
+    orders), and accuracies float64 [orders, C, tasks]. Other arguments are those of :func:`featuresharing.marginalize`;
+    orders at random (:func:`random_orders`) give the null hypothesis. Raises InputError for what that function refuses,
+    for orders of different lengths or with a unit twice, and for counts or targets that are none.
+    """
+    path, module = find_layer(network, layer, aliases)
+    chosen = _check_orders(module, layer, orders)
+    removed = _check_counts(counts, len(chosen[0]))
+    settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "device": device, "memory": memory}
+    otherwise = "accepted are networks that can be traced, since units are removed together"
+    runner = make_engine(network, path, images, whole=True, otherwise=otherwise, **settings)
+    assert isinstance(runner, OneChannelEngine)
+    truth = _check_targets(targets, runner)
+    steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
+    hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
+    blocks = [steps[part] for part in cut(len(steps), BLOCK)]
+    for block in progress_bar(blocks, total=len(blocks), label=layer, show=progress):
+        gone = [chosen[order][: removed[count]] for order, count in block]
+        found = retried(runner, partial(_count_hits, runner, gone, truth))
+        hits[tuple(np.array(block).T)] = found
+    return removed, hits / runner.images
+
+
+def _check_orders(module: Layer, layer: str, orders: Any) -> list[list[int]]:
+    accepted = "accepted are lists of distinct units"
+    rows = orders.tolist() if isinstance(orders, np.ndarray | Tensor) else orders
+    if not isinstance(rows, list | tuple) or not all(isinstance(order, Iterable) for order in rows):
+        raise InputError(f"orders: found {rows!r}; {accepted}, one for each order.")
+    lists = [list(order) for order in rows]
+    if any(isinstance(unit, bool | np.bool_) for order in lists for unit in order):
+        raise InputError(f"orders: found True or False; {accepted} by number.")
+    chosen = [choose_units(module, layer, order) for order in lists]
+    if len({len(order) for order in chosen}) != 1 or any(len(set(order)) < len(order) for order in chosen):
+        raise InputError(f"orders: found different lengths or a unit twice; {accepted}.")
+    return chosen
+
+
+def _check_counts(counts: Any, length: int) -> NDArray[np.int64]:
+    removed = np.arange(length + 1) if counts is None else np.asarray(counts)
+    whole = removed.dtype.kind in "iu" and removed.ndim == 1 and len(removed) > 0
+    if not whole or removed.min() < 0 or removed.max() > length:
+        raise InputError(f"counts: found {removed.tolist()}; accepted are numbers from 0 to {length}.")
+    return removed.astype(np.int64)
+
+
+def _check_targets(targets: Any, engine: Engine) -> NDArray[np.int64]:
+    """Return true classes [images, tasks]."""
+    wanted = [engine.images, len(engine.tasks)]
+    try:
+        truth = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    except ValueError:
+        accepted = f"accepted are true classes [images, tasks]: {wanted}"
+        raise InputError(f"targets: found rows of different lengths; {accepted}.") from None
+    if list(truth.shape) != wanted:
+        raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
+    if truth.dtype.kind not in "iu":
+        raise InputError(f"targets: found {truth.dtype}; accepted are the numbers of true classes, as integers.")
+    for column, (task, (classes,)) in enumerate(zip(engine.tasks, engine.shapes, strict=True)):
+        wrong = np.flatnonzero((truth[:, column] < 0) | (truth[:, column] >= classes))
+        if len(wrong):
+            found = f"{truth[wrong[0], column]} for image {wrong[0]}"
+            raise InputError(f"targets of task '{task}': found {found}; accepted are 0 to {classes - 1}.")
+    return truth.astype(np.int64)
+
+
+BLOCK = 64
+"""Sets of removed units that are worked on together."""
+
+
+def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
+
+    Raises InputError for no orders, and for a seed below 0.
+    """
+    check_whole("repeats", repeats, 1)
+    check_whole("seed", seed, 0)
+    return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
+
+
+def _count_hits(engine: OneChannelEngine, gone: list[list[int]], truth: NDArray[Any]) -> NDArray[np.int64]:
+    """Return how many images each task gets right without each of the sets of units: [sets, tasks]."""
+    hits = np.zeros((len(gone), len(engine.tasks)), dtype=np.int64)
+    for images, part, scores in engine.removed_scores(gone):
+        for task, values in enumerate(scores):
+            if (undefined := first_undefined(values)) is not None:
+                raise refuse_undefined(engine.tasks[task], images.start + undefined)
+            right = values.argmax(dim=-1).cpu().numpy() == truth[images, task]
+            hits[part, task] += right.sum(axis=1)
+    return hits

@@ -1,0 +1,207 @@
+"""Feature visualization: the image that drives each unit of a layer most.
+
+From noise, climb along the gradient of what the unit gives at the centre of its map, before its activation. Pixels
+decay at every step and are blurred at some, which keeps what grows smooth (the paper's code; Yosinski et al. 2015).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import erf, sqrt
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.arguments import check_whole, is_number, is_whole
+from featuresharing.errors import InputError
+from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
+from featuresharing.networks.forward import computing, evaluating, network_values, run_network
+from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
+from featuresharing.networks.preparation import check_device, check_network, choose_precision
+from featuresharing.progress_bar import progress_bar
+from featuresharing.randomness import keyed_generator
+
+GROUP = 16
+"""Units that are worked on together; fixed, so that no image depends on which others are asked for."""
+
+BLUR_WIDTH = 7
+"""Pixels of the blur's kernel."""
+
+
+@dataclass(frozen=True)
+class Maximization:
+    """How an image climbs: ``iterations`` of ``step`` times the gradient, then losing the share ``decay``.
+
+    Every ``blur_every``-th iteration, from the first on, blurs the image. The defaults are the paper's code's.
+    """
+
+    iterations: int = 500
+    step: float = 1.0
+    decay: float = 0.2
+    blur_every: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "blur_every"):
+            check_whole(name, getattr(self, name), 1)
+        if not (is_number(self.step) and self.step > 0):
+            raise InputError(f"step: found {self.step}; accepted is a number above 0.")
+        if not (is_number(self.decay) and 0 <= self.decay < 1):
+            raise InputError(f"decay: found {self.decay}; accepted is a number from 0 to below 1.")
+
+
+def maximize_units(
+    network: nn.Module,
+    layer: str,
+    image_shape: tuple[int, int, int],
+    *,
+    settings: Maximization | None = None,
+    units: Units | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield each of ``units`` (None: all) in rising order, and the image float32 [C, H, W] that drives it.
+
+    ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them.
+    ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`. Gradients are taken in float64 for
+    networks in float64 and in float32 for all others, whether or not the caller has switched them off. The noise at the
+    start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the kind of device
+    and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
+    such an image or its gradient does not reach, or numbers that are not finite.
+    """
+    chosen = settings or Maximization()
+    shape = list(image_shape) if isinstance(image_shape, Iterable) else image_shape
+    if not (isinstance(shape, list) and len(shape) == 3 and all(is_whole(size) and size > 0 for size in shape)):
+        raise InputError(f"image_shape: found {shape}; accepted are the three numbers of an image, [C, H, W].")
+    check_whole("seed", seed, 0)
+    path, module = find_layer(network, layer, aliases)
+    network, device = check_network(network), str(device)
+    check_device(device)
+    wanted = set(choose_units(module, layer, units))
+    groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
+    asked = [group for group in groups if wanted & set(group)]
+    with computing():
+        values = network_values(network, device, choose_precision(network))
+    for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
+        noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
+        with computing(), evaluating(network), torch.enable_grad():
+            own = network.get_submodule(path)
+            found = _climb(network, own, layer, values, torch.from_numpy(noise), group, chosen)
+        for unit, image in zip(group, found.cpu().numpy(), strict=True):
+            if unit in wanted:
+                yield unit, image
+
+
+def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
+    return keyed_generator(seed, "feature", path, unit).standard_normal(shape, dtype=np.float32)
+
+
+def _climb(
+    network: nn.Module,
+    module: nn.Module,
+    layer: str,
+    values: Mapping[str, Tensor],
+    images: Tensor,
+    units: Sequence[int],
+    settings: Maximization,
+) -> Tensor:
+    """Return the images float32 [B, C, H, W] that image b, for unit b of ``units``, has become."""
+    kind = next(value for value in values.values() if value.is_floating_point())
+    images = images.to(kind.device, kind.dtype)
+    kernel = _blur_kernel().to(kind.device, kind.dtype).expand(images.shape[1], 1, -1, -1)
+    for iteration in range(settings.iterations):
+        images.requires_grad_()
+        with _outputs_of(module) as outputs:
+            driven = _centres(_run_until(network, values, images.clone(), outputs, layer), module, units, layer)
+            gradient = _gradient(driven, images, layer)
+        images = (images.detach() + settings.step * gradient) * (1 - settings.decay)
+        if iteration % settings.blur_every == 0:
+            images = F.conv2d(images, kernel, padding=BLUR_WIDTH // 2, groups=images.shape[1])
+    if not torch.isfinite(images).all():
+        raise InputError(f"layer '{layer}': found images that are not finite; accepted is a smaller step.")
+    return images.float()
+
+
+def _gradient(driven: Tensor, images: Tensor, layer: str) -> Tensor:
+    accepted = "accepted is one whose forward pass can be differentiated from its images on"
+    if not driven.requires_grad:
+        raise InputError(
+            f"layer '{layer}': no gradient leads from it to the images, as where a forward pass detaches values or "
+            f"runs under torch.no_grad(); {accepted}."
+        )
+    try:
+        (gradient,) = torch.autograd.grad(driven.sum(), images, allow_unused=True)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"layer '{layer}': its gradient cannot be taken ({reason_of(error)}); {accepted}.") from error
+    if gradient is None:
+        raise InputError(f"layer '{layer}': what it gives does not depend on the images; {accepted}.")
+    return gradient
+
+
+class _ReachedError(Exception):
+    """The layer has run: what lies behind it is not needed."""
+
+
+@contextmanager
+def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the module's first output, and end the forward pass there."""
+    outputs: list[Tensor] = []
+
+    def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        outputs.append(output)
+        raise _ReachedError
+
+    hook = module.register_forward_hook(stop)
+    try:
+        yield outputs
+    finally:
+        hook.remove()
+
+
+def _run_until(
+    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, outputs: list[Tensor], layer: str
+) -> Tensor:
+    try:
+        run_network(network, values, images)
+    except _ReachedError:
+        return outputs[0]
+    except Exception as error:  # whatever a network's own code does
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
+        reason = f"{place_of(error, network)}: {reason_of(error)}"
+        raise InputError(
+            f"images of {list(images.shape[1:])} do not pass to layer '{layer}' ({reason}); "
+            "accepted is the shape [C, H, W] that the network takes."
+        ) from error
+    raise InputError(f"layer '{layer}' has no part in a forward pass; accepted is one that has.")
+
+
+def _centres(output: Tensor, module: nn.Module, units: Sequence[int], layer: str) -> Tensor:
+    """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
+    if len(output) != len(units):
+        raise InputError(
+            f"layer '{layer}': found an output of {list(output.shape)} for {len(units)} images; "
+            "accepted are layers whose first dimension is the image."
+        )
+    if isinstance(module, nn.Linear):
+        output = output.movedim(-1, 1)
+    while output.ndim > 2:
+        output = output.select(2, output.shape[2] // 2)
+    return output[torch.arange(len(units)), list(units)]
+
+
+def _blur_kernel() -> Tensor:
+    """Return the kernel float64 [1, 1, 7, 7]: root of the product of two profiles, as in the paper's code.
+
+    A profile is the mass of a standard normal distribution in each pixel, one deviation wide.
+    """
+    edges = np.arange(BLUR_WIDTH + 1) - BLUR_WIDTH / 2
+    below = np.array([(1 + erf(edge / sqrt(2))) / 2 for edge in edges])
+    root = np.sqrt(np.outer(np.diff(below), np.diff(below)))
+    return torch.from_numpy(root / root.sum())[None, None]

@@ -1,0 +1,115 @@
+"""Sharing: the overlap of two tasks' contributions over the units of a layer."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.analysis.evidence import AXES, check_all, check_evidence
+from featuresharing.arguments import check_whole
+from featuresharing.errors import InputError
+from featuresharing.randomness import keyed_generator
+
+Array = NDArray[np.floating[Any]]
+
+
+FEW_IMAGES = 20
+"""Under as many images, contributions and sharing are worth little."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Overlap in [0, 1], its 95 % bootstrap interval over images, and Spearman's rank correlation in [-1, 1]."""
+
+    sharing: float
+    low: float
+    high: float
+    spearman: float
+
+
+def sharing(first: Array, second: Array) -> float:
+    """Return sum_u min(a_u / sum a, b_u / sum b) for contributions a, b [U] of two tasks.
+
+    1: both rely on the same units in the same proportions; 0: on different units. NaN if a task relies on none.
+    Raises InputError for different shapes, and for contributions that are negative or not finite.
+    """
+    first, second = _check_contributions(first, second)
+    with np.errstate(invalid="ignore"):
+        return float(np.minimum(first / first.sum(), second / second.sum()).sum())
+
+
+def rank_correlation(first: Array, second: Array) -> float:
+    """Return Spearman's rank correlation of two tasks' contributions [U]; NaN where one is constant.
+
+    Raises InputError as :func:`sharing`.
+    """
+    first, second = _check_contributions(first, second)
+    ranks = _ranks(first), _ranks(second)
+    if min(np.ptp(ranks[0]), np.ptp(ranks[1])) == 0:
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed: int = 0) -> Sharing:
+    """Estimate the sharing of two tasks from their evidence [U, N] at the true class of the same N images.
+
+    The interval is that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same
+    for both tasks. Noise in contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole
+    lies below the estimate: the interval is moved by the estimate's distance from the bootstrap's median.
+    One image says nothing about the spread over images: its interval is NaN. Under 20 images, a warning says that
+    the result rests on few. Raises InputError for no images, different shapes, evidence that is not finite, no
+    resamples, or a seed below 0.
+    """
+    if sentence := few_images(check_evidence("first", first).shape[1]):
+        warnings.warn(sentence, stacklevel=2)
+    return bootstrap_sharing(first, second, resamples=resamples, seed=seed)
+
+
+def few_images(images: int) -> str | None:
+    """Return a sentence that warns of so few ``images`` that contributions and sharing rest on chance, else None."""
+    if images >= FEW_IMAGES:
+        return None
+    found = "1 image is analysed, and allows no interval" if images == 1 else f"{images} images are analysed"
+    return f"only {found}: contributions and sharing say little under {FEW_IMAGES} images."
+
+
+def bootstrap_sharing(first: Array, second: Array, *, resamples: int, seed: int) -> Sharing:
+    """Return what :func:`estimate_sharing` does, without a warning."""
+    check_whole("resamples", resamples, 1)
+    check_whole("seed", seed, 0)
+    first, second = check_evidence("first", first), check_evidence("second", second)
+    if first.shape != second.shape:
+        raise InputError(f"second: found {list(second.shape)}; accepted is the shape {list(first.shape)} of the first.")
+    means = np.abs(first.mean(axis=1)), np.abs(second.mean(axis=1))
+    overlap, correlation = sharing(*means), rank_correlation(*means)
+    images = first.shape[1]
+    if images < 2:
+        return Sharing(overlap, float("nan"), float("nan"), correlation)
+    rng = keyed_generator(seed, "bootstrap")
+    counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples).T / images
+    a, b = np.abs(first @ counts), np.abs(second @ counts)
+    with np.errstate(invalid="ignore"):
+        overlaps = np.minimum(a / a.sum(axis=0), b / b.sum(axis=0)).sum(axis=0)
+    low, median, high = np.percentile(overlaps, [2.5, 50, 97.5])
+    interval = np.clip([overlap + low - median, overlap + high - median], 0, 1)
+    return Sharing(overlap, float(interval[0]), float(interval[1]), correlation)
+
+
+def _check_contributions(first: Array, second: Array) -> tuple[Array, Array]:
+    first, second = np.asarray(first), np.asarray(second)
+    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
+        found = f"{list(first.shape)} and {list(second.shape)}"
+        raise InputError(f"contributions: found {found}; accepted are two arrays [units] of one length.")
+    for name, values in (("first", first), ("second", second)):
+        right = np.isfinite(values) & (values >= 0)
+        check_all(f"contributions of the {name} task", values, right, "finite numbers from 0", AXES)
+    return first, second
+
+
+def _ranks(values: Array) -> NDArray[np.float64]:
+    """Return ranks from 0, ties given the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts + 1) / 2)[inverse]

@@ -1,0 +1,113 @@
+"""Commands for archives of models and images: ``download``, ``extract``, ``import-list`` and ``import-model``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from featuresharing.cli.options import MOST_SIDE, Commands, add_command, add_output, say, whole
+from featuresharing.errors import InputError, quoted
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(commands, "download", _download, "download a file, resumed where a download was interrupted")
+    parser.add_argument("--urls", nargs="+", required=True, help="mirrors, in the order in which they are tried")
+    _add_checks(parser)
+    parser.add_argument("--attempts", type=whole(1), default=4, help="tries of each mirror without any progress")
+    add_output(parser, "the file; if it is there, it is only checked")
+
+    parser = add_command(commands, "extract", _extract, "check a tar archive and extract it safely")
+    parser.add_argument("--archive", type=Path, required=True, help="tar archive, compressed or not")
+    _add_checks(parser)
+    parser.add_argument("--most-gb", type=whole(1), default=500, help="most that an archive may hold, in GB")
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets what is in the archive, all or nothing")
+
+    parser = add_command(commands, "import-list", _import_list, "turn a list of class numbers into one of outputs")
+    parser.add_argument("--list", type=Path, required=True, help="image list, 'path a,b' a line, with class numbers")
+    parser.add_argument("--images", type=Path, required=True, help="folder that paths of the list are relative to")
+    parser.add_argument("--class-map", type=Path, required=True, help="Torch7 file with classToIdx of every task")
+    parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks, in the order of the heads")
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets test.txt and classes.csv")
+
+    parser = add_command(commands, "import-model", _import_model, "check a Torch7 model and copy it")
+    parser.add_argument("--model", type=Path, required=True, help="Torch7 model")
+    parser.add_argument("--classes", type=Path, required=True, help="table of classes that its heads have to have")
+    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=224, help="pixels of its images")
+    parser.add_argument(
+        "--layers", nargs="+", default=[], metavar="PATH=UNITS", help="layers that it has to have, with their units"
+    )
+    add_output(parser, "the copy")
+
+
+def _add_checks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=whole(0, 2**63 - 1), help="its size in bytes (none: any)")
+    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, recorded in FILE.sha256)")
+
+
+def _download(options: argparse.Namespace) -> None:
+    from featuresharing.fetch.downloads import DownloadSettings, download
+
+    digest = download(
+        options.urls,
+        options.output,
+        size=options.size,
+        sha256=options.sha256,
+        settings=DownloadSettings(attempts=options.attempts),
+        show=sys.stderr.isatty(),
+    )
+    say(f"{options.output} is there, with SHA-256 {digest}.")
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from featuresharing.fetch.checksums import check_archive, forget_record
+    from featuresharing.fetch.extraction import DamagedArchiveError, extract
+    from featuresharing.files.atomic import check_free
+
+    check_free(options.output_folder)
+    check_archive(options.archive, size=options.size, sha256=options.sha256)
+    try:
+        count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+    except DamagedArchiveError:
+        forget_record(options.archive)
+        raise
+    say(f"{count} files of {options.archive} are in {options.output_folder}.")
+
+
+def _import_list(options: argparse.Namespace) -> None:
+    import os
+
+    from featuresharing.data.class_maps import class_names, read_class_map, read_numbered_list
+    from featuresharing.data.lists import write_classes, write_image_list
+
+    class_map = read_class_map(options.class_map, options.tasks)
+    images = read_numbered_list(options.list, options.images, class_map)
+    if missing := next((path for path in images.paths if not os.path.isfile(path)), None):  # of names of any length
+        raise InputError(f"{options.list}: image {missing} does not exist; accepted are images that are there.")
+    write_classes(options.output_folder / "classes.csv", class_names(class_map))
+    write_image_list(options.output_folder / "test.txt", images.paths, images.targets)
+
+
+def _import_model(options: argparse.Namespace) -> None:
+    import shutil
+
+    from featuresharing.data.lists import read_classes
+    from featuresharing.files.atomic import replacing
+    from featuresharing.networks.checkpoints import check_fits, open_network
+    from featuresharing.networks.layers import find_layer, unit_count
+    from featuresharing.torch7 import is_torch7
+
+    if not options.model.is_file() or not is_torch7(options.model):
+        raise InputError(f"{options.model} is no Torch7 model; accepted is a file as torch.save of Torch7 writes it.")
+    stored = open_network(options.model, image_size=options.image_size)
+    for pair in options.layers:
+        path, _, units = pair.rpartition("=") if "=" in pair else (pair, "", "")
+        if units and not (units.isascii() and units.isdecimal()):
+            raise InputError(f"--layers: found {quoted(pair)}; accepted is PATH=UNITS, such as 0.0.0=96.")
+        _, layer = find_layer(stored.network, path)
+        if units and unit_count(layer) != int(units):
+            raise InputError(
+                f"model {options.model}: layer '{path}' has {unit_count(layer)} units; accepted are {units}, as the "
+                "config's network has."
+            )
+    check_fits(options.model, stored, read_classes(options.classes))
+    with replacing(options.output, room=options.model.stat().st_size) as temporary:
+        shutil.copyfile(options.model, temporary)

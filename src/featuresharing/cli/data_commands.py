@@ -1,0 +1,152 @@
+"""Commands for data: ``render-images`` and ``list-images``."""
+
+import argparse
+from pathlib import Path
+
+from featuresharing.cli.options import (
+    MOST_SEED,
+    MOST_SIDE,
+    MOST_THREADS,
+    Commands,
+    add_command,
+    add_wait,
+    named_folder,
+    number,
+    say,
+    switch,
+    whole,
+)
+from featuresharing.errors import InputError
+
+
+def add_commands(commands: Commands) -> None:
+    parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
+    parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
+    parser.add_argument("--basic-classes", nargs="*", default=[], help="basic classes to take (none: all)")
+    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=48, help="height and width in pixels")
+    parser.add_argument("--test-designers", type=whole(1), default=2, help="designers of each class held out")
+    parser.add_argument("--train-renderings", type=whole(1), default=48, help="renderings of each training drawing")
+    parser.add_argument("--test-renderings", type=whole(1), default=4, help="renderings of each test drawing")
+    parser.add_argument("--rotation", type=number(0), default=20, help="largest rotation in degrees")
+    parser.add_argument("--scale", type=number(0), nargs=2, default=(0.75, 1.0), help="drawing over image width")
+    parser.add_argument("--shift", type=number(0, 1), default=0.1, help="largest shift over the image's width")
+    parser.add_argument("--colour", type=number(0, 1), default=0.3, help="largest relative change of colours")
+    parser.add_argument("--flip", type=switch, default=True, help="mirror half of the drawings")
+    parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(13, 15), help="font sizes in pixels")
+    parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
+    parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of split and renderings")
+    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
+    add_wait(parser)
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
+
+    parser = add_command(commands, "overlay-words", _overlay_words, "draw words over the images of class folders")
+    parser.add_argument("--folder", type=Path, required=True, help="has one folder a class, with images")
+    parser.add_argument("--words", type=Path, required=True, help="list of words, one a line")
+    parser.add_argument("--font", type=Path, required=True, help="TrueType or OpenType font")
+    parser.add_argument("--font-sizes", type=whole(1), nargs=2, default=(32, 64), help="range of sizes in pixels")
+    parser.add_argument("--colours", type=whole(0), nargs=2, default=(122, 255), help="range of each channel")
+    parser.add_argument("--outline", type=whole(0), default=0, help="dark rim around words in pixels")
+    parser.add_argument("--hierarchy", type=Path, help="table subordinate,basic (none: no basic classes)")
+    parser.add_argument("--undecodable", choices=("stop", "skip"), default="stop", help="what to do about such images")
+    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of words, sizes, colours and places")
+    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
+    add_wait(parser)
+    parser.add_argument(
+        "--output-folder", type=named_folder, required=True, help="gets the images; a .csv beside it lists them"
+    )
+
+    parser = add_command(commands, "list-images", _list_images, "write the image list of one experiment")
+    parser.add_argument("--stimuli", type=Path, nargs="+", required=True, help="tables of stimuli")
+    parser.add_argument("--tasks", nargs="+", required=True, help="columns of the tables that are the tasks")
+    parser.add_argument("--output-folder", type=Path, required=True, help="gets a .txt for each table and classes.csv")
+
+
+def _render_images(options: argparse.Namespace) -> None:
+    from featuresharing.data.drawings import choose_classes, read_drawings, split_drawings
+    from featuresharing.data.rendering import Variation
+    from featuresharing.data.stimuli import StimulusSettings, render_stimuli
+    from featuresharing.data.words import WordStyle, read_words
+    from featuresharing.files.locks import holding
+
+    drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), options.basic_classes)
+    train, test = split_drawings(drawings, test_outlines=options.test_designers, seed=options.seed)
+    settings = StimulusSettings(
+        options.image_size,
+        tuple(read_words(options.resources / "words.txt")),
+        WordStyle(
+            options.resources / "fonts/DejaVuSans-Bold.ttf",
+            tuple(options.word_sizes),
+            tuple(options.word_colours),
+            options.word_outline,
+        ),
+        Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip),
+        options.seed,
+    )
+    with holding(options.output_folder / "train", wait=60 * options.wait, say=say):
+        for name, part, renderings in (
+            ("train", train, options.train_renderings),
+            ("test", test, options.test_renderings),
+        ):
+            render_stimuli(
+                options.resources / "drawings/drawings.png",
+                part,
+                options.output_folder / name,
+                renderings=renderings,
+                settings=settings,
+                jobs=options.jobs,
+                table=options.output_folder / f"{name}.csv",
+                say=say,
+            )
+
+
+def _overlay_words(options: argparse.Namespace) -> None:
+    from featuresharing.data.class_folders import list_class_folders, read_hierarchy
+    from featuresharing.data.overlay import OverlaySettings, overlay_folder
+    from featuresharing.data.words import WordStyle, read_words
+    from featuresharing.files.locks import holding
+
+    for name in ("font_sizes", "colours"):
+        low, high = getattr(options, name)
+        if low > high:
+            raise InputError(f"--{name.replace('_', '-')}: found {low} {high}; accepted are rising numbers.")
+    hierarchy = None
+    if options.hierarchy:
+        hierarchy = read_hierarchy(options.hierarchy, list_class_folders(options.folder))
+    style = WordStyle(options.font, tuple(options.font_sizes), tuple(options.colours), options.outline)
+    words = tuple(read_words(options.words))
+    settings = OverlaySettings(words, style, options.seed, skip_undecodable=options.undecodable == "skip")
+    with holding(options.output_folder, wait=60 * options.wait, say=say):
+        rows, skipped = overlay_folder(
+            options.folder,
+            options.output_folder,
+            settings,
+            hierarchy=hierarchy,
+            jobs=options.jobs,
+            table=options.output_folder.with_name(f"{options.output_folder.name}.csv"),
+            say=say,
+        )
+    for problem in skipped:
+        say(f"skipped: {problem}")
+    say(f"{len(rows)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
+
+
+def _list_images(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from featuresharing.data.lists import write_classes, write_image_list
+    from featuresharing.data.stimuli import read_stimuli
+
+    stems = [path.stem for path in options.stimuli]
+    if double := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
+    if double := next((task for task in options.tasks if options.tasks.count(task) > 1), None):
+        raise InputError(f"--tasks: found '{double}' twice; accepted are distinct tasks.")
+    tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
+    classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
+    write_classes(options.output_folder / "classes.csv", classes)
+    for path, rows in tables.items():
+        targets = np.array([[classes[task].index(row[task]) for task in options.tasks] for row in rows], dtype=np.int64)
+        images = [path.parent / row["image"] for row in rows]
+        write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)
+        say(f"{len(rows)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")

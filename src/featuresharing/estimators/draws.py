@@ -1,0 +1,83 @@
+"""Draws from the prior of a unit: theta ~ N(theta_u, scale^2 I) over its D weights, bias included.
+
+Draws are keyed by (seed, module path of the layer, unit) alone. So the order of units, the batch size, the number of
+jobs and an interruption change no number, and every checkpoint of a network sees the same deviations from its own
+parameters.
+
+A standard normal vector of D numbers is its length times its direction, and the two are independent: the squared length
+is chi-squared with D degrees of freedom, the direction is uniform. The weight of a draw depends on its length alone
+(:mod:`.draw_weights`). So lengths are drawn for all draws, but directions, which cost D numbers each, only for the few
+draws that matter; each has a generator of its own, keyed by the number of the draw.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from featuresharing.errors import InputError
+from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
+from featuresharing.randomness import keyed_generator
+
+
+def squared_lengths(size: int, path: str, unit: int, *, samples: int, seed: int) -> NDArray[np.float64]:
+    """Return |deviation|^2 of every draw, [samples], in units of scale^2, for ``unit`` with ``size`` parameters."""
+    lengths: NDArray[np.float64] = keyed_generator(seed, "prior", path, unit).chisquare(size, samples)
+    return lengths
+
+
+def deviations(
+    squared: NDArray[np.float64], size: int, path: str, unit: int, draws: Iterable[int], *, seed: int
+) -> NDArray[np.float64]:
+    """Return standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
+    chosen = list(draws)
+    vectors = np.empty((len(chosen), size))
+    for row, draw in enumerate(chosen):
+        vector = keyed_generator(seed, "prior", path, unit, draw).standard_normal(size)
+        vectors[row] = vector * np.sqrt(squared[draw] / np.square(vector).sum())
+    return vectors
+
+
+def bias_deviations(squared: NDArray[np.float64], size: int, path: str, unit: int, *, seed: int) -> NDArray[np.float64]:
+    """Return the deviation of the bias, which is the last of ``size`` parameters, in every draw [S]; all are drawn."""
+    rows = (deviations(squared, size, path, unit, [draw], seed=seed) for draw in range(len(squared)))
+    return np.array([row[0, -1] for row in rows])
+
+
+def shift_parameters(
+    layer: Layer, unit: int, shifts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add ``shifts`` [S, D] to the unit's parameters; return float64 weights [S, *filter shape] and biases [S].
+
+    A layer without bias has zeros for biases: there is nothing uncertain about a bias that does not exist.
+    """
+    parameters = flat_parameters(layer, unit).numpy() + shifts
+    shape = tuple(layer.weight.shape[1:])
+    weights = parameters[:, : int(np.prod(shape))].reshape(-1, *shape)
+    biases = parameters[:, -1] if layer.bias is not None else np.zeros(len(parameters))
+    return weights, biases
+
+
+def prior_draws(
+    network: nn.Module,
+    layer: str,
+    unit: int,
+    *,
+    samples: int = 100,
+    scale: float = 1.0,
+    seed: int = 0,
+    aliases: Mapping[str, str] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (docs/method.md, step 1).
+
+    Returns weights float64 [samples, *filter shape] and biases float64 [samples]: the very draws that
+    :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.
+    """
+    path, module = find_layer(network, layer, aliases)
+    if isinstance(unit, bool):
+        raise InputError(f"unit: found {unit}; accepted is the number of a unit of layer '{layer}'.")
+    (unit,) = choose_units(module, layer, [unit])
+    size = unit_size(module)
+    squared = squared_lengths(size, path, unit, samples=samples, seed=seed)
+    return shift_parameters(module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed))

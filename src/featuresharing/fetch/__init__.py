@@ -1,0 +1,1 @@
+"""Archives from other machines: downloaded, recognised, compared with checksums, extracted."""

@@ -1,0 +1,56 @@
+"""A second, hidden name of a file that took long: Snakemake removes outputs of a job stopped in its last moments."""
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from featuresharing.errors import InputError
+from featuresharing.files.atomic import replacing
+from featuresharing.files.records import fits, recorded_entry, recorded_key
+
+
+def second_name(output: Path, key: str) -> Path:
+    """Return the hidden name that an output, made with the settings that ``key`` names, has beside its own."""
+    return output.with_name(f".{output.name}.{key}.done")
+
+
+def keep_second_name(output: Path, key: str) -> None:
+    """Give an output its hidden name, where the file system has hard links; those of other settings go."""
+    for path in list(output.parent.iterdir()):
+        if re.fullmatch(rf"\.{re.escape(output.name)}\.[0-9a-f]+\.done", path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        os.link(output, second_name(output, key))
+
+
+def give_name(output: Path, second: Path, *, key: str = "") -> None:
+    """Give a file that has a hidden name its own, and record it; raises what :func:`.atomic.replacing` raises."""
+    with replacing(output, key=key) as temporary:
+        temporary.unlink()
+        try:
+            os.link(second, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(second, temporary)
+        os.utime(temporary)  # Snakemake compares times with those of inputs
+
+
+def put_back(output: Path, key: str) -> bool:
+    """Give an output that was removed its name again; return whether it is there, as it was written, with this key.
+
+    Raises InputError if something else has its name.
+    """
+    try:
+        entry = recorded_entry(output)
+    except InputError:
+        return False
+    if entry is None or recorded_key(output) != key:
+        return False
+    if fits(output, entry):
+        return True
+    second = second_name(output, key)
+    if not fits(second, entry):
+        return False
+    give_name(output, second, key=key)
+    return fits(output, entry)

@@ -1,1 +1,0 @@
-"""Predictions with one unit marginalized out: prior draws, their weights, and the loop over units."""

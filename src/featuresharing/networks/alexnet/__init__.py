@@ -1,0 +1,1 @@
+"""The multi-task AlexNet: its sizes, architecture and training."""

@@ -1,0 +1,131 @@
+"""Check a workflow's config before anything runs: every problem is one sentence that names the key by its path."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from featuresharing.errors import InputError
+from featuresharing.settings.block import problems_of_values
+from featuresharing.settings.config import Config
+from featuresharing.settings.configfiles import check_extent
+from featuresharing.settings.plugins import plugin_problems
+from featuresharing.settings.schema import config_schema
+from featuresharing.settings.sentences import shown
+
+MOST_PROBLEMS = 20
+"""Problems that are told at a time."""
+
+
+def _whole_match(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """Match a pattern against a whole text: Python's $ lets a line break pass at its end."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _distinct(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """Compare what items print, in time proportional to their number; jsonschema compares all pairs."""
+    if wanted and isinstance(instance, list) and len(set(map(repr, instance))) < len(instance):
+        yield ValidationError("items are not distinct")
+
+
+# JSON has one kind of number, so that 64.0 would pass for an integer; the command line tells them apart
+_Validator = extend(
+    Draft202012Validator,
+    {"pattern": _whole_match, "uniqueItems": _distinct},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ).redefine(
+        "number",
+        lambda _, value: (
+            not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and isfinite(value)))
+        ),
+    ),
+)
+
+
+@lru_cache
+def _validator() -> Any:
+    return _Validator(config_schema())
+
+
+def check_config(config: Mapping[str, Any]) -> Config:
+    """Return the settings of a config; raises InputError with one line for each of its problems.
+
+    Keys that are missing have their defaults. What no key says alone is checked too: names that must differ, tasks and
+    layers that must exist, files that must be there.
+    """
+    check_extent(config, "the config")
+    errors = sorted(_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
+    problems = [problem for error in errors for problem in _describe(error)]
+    settings = Config.unchecked(config) if not problems else None
+    if settings is not None:
+        problems = list(_contradictions(settings))
+    lines = list(dict.fromkeys(problems))
+    if len(lines) > MOST_PROBLEMS:
+        lines[MOST_PROBLEMS:] = [f"There are {len(lines) - MOST_PROBLEMS} problems more."]
+    if lines or settings is None:
+        raise InputError("\n".join(lines))
+    return settings
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in ``folder``, or the folder itself; nothing is touched."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder} cannot hold results: {existing} is a file; accepted is a writable folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot hold results: {existing} is not writable; accepted is a writable folder.")
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    for place, block in config.blocks():
+        for key, text in (*problems_of_values(block), *block.contradictions()):
+            yield f"config key '{place}.{key}'{text}."
+    for key, text in (*problems_of_values(config), *config.contradictions(), *plugin_problems(config)):
+        yield f"config key '{key}'{text}."
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    place = _join(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        for key in sorted(set(error.instance) - set(known), key=shown):
+            near = get_close_matches(str(key)[:99], known, n=1, cutoff=0.0)[0]
+            unknown, nearest = (_join([*error.absolute_path, name]) for name in (key, near))
+            yield f"config key '{unknown}' is not known; the nearest is '{nearest}'."
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in error.instance:
+                missing, wanted = _join([*error.absolute_path, key]), error.schema["properties"][key]
+                example = f", such as {wanted['examples'][0]}" if "examples" in wanted else ""
+                yield f"config key '{missing}' is missing; accepted is {wanted['description']}{example}."
+    else:
+        accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
+        yield f"config key '{place}': found {shown(error.instance)}; accepted is {accepted}{_hint(error)}."
+
+
+def _hint(error: ValidationError) -> str:
+    """Say what YAML hides, which reads 1e-3 as a text, and how blocks are given on the command line."""
+    found = error.instance
+    if not isinstance(found, str):
+        return ""
+    if "properties" in error.schema:
+        key = next(iter(error.schema["properties"]))
+        return f", on the command line {error.absolute_path[-1]}='{{{key}: ...}}'" if error.absolute_path else ""
+    try:
+        value = float(found)
+    except ValueError:
+        return ""
+    return "; write 1.0e-3, not 1e-3" if "e" in found.lower() else f"; this is a text, the number is written {value:g}"
+
+
+def _join(path: Iterable[Any]) -> str:
+    return ".".join(part[:99] if isinstance(part, str) and part.isprintable() else shown(part) for part in path)

@@ -1,0 +1,132 @@
+"""What a marginalize job will take: minutes and memory, from the sizes of a multi-task AlexNet alone, without torch.
+
+Time is proportional to what is multiplied and written, which :mod:`featuresharing.engine.cost` counts for any network
+and :func:`alexnet_costs` from an AlexNet's sizes. docs/scaling.md measures how well this predicts.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from featuresharing.estimators.draw_weights import keep_largest, prior_weights
+from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+
+SECONDS_PER_MULTIPLY_ADD = 7.6e-12
+SECONDS_PER_NUMBER = 1.3e-9
+SECONDS_PER_DRAWN_NUMBER = 7.2e-8
+SECONDS_PER_WEIGHED_NUMBER = 1.0e-8
+SECONDS_PER_RESULT = 3.8e-6
+"""Fitted on one core of a server (AMD EPYC with AVX-512); a result is one unit on one image."""
+
+START_SECONDS = 5.0
+"""What a job takes before it computes: Python, torch, images, the predictions of the intact network."""
+
+INTEGRATION_POINTS = 600
+"""About how many variants of a unit quadrature takes for an image."""
+
+SLOWER = 4.0
+"""How much slower than predicted a machine may be before a job runs out of time."""
+
+BASE_MB = 1200
+"""Memory of Python, torch, values in work, and what is not counted."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's ``units`` of ``size`` parameters each, and what a variant takes on an image.
+
+    ``variant`` multiply-adds and ``numbers`` written; ``forward`` are the multiply-adds of the whole network.
+    """
+
+    units: int
+    size: int
+    variant: int
+    numbers: int
+    forward: int
+
+
+def alexnet_costs(shape: AlexNetShape) -> dict[str, LayerCost]:
+    """Return the cost of each layer of a multi-task AlexNet by its alias."""
+    channels, kernels, hidden = shape.channels, shape.kernels, shape.hidden
+    first, second, third, fourth = (side**2 for side in shape.maps)
+    maps = [first, second, third, third, third]
+    pooled = [second, third, None, None, fourth]
+    last = fourth
+    inputs = [3, *channels[:4], channels[4] * last, hidden[0]]
+    outputs = [*channels, *hidden]
+    sizes = [count * kernel**2 for count, kernel in zip(inputs[:5], kernels, strict=True)] + inputs[5:]
+    places = [*maps, 1, 1]
+    work = [size * units * area for size, units, area in zip(sizes, outputs, places, strict=True)]
+    written = [2 * units * area for units, area in zip(outputs, places, strict=True)]  # the layer and its activation
+    for index, area in enumerate(pooled):
+        written[index] += outputs[index] * (area or 0)
+    heads = sum(shape.classes)
+    found = {}
+    for index, alias in enumerate(LAYERS):
+        behind = index + 1
+        if behind < len(work):
+            variant = work[behind] // outputs[index] + sum(work[behind + 1 :]) + hidden[1] * heads
+        else:
+            variant = heads
+        own = work[index] // outputs[index]
+        numbers = sum(written[behind:]) + heads
+        forward = sum(work) + hidden[1] * heads
+        found[alias] = LayerCost(outputs[index], sizes[index] + 1, own + variant, numbers, forward)
+    return found
+
+
+@lru_cache
+def kept_draws(size: int, *, estimator: str, samples: int, tolerance: float, **_: Any) -> float:
+    """Return how many variants a unit of ``size`` parameters has on average."""
+    if estimator == "quadrature":
+        return INTEGRATION_POINTS
+    if estimator == "monte-carlo":
+        return samples
+    # the published weights are those of the filter, without the bias
+    squared = np.random.default_rng(0).chisquare(size - (estimator == "published"), (64, samples))
+    return float(np.mean([len(keep_largest(prior_weights(each), tolerance)[0]) for each in squared]))
+
+
+def weighed_draws(*, estimator: str, samples: int, **_: Any) -> int:
+    """Return how many draws of a unit have to be made to know their weights: those of the filter are in all numbers."""
+    return samples if estimator == "published" else 0
+
+
+def marginalize_seconds(
+    cost: LayerCost, units: int, images: int, draws: float, *, weighed: int = 0, threads: int = 1
+) -> float:
+    """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants.
+
+    ``weighed`` draws of each unit are made only to be weighed.
+    """
+    variants = units * draws * images
+    shared = SECONDS_PER_MULTIPLY_ADD * (variants * cost.variant + images * cost.forward)
+    shared += SECONDS_PER_NUMBER * variants * cost.numbers
+    alone = SECONDS_PER_DRAWN_NUMBER * units * cost.size + SECONDS_PER_RESULT * units * images
+    alone += SECONDS_PER_WEIGHED_NUMBER * units * weighed * cost.size
+    return shared / threads + alone
+
+
+def job_minutes(seconds: float, attempt: int = 1) -> int:
+    """Return the time limit of a job that is predicted to take ``seconds``, doubled with every attempt."""
+    first = 4 + ceil((START_SECONDS + SLOWER * seconds) / 60)
+    return int(first * 2 ** (attempt - 1))
+
+
+def job_mb(shape: AlexNetShape, images: int, attempt: int = 1, *, full: bool = False) -> int:
+    """Return the memory limit in MB of a marginalize job, doubled with every attempt; ``full`` keeps every class."""
+    costs = alexnet_costs(shape)
+    parameters = 4 * sum(cost.units * cost.size for cost in costs.values())
+    pictures = 4 * images * 3 * shape.image_size**2
+    written = 16 * 512 * sum(shape.classes) * (images if full else 1)
+    needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
+    return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
+
+
+def unit_blocks(units: int, most: int) -> list[str]:
+    """Cut a layer's units into blocks of at most ``most``, named by their first and last unit."""
+    return [f"{first}-{min(first + most, units) - 1}" for first in range(0, units, most)]
