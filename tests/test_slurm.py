@@ -14,7 +14,9 @@ from pathlib import Path
 import h5py
 import pytest
 import yaml
-from slurm import Cluster, missing
+
+from support.configs import demo_config
+from support.slurm import Cluster, missing
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -58,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def new_folder(path: Path) -> Path:
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = demo_config()
     config["layers"] = {layer: config["layers"][layer] for layer in LAYERS}
     (path / "config").mkdir(parents=True)
     (path / "config/config.yaml").write_text(yaml.safe_dump(config))
