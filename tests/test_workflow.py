@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tables_of_runs import check_tables
 
 from featuresharing import lesion, load_network, read_conditionals
 from featuresharing.data.images import read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
+from support.tables_of_runs import check_tables
 
 pytestmark = pytest.mark.end_to_end
 
