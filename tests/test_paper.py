@@ -22,6 +22,7 @@ from featuresharing.cli import main
 from featuresharing.data.class_maps import class_names, read_class_map
 from featuresharing.data.images import imagenet_preprocessing, read_inputs
 from support.archive_server import Site, serving
+from support.runs import check_files, check_tables
 
 pytestmark = pytest.mark.end_to_end
 
@@ -156,6 +157,8 @@ def test_files_are_sound_and_nothing_is_left_to_do(finished: Path) -> None:
     command = str(Path(sys.executable).parent / "featuresharing")
     result = run(command, "verify", str(finished / "results"))
     assert result.returncode == 0, result.stdout + result.stderr
+    assert check_files(finished) == {"logs", "benchmarks", "marks of Snakemake"}
+    assert check_tables(finished) == {"contributions", "sharing", "accuracy", "lesions", "kept", "classes"}
     layer = read_conditionals(finished / "results/marginal/object_text/conv2_pretrained.h5")
     assert (len(layer.units), list(layer.attributes["tasks"])) == (8, ["Object", "Text"])
     again = run(*snakemake(finished, finished / "there.yaml"), "--dry-run")
@@ -302,6 +305,9 @@ def test_a_training_that_is_killed_twice_ends_with_the_same_weights(tmp_path: Pa
     result = run(*snakemake(folder, there, config="paper-training", targets=(LAST,)))
     assert result.returncode == 0, result.stderr
     assert "resumed at step" in (folder / "results/logs/train_network/object_text.log").read_text()
+    unchecked = {"logs", "benchmarks", "marks of Snakemake", "working files of trainings"}
+    assert check_files(folder) == unchecked | {"locks"}
+    assert check_tables(folder) == {"worded images", "training", "classes"}
     for name in ("000", "020", "400"):
         ours, theirs = (path / f"results/networks/object_text/{name}.pt" for path in (folder, tmp_path / "whole"))
         assert ours.read_bytes() == theirs.read_bytes()

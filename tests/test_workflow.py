@@ -20,7 +20,7 @@ from PIL import Image
 from featuresharing import lesion, load_network, read_conditionals
 from featuresharing.data.images import read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
-from support.tables_of_runs import check_tables
+from support.runs import check_files, check_tables
 
 pytestmark = pytest.mark.end_to_end
 
@@ -104,6 +104,11 @@ def test_all_figures_and_tables_are_there(finished: Path) -> None:
 def test_tables_have_the_columns_of_the_dictionary(finished: Path) -> None:
     kinds = {"contributions", "sharing", "accuracy", "lesions", "training", "kept", "classes", "stimuli"}
     assert check_tables(finished) == kinds
+
+
+def test_every_file_of_a_run_is_of_a_known_kind_and_sound(finished: Path) -> None:
+    unchecked = {"logs", "benchmarks", "marks of Snakemake", "working files of trainings"}
+    assert check_files(finished) == unchecked
 
 
 def test_experiments_have_the_same_images_and_other_labels(finished: Path) -> None:
