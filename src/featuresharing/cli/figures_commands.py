@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featuresharing.cli.options import Commands, add_command, add_figure, ending
-from featuresharing.cli.setting_options import add_settings
+from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import EvidenceSettings, FigureSettings
@@ -51,18 +51,10 @@ def _plot_units(options: argparse.Namespace) -> None:
     from featuresharing.analysis.sharing import sharing
     from featuresharing.analysis.tables import layer_contributions
     from featuresharing.figures.saving import save_figure
-    from featuresharing.figures.unit_map import UnitMapStyle, plot_units
+    from featuresharing.figures.unit_map import plot_units
     from featuresharing.store import read_conditionals
 
-    style = UnitMapStyle(
-        layout=options.layout,
-        scale=options.colour_scale,
-        limits=tuple(options.limits),
-        sort=options.sort,
-        grid=options.grid,
-        columns=options.columns,
-        dpi=options.dpi,
-    )
+    style = read_settings(options, FigureSettings, *STYLE)
     layer = read_conditionals(options.conditionals)
     contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
     first_name = options.sort_by or next(iter(contributions))
