@@ -19,7 +19,8 @@ from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
 from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.unit_map import LINE, UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import LINE, plot_units
+from featuresharing.settings import FigureSettings
 from support import all_figures
 from support.all_figures import draw_all
 
@@ -34,7 +35,7 @@ def draw(first: Any, second: Any, **style: Any) -> Figure:
         second_name="basic",
         title="conv5 after 400 steps",
         note="sharing 0.61",
-        style=UnitMapStyle(**style),
+        style=FigureSettings(**style),
     )
 
 
@@ -72,7 +73,7 @@ def test_colours_say_which_task_relies_on_a_unit(tmp_path: Path) -> None:
 
 def test_average_units_are_halfway_on_the_log_scale_and_as_labelled_on_the_linear_one(tmp_path: Path) -> None:
     assert cells(draw([3, 3], [0.1, 0.1]), tmp_path) == [[GREY], [GREY]]
-    linear = cells(draw([1, 3], [2, 2], scale="linear", limits=(0, 2)), tmp_path)
+    linear = cells(draw([1, 3], [2, 2], colour_scale="linear", limits=(0, 2)), tmp_path)
     assert linear == [[(64, 64, 128)], [(191, 191, 128)]]
 
 
@@ -130,8 +131,8 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
 @pytest.mark.parametrize(
     ("style", "found"),
     [
-        ({"layout": "hexagon"}, "layout.*'hexagon'.*rectangle or sunflower"),
-        ({"scale": "sqrt"}, "scale.*'sqrt'"),
+        ({"layout": "hexagon"}, "layout: found .hexagon.; accepted is rectangle or sunflower"),
+        ({"colour_scale": "sqrt"}, "colour_scale.*'sqrt'"),
         ({"limits": (0, 4)}, "limits.*0, 4"),
         ({"limits": (4, 0.5)}, "limits"),
         ({"limits": 3}, "limits"),
@@ -143,7 +144,7 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
 )
 def test_a_style_says_what_is_wrong_with_it(style: dict[str, Any], found: str) -> None:
     with pytest.raises(InputError, match=found):
-        UnitMapStyle(**style)
+        FigureSettings(**style)
 
 
 def test_contributions_say_what_is_wrong_with_them() -> None:
@@ -208,7 +209,7 @@ def test_animation_says_what_is_wrong_with_its_frames(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=found):
             animate(paths, output)
-    with pytest.raises(InputError, match="milliseconds of an animation is 335"):
+    with pytest.raises(InputError, match=r"milliseconds: found 335; accepted is a multiple of 10, from 20 to 60000\."):
         animate(good, output, milliseconds=335)
     assert not output.exists()
 

@@ -11,14 +11,15 @@ from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.feature_sheet import plot_features
 from featuresharing.figures.lesion_curves import plot_lesions
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.unit_map import UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import plot_units
+from featuresharing.settings import FigureSettings
 
 
 def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> None:
     """Draw the figures into a folder."""
     values = np.linspace(0, 1, 30)
     names = ("wo$rd$", "basic_")
-    styles = {"units": UnitMapStyle(dpi=120), "sunflower": UnitMapStyle(layout="sunflower")}
+    styles = {"units": FigureSettings(dpi=120), "sunflower": FigureSettings(layout="sunflower")}
     maps = {
         name: plot_units(values, values[::-1], first_name=names[0], second_name=names[1], title="conv5", style=style)
         for name, style in styles.items()

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from featuresharing.cli.options import Commands, add_command, add_figure, ending, named_path
-from featuresharing.cli.setting_options import add_settings
+from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import EvidenceSettings, FigureSettings
@@ -45,18 +45,9 @@ def add_commands(commands: Commands) -> None:
 def _plot_units(options: argparse.Namespace) -> None:
     from featuresharing.figures.layer_map import plot_layer
     from featuresharing.figures.saving import save_figure
-    from featuresharing.figures.unit_map import UnitMapStyle
     from featuresharing.store import read_conditionals
 
-    style = UnitMapStyle(
-        layout=options.layout,
-        scale=options.colour_scale,
-        limits=tuple(options.limits),
-        sort=options.sort,
-        grid=options.grid,
-        columns=options.columns,
-        dpi=options.dpi,
-    )
+    style = read_settings(options, FigureSettings, *STYLE)
     evidence = {"method": options.method, "laplace": options.laplace}
     layer = read_conditionals(options.conditionals)
     save_figure(plot_layer(layer, sort_by=options.sort_by, **evidence, style=style), options.output)

@@ -9,14 +9,15 @@ from featuresharing.analysis.evidence import Array
 from featuresharing.analysis.sharing import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
-from featuresharing.figures.unit_map import UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import plot_units
+from featuresharing.settings import FigureSettings
 
 if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
 
 
 def plot_layer(
-    layer: "LayerConditionals", *, sort_by: str | None, method: str, laplace: str, style: UnitMapStyle
+    layer: "LayerConditionals", *, sort_by: str | None, method: str, laplace: str, style: FigureSettings
 ) -> Figure:
     """Draw what every unit of a layer contributes to the task ``sort_by`` (None: the first) and to the others.
 
