@@ -1,6 +1,5 @@
 """Files of the same units that are cut in other ways: a layer as a whole, its blocks, and their progress."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +10,6 @@ from featuresharing.errors import InputError
 from featuresharing.hdf5 import GoneError
 from featuresharing.store.layer_files import open_final, read_fingerprint
 from featuresharing.store.progress_file import ProgressFile, read_head
-
-
-def key_of(fingerprint: str, units: Sequence[int]) -> str:
-    """Return what stands for settings and units in the hidden names of files."""
-    return hashlib.sha256(f"{fingerprint}:{list(units)}".encode()).hexdigest()[:12]
 
 
 def take_over(file: ProgressFile, relative: Path, say: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
+from featuresharing.files.identity import differing_names, key_of_units
 from featuresharing.files.locks import OutputLock
 from featuresharing.files.records import ChangedError
 from featuresharing.files.second_names import give_name, keep_second_name, second_name
@@ -21,7 +22,7 @@ from featuresharing.store.final import contents_of, write_final
 from featuresharing.store.layer_files import read_fingerprint
 from featuresharing.store.layout import Layout, wrong_numbers
 from featuresharing.store.progress_file import Head, ProgressFile, create_progress, read_head, read_progress
-from featuresharing.store.relatives import key_of, remove_progress, take_over
+from featuresharing.store.relatives import remove_progress, take_over
 from featuresharing.version import FORMAT
 
 SYNC_SECONDS = 2.0
@@ -57,7 +58,7 @@ class UnitStore:
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
         self._relatives, self._wait, self._say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
-        self._done = second_name(output, key_of(self.fingerprint, self.units))
+        self._done = second_name(output, key_of_units(self.fingerprint, self.units))
         self._path = self._done.with_suffix(".progress")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
@@ -186,7 +187,7 @@ class UnitStore:
         contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
         with self._said_if_full():
             write_final(self.output, contents, described)
-        keep_second_name(self.output, key_of(self.fingerprint, self.units))
+        keep_second_name(self.output, key_of_units(self.fingerprint, self.units))
         self.clear()
         remove_progress(self._relatives, self.fingerprint, self.units)
 
@@ -289,7 +290,7 @@ class UnitStore:
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    names = differing_names(found, wanted)
     return ", ".join(f"{name} {_short(found.get(name))} instead of {_short(wanted.get(name))}" for name in names)
 
 
