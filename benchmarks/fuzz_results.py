@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from featuresharing.analysis.removal import COLUMNS as CURVE_COLUMNS
 from featuresharing.analysis.tables import SHARING_COLUMNS
-from featuresharing.cli.lesions_commands import COLUMNS as CURVE_COLUMNS
 from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
 from featuresharing.data.number_tables import SHARE, Number, read_numbers

@@ -1,27 +1,28 @@
 """Marginalize a layer into a file: one process at a time, at the next unit after a kill, and never twice."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from featuresharing.analysis.conditionals import Marginalization
+from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.engine.memory import SHARE, free_memory
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.identity import Identity, key_of_units
 from featuresharing.files.records import forget
 from featuresharing.files.second_names import keep_second_name
-from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
+from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
-from featuresharing.runs.stopping import Stopper, stoppable
-from featuresharing.runs.subjects import Network, Subject, subject_of_arrays
+from featuresharing.runs.stopping import Say, Stopper, stoppable
+from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
 from featuresharing.store import (
     LayerConditionals,
     Layout,
@@ -37,26 +38,36 @@ from featuresharing.version import PACKAGE
 
 
 @dataclass(frozen=True)
-class Naming:
-    """What a file says of where it is from: names of the ``experiment``, the ``checkpoint`` and the layer."""
+class Origin:
+    """Names of where numbers are from, for tables and figures."""
 
-    experiment: str
-    checkpoint: str
-    alias: str
+    experiment: str = ""
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
-class Computing:
-    """How conditionals are computed: arguments of :func:`marginalize_to_file` that change numbers by rounding at most.
+class Method:
+    """How a layer is marginalized and what is kept: ``softmax`` false keeps raw scores, of lesions only.
 
-    But for ``dtype`` and ``engine``, which are part of what names the numbers.
+    Raises InputError for raw scores of another estimator.
     """
 
-    batch_size: int | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-    memory: int | None = None
-    engine: str = "one-channel"
+    estimation: Estimation
+    computation: Computation
+    softmax: bool = True
+    storage: str = "true-class"
+
+    def __post_init__(self) -> None:
+        if not self.softmax and self.estimation.estimator != "lesion":
+            raise InputError("softmax: found false; accepted is true, but for the estimator 'lesion'.")
+
+    def identity(self, subject: Subject, path: str) -> Identity:
+        """Return what the numbers depend on, beside the true classes and what is kept of each unit."""
+        lesion = self.estimation.estimator == "lesion"
+        values = {"estimator": "lesion", "softmax": self.softmax} if lesion else asdict(self.estimation)
+        values |= {"dtype": self.computation.dtype, "engine": self.computation.engine, "layer": path}
+        values |= {"network_sha256": subject.network_sha256, "images_sha256": subject.images_sha256}
+        return Identity("marginalization", values)
 
 
 def marginalize_to_file(
@@ -74,102 +85,75 @@ def marginalize_to_file(
     softmax: bool = True,
     units: Units | None = None,
     aliases: Mapping[str, str] | None = None,
-    batch_size: int | None = None,
-    device: str = "cpu",
-    dtype: str | None = None,
-    memory: int | None = None,
-    engine: str = "one-channel",
     storage: str = "true-class",
     experiment: str = "",
     checkpoint: str = "",
-    reuse: Sequence[Path | str] = (),
     wait: float = 0.0,
     progress: bool = False,
-    say: Callable[[str], None] = print,
+    say: Say = print,
+    **settings: Unpack[ComputationSettings],
 ) -> LayerConditionals:
     """Marginalize units of one layer into the HDF5 file ``output``, and return what :func:`read_conditionals` reads.
 
-    Whatever ends the process, the same call goes on at the next unit, and gives the same bits. A file that is there
-    with these settings is returned as it is. What is done so far lies in a hidden file beside ``output``. It is of this
-    network (a ``torch.nn.Module``, by the digest of its modules, parameters and buffers; or the file of one, by that of
-    the file), these images and targets, and these settings; with others, a file of its own is begun.
+    Whatever ends the process, the same call goes on at the next unit, to the same bits; what is done lies in a hidden
+    file beside ``output``. If that is there with these settings, it is read. It is of the network (a torch.nn.Module by
+    :func:`.digest_of_network`, or a file by its content), of images and targets, and of all that numbers depend on.
 
-    ``targets`` are the true classes: a dict with an array [images] for each task, a list of such arrays, one an output,
-    or an array [images, tasks]. ``storage`` is ``true-class``, or ``full`` to keep every class. ``softmax=False`` keeps
-    raw scores, of lesions only. ``experiment`` and ``checkpoint`` are names for tables and figures. Units that are
-    there in the files and folders ``reuse`` are taken over. While another process computes the same file, this one
-    waits up to ``wait`` seconds. ``say`` is told what is there already, and what was damaged. Other arguments are those
-    of :func:`featuresharing.marginalize`.
-
-    Raises InputError as that function does, and if the file cannot be written. On Ctrl-C it raises KeyboardInterrupt,
-    which says how many units are kept; in the main thread SIGTERM, unless it is handled elsewhere, raises StoppedError.
+    ``targets`` are true classes: a dict with an array [images] for each task, a list of such arrays, or an array
+    [images, tasks]. ``softmax`` false keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``.
+    While another process computes the same file, this one waits up to ``wait`` seconds. ``say`` is told what is there
+    already. All else is as in :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output``
+    cannot be written; KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
     """
-    output, device = Path(output), str(device)
-    estimation = Estimation(estimator, samples, scale, tolerance, seed)
-    subject = subject_of_arrays(network, images, targets, device=device)
-    kind = str(choose_precision(subject.network, dtype)).removeprefix("torch.")
-    stem = "" if isinstance(network, torch.nn.Module) else Path(network).stem
-    marginalize_subject(
-        subject,
-        layer,
-        output,
-        estimation,
-        softmax=softmax,
-        units=units,
-        aliases=aliases,
-        computing=Computing(batch_size, device, kind, memory, engine),
-        storage=storage,
-        naming=Naming(experiment, checkpoint or stem, layer),
-        reuse=[Path(path) for path in reuse],
-        wait=wait,
-        progress=progress,
-        say=say,
-    )
+    given = computation_of(settings)
+    subject = subject_of_arrays(network, images, targets, device=given.device)
+    computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
+    method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
+    chosen = choose_layer(subject.network, layer, units, aliases)
+    origin = Origin(experiment, checkpoint or ("" if isinstance(network, nn.Module) else Path(network).stem))
+    marginalize_subject(subject, chosen, Path(output), method, origin, wait=wait, progress=progress, say=say)
     return read_conditionals(output)
 
 
 def marginalize_subject(
     subject: Subject,
-    layer: str,
+    layer: ChosenLayer,
     output: Path,
-    estimation: Estimation,
+    method: Method,
+    origin: Origin,
     *,
-    softmax: bool = True,
-    units: Units | None = None,
-    aliases: Mapping[str, str] | None = None,
-    computing: Computing,
-    storage: str = "true-class",
-    naming: Naming,
     reuse: Sequence[Path] = (),
     wait: float = 0.0,
     progress: bool = False,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> None:
-    """Do what :func:`marginalize_to_file` does with a subject that is there, and return nothing."""
-    path, module = find_layer(subject.network, layer, aliases)
-    chosen = _distinct(choose_units(module, layer, units), layer)
-    if not softmax and estimation.estimator != "lesion":
-        raise InputError("softmax: found false; false needs the estimator lesion.")
-    settings = _identity(subject, path, estimation, softmax, computing).values
+    """Do what :func:`marginalize_to_file` does, and take over units that files and folders ``reuse`` have of them.
+
+    That are final files, which need not be there, the progress beside them, and that of folders. Raises InputError for
+    a unit that is named twice, or none.
+    """
+    double = next((unit for unit in layer.units if layer.units.count(unit) > 1), None)
+    if double is not None or not layer.units:
+        found = "none" if double is None else f"{double} twice"
+        raise InputError(f"units of layer '{layer.name}': found {found}; accepted is each once, and one at least.")
+    settings = method.identity(subject, layer.path).values
     store = UnitStore(
         output,
-        _layout(subject, estimation, softmax, storage, computing),
-        units=chosen,
-        layer_units=unit_count(module),
+        _layout(subject, method),
+        units=layer.units,
+        layer_units=layer.size,
         settings=settings,
-        attributes=settings | _attributes(subject, naming, computing),
+        attributes=settings | _attributes(subject, layer, method, origin),
         relatives=files_with_units(reuse),
         wait=wait,
         say=say,
     )
-
-    def start(memory: int) -> Marginalization:
-        given = asdict(computing) | {"memory": memory}
-        images, named = subject.read(), {"units": chosen, "aliases": aliases, "softmax": softmax}
-        return Marginalization(subject.network, layer, images, estimation, **named, **given)
-
     with stoppable(lambda: _kept(store)) as stopper, store:
-        _fill(store, start, computing, stopper, progress, say)
+        if store.is_complete() or store.put_back():
+            say(f"{output} is there already, with all {len(layer.units)} units.")
+            store.clear()
+            return
+        _fill(store, subject, layer, method, stopper, progress=progress)
 
 
 def merge_blocks(blocks: Sequence[Path], output: Path) -> None:
@@ -186,54 +170,34 @@ def merge_blocks(blocks: Sequence[Path], output: Path) -> None:
         forget(block)
 
 
-def _distinct(units: list[int], layer: str) -> list[int]:
-    double = next((unit for unit in units if units.count(unit) > 1), None)
-    if double is not None or not units:
-        found = "none" if double is None else f"{double} twice"
-        raise InputError(f"units of layer '{layer}': found {found}; accepted is each once, and one at least.")
-    return units
-
-
-def _identity(
-    subject: Subject, path: str, estimation: Estimation, softmax: bool, computing: Computing
-) -> Identity:
-    """Return what the numbers depend on, beside the true classes and what is kept of each unit."""
-    lesion = estimation.estimator == "lesion"
-    values = {"estimator": "lesion", "softmax": softmax} if lesion else asdict(estimation)
-    values |= {"dtype": computing.dtype, "engine": computing.engine, "layer": path}
-    values |= {"network_sha256": subject.network_sha256, "images_sha256": subject.images_sha256}
-    return Identity("marginalization", values)
-
-
-def _attributes(subject: Subject, naming: Naming, computing: Computing) -> dict[str, Any]:
+def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Origin) -> dict[str, Any]:
     return {
-        **asdict(naming),
+        "alias": layer.name,
+        **asdict(origin),
         "step": subject.step,
         "tasks": list(subject.classes),
         "code_version": PACKAGE,
-        "device": computing.device.partition(":")[0],
+        "device": method.computation.device.partition(":")[0],
         "threads": torch.get_num_threads(),
     }
 
 
-def _layout(subject: Subject, estimation: Estimation, softmax: bool, storage: str, computing: Computing) -> Layout:
+def _layout(subject: Subject, method: Method) -> Layout:
     """Return the tasks with the predictions of the intact network, and what is kept of each unit."""
     _, predictions = predict(
         subject.network,
-        subject.read(),
-        batch_size=computing.batch_size,
-        device=computing.device,
-        softmax=softmax,
-        dtype=computing.dtype,
+        subject.images,
+        batch_size=method.computation.batch_size,
+        device=method.computation.device,
+        softmax=method.softmax,
+        dtype=method.computation.dtype,
     )
+    each = zip(subject.classes.items(), subject.targets.T, predictions, strict=True)
     tasks = [
-        TaskData(name, count, targets, values.astype(np.float32, copy=False))
-        for (name, count), targets, values in zip(
-            subject.classes.items(), subject.targets.T, predictions, strict=True
-        )
+        TaskData(name, count, targets, values.astype(np.float32, copy=False)) for (name, count), targets, values in each
     ]
-    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
-    return Layout(tasks, storage, errors, softmax)
+    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(method.estimation.estimator, "none")
+    return Layout(tasks, method.storage, errors, method.softmax)
 
 
 def _kept(store: UnitStore) -> str:
@@ -241,27 +205,26 @@ def _kept(store: UnitStore) -> str:
 
 
 def _fill(
-    store: UnitStore,
-    start: Callable[[int], Marginalization],
-    computing: Computing,
-    stopper: Stopper,
-    progress: bool,
-    say: Callable[[str], None],
+    store: UnitStore, subject: Subject, layer: ChosenLayer, method: Method, stopper: Stopper, *, progress: bool
 ) -> None:
-    """Compute what is missing in a store and finish it."""
-    count = len(store.units)
-    if store.is_complete() or store.put_back():
-        say(f"{store.output} is there already, with all {count} units.")
-        store.clear()
-        return
+    """Compute what is missing in a store, and finish it."""
+    given = method.computation
     # with the memory of an interrupted run, batches and with them all bits are those of that run
-    given = None if computing.device.startswith("cuda") else computing.memory
-    memory = int(SHARE * free_memory(computing.device)) if given is None else given
+    memory = int(SHARE * free_memory(given.device)) if given.memory is None else given.memory
     memory = min(memory, store.recorded().get("memory", memory))
-    run = start(memory)
+    run = Marginalization(
+        subject.network,
+        layer.name,
+        subject.images,
+        method.estimation,
+        softmax=method.softmax,
+        units=layer.units,
+        aliases={layer.name: layer.path},
+        **asdict(given) | {"memory": memory},
+    )
     store.begin(step=run.step, conditions={"memory": memory})
     if done := store.units_done():
-        say(f"{done} of {count} units are there already.")
+        store.say(f"{done} of {len(store.units)} units are there already.")
     for piece in run.pieces(step=store.step, done=store.is_done, progress=progress):
         with stopper.deferred():
             store.write(

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
+Say = Callable[[str], None]
+"""What is told whatever a user should know, a sentence each."""
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 """What tells a process to stop; SIGALRM, shortly before the time limit of its SLURM job."""
 

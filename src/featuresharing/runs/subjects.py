@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,21 @@ from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
 from featuresharing.networks.checkpoints import UNKNOWN_STEP, check_fits, open_network
 from featuresharing.networks.inputs import as_images
+from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
 from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.preparation import prepare
 
 Network = nn.Module | Path | str
 """A network in memory, or the file of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class NamedNetwork:
+    """A network, the digest that stands for it in identities, and its training step, where that is known."""
+
+    network: nn.Module
+    sha256: str
+    step: int = UNKNOWN_STEP
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +49,29 @@ class Subject:
     network_sha256: str
     images_sha256: str
     step: int = UNKNOWN_STEP
+
+    @cached_property
+    def images(self) -> Any:
+        """The images, as an array or a tensor."""
+        return self.read()
+
+
+@dataclass(frozen=True)
+class ChosenLayer:
+    """Some ``units`` of a layer of ``size`` units: its ``name`` as it was given, and its module ``path``."""
+
+    name: str
+    path: str
+    units: list[int]
+    size: int
+
+
+def choose_layer(
+    network: nn.Module, name: str, units: Units | None = None, aliases: Mapping[str, str] | None = None
+) -> ChosenLayer:
+    """Return a layer and units of it; raises InputError for those that are not there."""
+    path, module = find_layer(network, name, aliases)
+    return ChosenLayer(name, path, choose_units(module, name, units), unit_count(module))
 
 
 def subject_of_files(
@@ -66,21 +99,21 @@ def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: 
 
     Raises InputError for what cannot be analysed, and for targets that are none.
     """
-    found, digest, step = named_network(network)
+    named = named_network(network)
     tensor = as_images(images)
-    ready = prepare(found, tensor, device=device, softmax=False)
+    ready = prepare(named.network, tensor, device=device, softmax=False)
     tasks, given = name_tasks(targets, ready.tasks)
     truth = check_targets(given, tasks, ready.classes, len(tensor))
     classes = dict(zip(tasks, ready.classes, strict=True))
-    return Subject(found, lambda: tensor, classes, truth, digest, _digest_of_images(tensor), step)
+    return Subject(named.network, lambda: tensor, classes, truth, named.sha256, _digest_of_images(tensor), named.step)
 
 
-def named_network(network: Network) -> tuple[nn.Module, str, int]:
-    """Return a network, its digest (that of its file, if it is given so) and its training step."""
+def named_network(network: Network) -> NamedNetwork:
+    """Return a network in memory, or that of a file, with what names it; raises InputError for what is neither."""
     if not isinstance(network, str | Path):
-        return network, digest_of_network(network), UNKNOWN_STEP
+        return NamedNetwork(network, digest_of_network(network))
     stored = open_network(Path(network))
-    return stored.network, file_digest(Path(network)), stored.step
+    return NamedNetwork(stored.network, file_digest(Path(network)), stored.step)
 
 
 def _digest_of_images(images: Tensor) -> str:

@@ -56,15 +56,16 @@ class UnitStore:
     ) -> None:
         self.output, self.layout, self.units = output, layout, list(units)
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
-        self._relatives, self._wait, self._say = list(relatives), wait, say
+        self._relatives, self._wait, self.say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
         self._done = second_name(output, key_of_units(self.fingerprint, self.units))
         self._path = self._done.with_suffix(".progress")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
+        self._begun = False
 
     def __enter__(self) -> "UnitStore":
-        self._lock.acquire(wait=self._wait, say=self._say)
+        self._lock.acquire(wait=self._wait, say=self.say)
         try:
             self._inspect()
         except BaseException:
@@ -91,7 +92,7 @@ class UnitStore:
         except GoneError:
             return False
         except (DamagedError, ChangedError) as error:
-            self._say(f"{error} It is replaced.")
+            self.say(f"{error} It is replaced.")
             return False
 
     def put_back(self) -> bool:
@@ -119,10 +120,16 @@ class UnitStore:
         """Open or make the progress file; from now on pieces can be written, of ``step`` images (if it is made)."""
         with self._said_if_full():
             self._file = self._resume(step, conditions)
+            self._begun = True
             for path in self._relatives:
-                take_over(self._file, path, self._say)
+                take_over(self._file, path, self.say)
             self._file.start_clock()
             self._synced = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether work on the units has begun."""
+        return self._begun
 
     @property
     def step(self) -> int:
@@ -229,7 +236,7 @@ class UnitStore:
             if path != self._path:
                 done = int(cells.all(axis=1).sum())
                 changed = _differences(head.settings, self._settings) or "other images, units or storage"
-                self._say(f"{path} has {done} of {len(cells)} units of other settings ({changed}): it is kept.")
+                self.say(f"{path} has {done} of {len(cells)} units of other settings ({changed}): it is kept.")
 
     def _resume(self, step: int, conditions: Mapping[str, Any]) -> ProgressFile:
         head = Head(
@@ -255,12 +262,12 @@ class UnitStore:
             file = self._rebuild(head)
             sound = int((file.checksums != 0).all(axis=1).sum())
             kept = f"{sound} of {len(self.units)} units were sound and are kept, the others are computed again"
-            self._say(f"{self._path} was damaged ({error.reason}): {kept}.")
+            self.say(f"{self._path} was damaged ({error.reason}): {kept}.")
             return file
         damaged = file.damaged()
         if damaged.any():
             units = int(damaged.any(axis=1).sum())
-            self._say(f"{self._path} was damaged in {units} units, which are computed again.")
+            self.say(f"{self._path} was damaged in {units} units, which are computed again.")
             file.forget(damaged)
         return file
 
