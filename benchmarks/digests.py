@@ -143,8 +143,9 @@ def run_small(root: Path, folder: Path, cores: int) -> None:
 def run_paper(root: Path, folder: Path, cores: int) -> None:
     """Run the paper's config on small archives that a local web server gives."""
     sys.path.insert(0, str(root / "tests"))
-    from archive_server import Site, serving
     from test_paper import SMALL, make_archives
+
+    from support.archive_server import Site, serving
 
     with serving(Site(make_archives(folder / "made"))) as site:
         there = folder / "there.yaml"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
+import requests
 from PIL import Image
 
 from featuresharing import load_network
@@ -15,7 +17,8 @@ from featuresharing import load_network
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests/fixtures/torch7"
 NETWORK, OTHER_NETWORK = "alexnet67_cudnn_cuda.t7", "alexnet224_float.t7"
-results_digests = runpy.run_path(str(ROOT / "benchmarks/digests.py"))["results_digests"]
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks/digests.py"))
+results_digests = SCRIPT["results_digests"]
 
 
 def write_results(folder: Path, *, plain: bool, change: str = "") -> Path:
@@ -80,3 +83,19 @@ def test_every_changed_value_changes_its_line_and_no_other(tmp_path: Path) -> No
         now = set(results_digests(write_results(tmp_path / change, plain=True, change=change)))
         assert now - first
         assert all(line.startswith(f"results/{place}") for line in now ^ first)
+
+
+def test_both_archives_of_the_paper_are_served_while_the_workflow_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+
+    def fetch(root: Path, folder: Path, cores: int, *configs: Path) -> None:
+        assert (root, folder, cores, configs[0]) == (ROOT, tmp_path, 3, ROOT / "config/paper.yaml")
+        (url,) = json.loads(configs[1].read_text())["archives"]["urls"]
+        for name in ("models.tar.bz2", "mtldataset_test.tar.gz"):
+            found[name] = requests.get(url + name, timeout=30).content[:2]
+
+    monkeypatch.setitem(SCRIPT["run_paper"].__globals__, "run_workflow", fetch)
+    SCRIPT["run_paper"](ROOT, tmp_path, 3)
+    assert found == {"models.tar.bz2": b"BZ", "mtldataset_test.tar.gz": b"\x1f\x8b"}
