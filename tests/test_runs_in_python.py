@@ -33,6 +33,7 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.figures.feature_sheet import feature_picture
+from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -265,7 +266,8 @@ def curves(output: Path, **changes: Any) -> bytes:
     each = zip(evidence, TARGETS.values(), strict=True)
     contributions = [contribution(values[:, range(IMAGES), targets]) for values, targets in each]
     given: Given = {"contributions": contributions, "steps": 3, "random_orders": 4, "say": lambda _: None}
-    lesion_curves_to_file(pair(), "hidden", IMAGES_GIVEN, TARGETS, output=output, **given | changes)
+    table = lesion_curves_to_file(pair(), "hidden", IMAGES_GIVEN, TARGETS, output=output, **given | changes)
+    assert table.equals(read_curves(output))
     return output.read_bytes()
 
 

@@ -1,21 +1,15 @@
-"""Removing more and more units of a layer: in which orders, how many, and the table of what becomes of the accuracy."""
+"""Removing more and more units of a layer: in which orders, and how many."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.analysis.deviation import deviation_p_values
 from featuresharing.analysis.lesions import random_orders
 from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
-
-COLUMNS = (
-    *("experiment", "checkpoint", "layer", "order", "task", "removed", "fraction"),
-    *("accuracy", "random_mean", "random_sd", "p"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,20 +47,3 @@ def plan_removal(
     orders = {task: np.argsort(-values, kind="stable") for task, values in arrays.items()}
     counts = np.unique(np.round(np.linspace(0, units, steps + 1)).astype(np.int64))
     return Removal(orders, random_orders(range(units), repeats, seed=seed), counts)
-
-
-def removal_rows(
-    place: tuple[str, str, str], removal: Removal, tasks: Sequence[str], found: Sequence[NDArray[np.float64]]
-) -> Iterator[Sequence[Any]]:
-    """Yield rows of COLUMNS; ``found`` are the accuracies [C, tasks] of :meth:`Removal.all_orders`.
-
-    ``place`` is experiment, checkpoint and layer.
-    """
-    counts, random = removal.counts, np.stack(found[len(removal.orders) :])
-    for order, accuracy in zip(removal.orders, found, strict=False):
-        p_values = deviation_p_values(accuracy, random)
-        for column, task in enumerate(tasks):
-            for row, count in enumerate(counts):
-                chances = random[:, row, column]
-                numbers = (accuracy[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column])
-                yield (*place, order, task, int(count), f"{count / counts[-1]:.6g}", *(f"{n:.9g}" for n in numbers))

@@ -1,9 +1,7 @@
 """Commands for lesions of many units together: ``lesion-curves``, ``tabulate-lesions`` and ``plot-lesions``."""
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from featuresharing.cli.options import (
     Commands,
@@ -21,8 +19,6 @@ from featuresharing.cli.options import (
     whole,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings
-from featuresharing.errors import InputError
-from featuresharing.files.atomic import write_table
 from featuresharing.settings import EvidenceSettings, LesionSettings
 
 
@@ -72,44 +68,20 @@ def _curves(options: argparse.Namespace) -> None:
     )
 
 
-def _read_curves(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the rows of tables of curves; raises InputError for one that is not whole."""
-    from featuresharing.analysis.removal import COLUMNS
-    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
-
-    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
-    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
-    found = []
-    for path in paths:
-        rows = read_numbers(path, {name: kinds.get(name) for name in COLUMNS})
-        check_whole(path, rows, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
-        if missing := {row["task"] for row in rows} ^ {row["order"] for row in rows}:
-            raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
-        found += rows
-    return found
-
-
 def _tabulate(options: argparse.Namespace) -> None:
-    from featuresharing.analysis.removal import COLUMNS
-    from featuresharing.data.texts import read_rows
+    from pandas import concat
 
-    _read_curves(options.curves)
-    rows = (row for path in options.curves for row in read_rows(path, COLUMNS))
-    write_table(options.output, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    from featuresharing.data.columns import LESIONS
+    from featuresharing.data.table_files import write_table
+    from featuresharing.figures.lesion_curves import read_curves
+
+    write_table(options.output, concat(map(read_curves, options.curves)), LESIONS)
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from dataclasses import fields
+    from pandas import concat
 
-    from featuresharing.figures.lesion_curves import LesionPoint, plot_lesions
+    from featuresharing.figures.lesion_curves import plot_lesions, read_curves
     from featuresharing.figures.saving import save_figure
 
-    rows = _read_curves(options.curves)
-    names = [field.name for field in fields(LesionPoint)]
-    points = [LesionPoint(**{name: row[name] for name in names}) for row in rows]
-    save_figure(plot_lesions(points, title=_title(rows)), options.output)
-
-
-def _title(rows: Sequence[Mapping[str, Any]]) -> str:
-    first = rows[0]
-    return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
+    save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)

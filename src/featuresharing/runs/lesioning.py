@@ -7,14 +7,17 @@ from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame
 from torch import Tensor
 
 from featuresharing.analysis.lesions import lesion_accuracy
-from featuresharing.analysis.removal import COLUMNS, Removal, plan_removal, removal_rows
-from featuresharing.analysis.tables import layer_contributions
+from featuresharing.analysis.removal import Removal, plan_removal
+from featuresharing.analysis.tables import layer_contributions, lesion_table
 from featuresharing.computation import Computation, ComputationSettings, computation_of
+from featuresharing.data.columns import LESIONS
+from featuresharing.data.table_files import write_table
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import write_table
+from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import holding
 from featuresharing.files.second_names import keep_second_name, put_back
@@ -46,13 +49,13 @@ def lesion_curves_to_file(
     wait: float = 0.0,
     say: Say = print,
     **settings: Unpack[ComputationSettings],
-) -> None:
+) -> DataFrame:
     """Remove more and more units of a layer, those that a task relies on most first, and write how accuracy falls.
 
     ``contributions`` [units] by task say what each unit contributes: a dict, or a list in the order of the tasks.
-    ``output`` becomes a CSV table, whose columns docs/format.md describes. Curves have ``steps`` points beside that of
-    the whole layer, and are compared with those of ``random_orders``. Whatever ends the process, the same call goes on
-    at the next order; all else is as in :func:`featuresharing.marginalize_to_file`.
+    ``output`` becomes a CSV table, which is returned; :func:`.tables.lesion_table` describes its columns. Curves have
+    ``steps`` points beside that of the whole layer, and are compared with those of ``random_orders``. Whatever ends the
+    process, the same call goes on at the next order. All else is as in :func:`featuresharing.marginalize_to_file`.
     """
     computation = computation_of(settings)
     subject = subject_of_arrays(network, images, targets, device=computation.device)
@@ -66,6 +69,7 @@ def lesion_curves_to_file(
     removal = plan_removal(named, steps=steps, repeats=random_orders, seed=seed)
     place = (experiment, checkpoint, layer)
     measure_curves(subject, chosen, removal, Path(output), place, computation, wait=wait, say=say)
+    return read_curves(Path(output))
 
 
 def measure_curves_of_file(
@@ -132,9 +136,12 @@ def measure_curves(
         if put_back(output, key):
             say(f"{output} is there already.")
             return
-        accuracies = _measured(measured, removal.all_orders(), measure, say)
+        accuracies = np.stack(_measured(measured, removal.all_orders(), measure, say))
         with stopper.deferred():
-            write_table(output, COLUMNS, removal_rows(place, removal, list(subject.classes), accuracies), key=key)
+            names, tasks = list(removal.orders), list(subject.classes)
+            accuracy, random = accuracies[: len(names)], accuracies[len(names) :]
+            table = lesion_table(place, names, tasks, removal.counts, accuracy, random)
+            write_table(output, table, LESIONS, key=key)
             keep_second_name(output, key)
             measured.remove()
 
