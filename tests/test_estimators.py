@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
-from support.naive import predict_naively
+from tests.support.naive import predict_naively
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -14,8 +14,8 @@ import pytest
 from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.fetch.downloads import DownloadSettings, download
-from support.archive_server import Site, serving
-from support.damaged_archives import archive, member, tar_bytes
+from tests.support.archive_server import Site, serving
+from tests.support.damaged_archives import archive, member, tar_bytes
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 TAR = tar_bytes([member("a", CONTENT)])

@@ -33,7 +33,8 @@ from featuresharing.store import STORAGE, Layout, UnitStore
 from featuresharing.store.progress_file import ProgressFile, read_progress
 from featuresharing.store.soundness import problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
-from support.stores import (
+from tests.support.commands import ROOT
+from tests.support.stores import (
     ATTRIBUTES,
     CELLS,
     CLASSES,
@@ -425,7 +426,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from support import stores
+from tests.support import stores
 from featuresharing.hdf5 import writing
 from featuresharing.store import progress_file, unit_store
 
@@ -466,7 +467,7 @@ stores.compute(Path(sys.argv[1]))
 )
 def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:
     output = tmp_path / "conv5.h5"
-    command = [sys.executable, "-c", KILLED.replace("PLACE", place), str(output), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED.replace("PLACE", place), str(output), str(ROOT)]
     killed = subprocess.run(command, check=False, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     if output.exists():
@@ -559,7 +560,7 @@ FULL = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from support import stores
+from tests.support import stores
 from featuresharing import InputError
 
 try:
@@ -573,7 +574,7 @@ except InputError as error:
 def test_a_full_disk_does_not_crash_hdf5(small_disk: Callable[[str], Path], storage: str, size: str) -> None:
     """It may leave tracebacks or crash when the process ends, where it could not write."""
     output = small_disk(f"size={size}") / "conv5.h5"
-    command = [sys.executable, "-c", FULL, str(output), str(Path(__file__).parent), storage]
+    command = [sys.executable, "-c", FULL, str(output), str(ROOT), storage]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert "no space is left on the disk; accepted is a disk with room. What is done is kept in" in result.stdout

@@ -23,7 +23,7 @@ from featuresharing.networks.checkpoints import open_network
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
-from support.torch7_files import (
+from tests.support.torch7_files import (
     changed,
     classifier,
     convolution,
