@@ -987,7 +987,7 @@ def test_draws_are_bit_identical_however_the_work_is_cut(
     monkeypatch.setattr(OneChannelEngine, "scores", spy)
     network, images = build("residual", images=5)
     marginalize(network, "5.shortcut.0", images, samples=9, tolerance=0, **options)
-    wanted = set()
+    wanted: set[tuple[int, bytes, float]] = set()
     for unit in options.get("units", range(6)):
         weights, biases = prior_draws(network, "5.shortcut.0", unit, samples=9)
         wanted.update((unit, w.tobytes(), b) for w, b in zip(weights, biases.tolist(), strict=True))

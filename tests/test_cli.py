@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import (
     contribution,
@@ -143,6 +144,7 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
     }
     with Image.open(folder / "figures/units.gif") as gif:
+        assert isinstance(gif, GifImageFile)
         assert gif.n_frames == 2
 
 
@@ -272,7 +274,11 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv", "device": "cpu"}
+    given: dict[str, Any] = {
+        "list": folder / "lists/kept.txt",
+        "classes": folder / "lists/classes.csv",
+        "device": "cpu",
+    }
     given |= {"checkpoint": folder / "networks/demo/5.pt", "conditionals": folder / "marginal/conv2_5.h5"}
     given |= {"steps": 4, "random_orders": 3}
     whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"

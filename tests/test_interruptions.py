@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from featuresharing.hdf5 import DamagedError
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.runs.stopping import seconds_left
 from featuresharing.store.progress_file import read_progress
@@ -223,7 +224,7 @@ def test_the_time_left_is_what_slurm_says(
 
 def test_two_jobs_of_one_output_take_turns(folder: Path, tmp_path: Path, uninterrupted: Path) -> None:
     output = tmp_path / "conv2_7.h5"
-    first = subprocess.Popen(command(folder, output), stdout=subprocess.DEVNULL)
+    first = subprocess.Popen(command(folder, output), stdout=subprocess.DEVNULL, text=True)
     after_more(output, 0)(first, 0)
     refused = subprocess.run(command(folder, output), check=False, capture_output=True, text=True)
     assert refused.returncode == 2

@@ -32,8 +32,8 @@ MODELS = {
     "basicvssubord": ("alexnet-large-basicvssubord.t7", "alexnet67_flat_dirty.t7", "Basic+Subord"),
 }
 SIZE = 67
-LAYERS = ("conv2", "conv3", "conv4", "fc6")
-"""Others than in the demo that tests share."""
+LAYERS = ("conv1", "conv2", "conv3", "conv4")
+"""Of which the paper's config cuts three into blocks; the demo that tests share has others."""
 
 SMALL = {
     "images": {"image_size": SIZE},
@@ -62,7 +62,7 @@ def pictures(folder: Path, count: int = 9) -> list[Path]:
 
 def tar(folder: Path, mode: str) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{mode}") as file:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=f"w:{mode}") as file:
         for path in sorted(folder.iterdir()):
             file.add(path, path.name)
     return buffer.getvalue()
@@ -99,7 +99,7 @@ def tried_once(folder: Path, configs: list[Path], *targets: str) -> subprocess.C
     return run_snakemake(folder, *targets, "--retries", "0", configs=configs)
 
 
-def prepare(folder: Path, url: str, **changes: dict[str, object]) -> list[Path]:
+def prepare(folder: Path, url: str, **changes: dict[str, Any]) -> list[Path]:
     """Make a folder to run in; return the paper's config, and one on top of it that points to the small archives."""
     there = new_folder(folder, LAYERS) / "there.yaml"
     there.write_text(json.dumps(SMALL | {"archives": {"urls": [url]}} | changes))
@@ -221,14 +221,14 @@ def class_folders(folder: Path) -> None:
         for number, name in enumerate(("n01", "n02", "n03")):
             (folder / part / name).mkdir(parents=True)
             for index in range(count):
-                size = tuple(int(value) for value in rng.integers(50, 90, size=2))
-                cell = sheet.crop((64 * index, 64 * number, 64 * index + 64, 64 * number + 64)).resize(size)
+                width, height = rng.integers(50, 90, size=2).tolist()
+                cell = sheet.crop((64 * index, 64 * number, 64 * index + 64, 64 * number + 64)).resize((width, height))
                 cell.save(folder / part / name / f"{name}_{index}.JPEG")
     (folder / "hierarchy.csv").write_text("subordinate,basic\nn01,x\nn02,x\nn03,y\n")
     (folder / "words.txt").write_text("sun\nmap\nice\n")
 
 
-TRAINING = {
+TRAINING: dict[str, Any] = {
     "folders": {"font_sizes": [12, 20]},
     "images": {"image_size": 48},
     "experiments": [{"name": "object_text", "tasks": ["subordinate", "word"], "sort_by": "word"}],
@@ -246,7 +246,7 @@ TRAINING = {
 def prepare_training(folder: Path, data: Path) -> list[Path]:
     there = new_folder(folder) / "there.yaml"
     changes = dict(TRAINING)
-    changes["folders"] = TRAINING["folders"] | {  # type: ignore[operator]
+    changes["folders"] = TRAINING["folders"] | {
         name: str(data / (name if name in ("train", "test") else f"{name}.{'csv' if name == 'hierarchy' else 'txt'}"))
         for name in ("train", "test", "hierarchy", "words")
     }

@@ -143,7 +143,8 @@ def jobs_in_the_middle(folder: Path, cluster: Cluster, targets: list[str]) -> di
         ).stdout
         return {f"{layer}_{step}": int(n) for step, layer, n in re.findall(r"(\d+) +(fc\d) +(\d+) of", shown)}
 
-    before, stopped = counts(), {}
+    before = counts()
+    stopped: dict[str, dict[str, str]] = {}
 
     def all_are_stopped() -> bool:
         now = counts()

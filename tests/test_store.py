@@ -65,7 +65,7 @@ def test_what_is_written_comes_back(tmp_path: Path, storage: str, errors: str) -
     found = read_conditionals(output)
     check(found)
     for name, value in ATTRIBUTES.items():
-        assert np.array_equal(found.attributes[name], value)
+        assert np.array_equal(found.attributes[name], np.asarray(value))
     assert found.attributes["storage"] == storage
     assert json.loads(found.attributes["settings"]) == SETTINGS
     assert visible(output.parent) == {output.name}
@@ -110,7 +110,7 @@ def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.Mon
             store.begin(step=40, conditions={})
             for first in range(0, units, 500):
                 even = np.full((500, 40, 2), 0.5)
-                write_even = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
+                write_even: dict[str, Any] = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
                 store.write(slice(first, first + 500), slice(0, 40), [np.full((500, 40, 3), 1 / 3), even], **write_even)
             store.finish()
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -632,7 +632,8 @@ def test_a_second_process_waits_and_says_for_whom(tmp_path: Path, monkeypatch: p
 def test_a_lock_that_was_removed_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening the file and locking it, its holder may finish and remove it."""
     output = tmp_path / "conv5.h5"
-    real, calls = fcntl.flock, []
+    real = fcntl.flock
+    calls: list[int] = []
 
     def flock(file: int, kind: int) -> None:
         if not calls:

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import read_conditionals
 from tests.support.files import rows
@@ -19,6 +21,7 @@ def test_all_figures_and_tables_are_there(demo: Path) -> None:
     for experiment in EXPERIMENTS:
         for layer in LAYERS:
             with Image.open(results / f"figures/{experiment}/{layer}.gif") as animation:
+                assert isinstance(animation, GifImageFile)
                 assert animation.n_frames == len(CHECKPOINTS)
                 assert animation.info["duration"] == 330
                 assert animation.info["loop"] == 0
@@ -50,7 +53,7 @@ def test_tables_hold_what_the_conditionals_say(demo: Path) -> None:
         layer = read_conditionals(demo / f"results/marginal/{experiment}/conv5_120.h5")
         for task, conditionals in layer.conditionals.items():
 
-            def log_odds(p, k=layer.classes[task]):
+            def log_odds(p: Any, k: int = layer.classes[task]) -> Any:
                 corrected = (p.astype(float) * 1e6 + 1) / (1e6 * k)
                 return np.log2(corrected / (1 - corrected))
 
