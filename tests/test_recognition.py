@@ -13,7 +13,8 @@ import pytest
 
 from featuresharing import InputError
 from featuresharing.cli import main
-from featuresharing.fetch.downloads import DownloadSettings, download
+from featuresharing.fetch.downloads import download
+from featuresharing.settings import DownloadSettings
 from tests.support.archive_server import Site, serving
 from tests.support.damaged_archives import archive, member, tar_bytes
 

@@ -51,17 +51,17 @@ def test_keys_that_change_no_number_rerun_nothing(demo: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"figures": {"colour_scale": "linear"}}, {"plot_units": 24, "animate_units": 8, "all": 1}),
-        ({"figures": {"milliseconds": 500}}, {"animate_units": 8, "all": 1}),
+        ({"figures": {"colour_scale": "linear"}}, {"plot_units": 18, "animate_units": 6, "all": 1}),
+        ({"figures": {"milliseconds": 500}}, {"animate_units": 6, "all": 1}),
         (
             {"sharing": {"resamples": 60}},
             {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
         ),
         (
             {"marginalization": {"seed": 1}},
-            {"marginalize_layer": 24, "plot_units": 24, "animate_units": 8, "tabulate_contributions": 1}
+            {"marginalize_layer": 18, "plot_units": 18, "animate_units": 6, "tabulate_contributions": 1}
             | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
-            | {"measure_lesions": 8, "plot_lesions": 2, "tabulate_lesions": 1},
+            | {"measure_lesions": 6, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
     ],
 )
@@ -80,7 +80,7 @@ def test_another_cut_leaves_finished_layers_alone_if_only_times_count(demo: Path
 def test_another_training_seed_trains_anew_on_the_same_images(demo: Path, tmp_path: Path) -> None:
     jobs = planned_jobs(demo, configs=changed_config(tmp_path, {"training": {"seed": 1}}))
     assert jobs["train_network"] == 2
-    assert jobs["marginalize_layer"] == 24
+    assert jobs["marginalize_layer"] == 18
     assert "render_images" not in jobs
     assert planned_jobs(demo, configs=changed_config(tmp_path, {"seed": 1}))["render_images"] == 1
 

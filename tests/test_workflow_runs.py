@@ -36,8 +36,8 @@ pytestmark = pytest.mark.end_to_end
 def test_blocks_of_units_give_the_numbers_of_whole_layers(demo: Path, tmp_path: Path) -> None:
     folder = copy_run(demo, tmp_path / "run")
     shutil.rmtree(folder / "results/marginal")
-    configs = changed_config(folder, {"jobs": {"units": {"conv1": 4, "fc6": 5}}})
-    targets = ["results/marginal/object_text/conv1_005.h5", "results/marginal/object_text/fc6_005.h5"]
+    configs = changed_config(folder, {"jobs": {"units": {"conv1": 4, "fc7": 5}}})
+    targets = ["results/marginal/object_text/conv1_005.h5", "results/marginal/object_text/fc7_005.h5"]
     jobs = planned_jobs(folder, *targets, configs=configs)
     assert (jobs["marginalize_block"], jobs["merge_blocks"]) == (2 + 3, 2)
     assert "marginalize_layer" not in jobs
@@ -51,7 +51,7 @@ def test_blocks_of_units_give_the_numbers_of_whole_layers(demo: Path, tmp_path: 
             np.testing.assert_allclose(found.conditionals[task], values, rtol=0, atol=1e-6)
     found = (folder / "results/marginal/object_text").rglob("*")
     files = [path for path in found if path.is_file() and path.suffix != ".sha256"]
-    assert sorted(path.name for path in files if path.suffix != ".done") == ["conv1_005.h5", "fc6_005.h5"]
+    assert sorted(path.name for path in files if path.suffix != ".done") == ["conv1_005.h5", "fc7_005.h5"]
     assert len(files) == 4
     assert planned_jobs(folder, *targets, configs=configs) == {}
 
@@ -59,7 +59,7 @@ def test_blocks_of_units_give_the_numbers_of_whole_layers(demo: Path, tmp_path: 
 def test_jobs_with_a_gpu_run_one_at_a_time(demo: Path, tmp_path: Path) -> None:
     """On a machine where nvidia-smi lists a GPU; Snakemake's own log says when jobs begin and end."""
     folder = copy_run(demo, tmp_path / "run")
-    targets = [f"results/marginal/object_text/{layer}_120.h5" for layer in ("conv5", "fc6", "fc7")]
+    targets = [f"results/marginal/object_text/{layer}_120.h5" for layer in LAYERS]
     arguments = ["--forcerun", "marginalize_layer", "--resources", "gpu=1"]
     result = run_snakemake(folder, *targets, *arguments, environment=environment_with_gpu(tmp_path))
     assert result.returncode == 0, result.stderr
