@@ -293,7 +293,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
         return lesion_accuracy(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("featuresharing.analysis.lesions.lesion_accuracy", counted)
+        patch.setattr("featuresharing.runs.lesioning.lesion_accuracy", counted)
         assert run("lesion-curves", **given, output=cut) == 130
     assert not cut.exists()
     assert run("lesion-curves", **given, output=cut) == 0
@@ -301,7 +301,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert cut.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
     assert not list(tmp_path.glob(".*.measured"))
-    monkeypatch.setattr("featuresharing.analysis.lesions.lesion_accuracy", None)  # nothing is measured any more
+    monkeypatch.setattr("featuresharing.runs.lesioning.lesion_accuracy", None)  # nothing is measured any more
     assert run("lesion-curves", **given, output=cut) == 0
     assert "cut.csv is there already." in capsys.readouterr().out
     cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
