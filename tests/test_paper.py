@@ -17,6 +17,7 @@ from tests.support.archive_server import Site, serving
 from tests.support.commands import ROOT, run
 from tests.support.files import rows
 from tests.support.paper_archives import FIXTURES, SIZE, SMALL, make_archives
+from tests.support.runs import check_files, check_tables
 from tests.support.workflows import new_folder, planned_jobs, run_snakemake, snakemake
 
 pytestmark = pytest.mark.end_to_end
@@ -76,6 +77,8 @@ def test_the_papers_figures_and_tables_are_there(finished: Path) -> None:
 
 def test_files_are_sound_and_nothing_is_left_to_do(finished: Path) -> None:
     assert run("verify", finished / "results") == 0
+    assert check_files(finished) == {"logs", "benchmarks", "marks of Snakemake"}
+    assert check_tables(finished) == {"contributions", "sharing", "accuracy", "lesions", "kept", "classes"}
     layer = read_conditionals(finished / "results/marginal/object_text/conv2_pretrained.h5")
     assert (len(layer.units), list(layer.attributes["tasks"])) == (8, ["Object", "Text"])
     assert planned_jobs(finished, configs=[ROOT / "config/paper.yaml", finished / "there.yaml"]) == {}
@@ -224,6 +227,9 @@ def test_a_training_that_is_killed_twice_ends_with_the_same_weights(tmp_path: Pa
     result = tried_once(folder, configs, LAST)
     assert result.returncode == 0, result.stderr
     assert "resumed at step" in (folder / "results/logs/train_network/object_text.log").read_text()
+    unchecked = {"logs", "benchmarks", "marks of Snakemake", "working files of trainings"}
+    assert check_files(folder) == unchecked | {"locks"}
+    assert check_tables(folder) == {"worded images", "training", "classes"}
     for name in ("000", "020", "400"):
         ours, theirs = (path / f"results/networks/object_text/{name}.pt" for path in (folder, tmp_path / "whole"))
         assert ours.read_bytes() == theirs.read_bytes()

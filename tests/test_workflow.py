@@ -11,7 +11,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import read_conditionals
 from tests.support.files import rows
-from tests.support.tables_of_runs import check_tables
+from tests.support.runs import check_files, check_tables
 from tests.support.workflows import CHECKPOINTS, EXPERIMENTS, LAYERS
 
 pytestmark = pytest.mark.end_to_end
@@ -38,6 +38,11 @@ def test_all_figures_and_tables_are_there(demo: Path) -> None:
 def test_tables_have_the_columns_of_the_dictionary(demo: Path) -> None:
     kinds = {"contributions", "sharing", "accuracy", "lesions", "training", "kept", "classes", "stimuli"}
     assert check_tables(demo) == kinds
+
+
+def test_every_file_of_a_run_is_of_a_known_kind_and_sound(demo: Path) -> None:
+    unchecked = {"logs", "benchmarks", "marks of Snakemake", "working files of trainings"}
+    assert check_files(demo) == unchecked
 
 
 def test_experiments_have_the_same_images_and_other_labels(demo: Path) -> None:
