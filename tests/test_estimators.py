@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
-from featuresharing.networks.alexnet.architecture import build_alexnet
-from featuresharing.networks.alexnet.sizes import AlexNetShape
 from tests.support.naive import predict_naively
+from tests.support.networks import keep_alive, small_alexnet
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -61,10 +60,8 @@ def different_images(inputs: int = 4) -> Tensor:
 def alexnet(dtype: torch.dtype = torch.float64) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        network = build_alexnet(AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4)), dropout=0.5)
-        for parameter in network.parameters():
-            if parameter.ndim > 1:  # keeps deep networks alive
-                nn.init.kaiming_normal_(parameter)
+        network = small_alexnet()
+        keep_alive(network)
     return network.eval().to(dtype)
 
 

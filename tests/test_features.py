@@ -27,6 +27,7 @@ from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.randomness import keyed_generator
+from tests.support.files import contents
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -242,10 +243,7 @@ def arguments(checkpoint: Path, folder: Path, **options: Any) -> list[str]:
     return ["visualize-units", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
+@pytest.mark.end_to_end
 def test_a_killed_command_goes_on_and_gives_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(arguments(checkpoint, whole, iterations=150)) == 0
@@ -296,7 +294,7 @@ def test_the_command_refuses_what_is_not_there(
     assert main(arguments(checkpoint, tmp_path, units="25")) == 2
     assert "unit 25 of layer 'conv5' does not exist; accepted are 0 to 19." in capsys.readouterr().err
     assert main(arguments(checkpoint, tmp_path, step=0)) == 2
-    assert "step: found 0.0; accepted is a number above 0." in capsys.readouterr().err
+    assert "argument --step: found '0'; accepted is a number above 0 and at most 1000000." in capsys.readouterr().err
     (tmp_path / "folder.png").mkdir()
     assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder.png")) == 2
     assert "folder.png cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err

@@ -26,8 +26,7 @@ from featuresharing.data.lists import ImageList, kept_table
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
-
-ROOT = Path(__file__).parents[1]
+from tests.support.commands import ROOT
 
 
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:
