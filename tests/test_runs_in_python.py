@@ -32,8 +32,8 @@ from featuresharing import (
     read_conditionals,
     weight_of_evidence,
 )
+from featuresharing.data.whole_tables import read_curves
 from featuresharing.figures.feature_sheet import feature_picture
-from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
