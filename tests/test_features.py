@@ -182,7 +182,7 @@ def test_what_cannot_be_climbed_is_refused(network: nn.Module) -> None:
     aside.forward = aside[0].forward  # type: ignore[method-assign]
     assert "layer 'spare' has no part in a forward pass" in refused(aside, "spare", (3, 4, 4))
     large = nn.Sequential(nn.Conv2d(3, 2, 1))
-    large[0].weight.data *= 1e33
+    large.load_state_dict({name: 1e33 * value for name, value in large.state_dict().items()})
     settings = FeatureSettings(9, step=1e6, decay=0.0)
     assert "found images that are not finite" in refused(large, "0", (3, 4, 4), settings=settings)
 
