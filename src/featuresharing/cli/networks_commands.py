@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -66,47 +65,25 @@ def _list_name(text: str) -> Path:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from featuresharing.networks.alexnet.batches import Share
-    from featuresharing.networks.alexnet.sizes import AlexNetShape
-    from featuresharing.networks.alexnet.trainer import TrainerSettings
-    from featuresharing.runs.processes import is_one_of_several, process_group, run_processes
-    from featuresharing.runs.training import Reading, check_shares, train
+    from featuresharing.runs.processes import is_one_of_several, run_processes
+    from featuresharing.runs.training import check_shares, train_files
 
     check_shares(options.batch_size, options.processes)
     if options.processes > 1 and not is_one_of_several():
         run_processes(options.processes, [sys.executable, "-m", "featuresharing", *sys.argv[1:]])
         return
-    training, network = read_settings(options, TrainingSettings), read_settings(options, NetworkSettings)
-    classes, images = list_files(options).read()
-    heads = tuple(len(names) for names in classes.values())
-    shape = AlexNetShape(options.image_size, classes=heads, **network.sizes())
-    names = (
-        *("batch_size", "learning_rate", "weight_decay", "dropout", "log_every", "seed", "optimiser", "decay"),
-        *("momentum", "batch_norm", "precision"),
+    train_files(
+        list_files(options),
+        options.image_size,
+        read_settings(options, NetworkSettings),
+        read_settings(options, TrainingSettings),
+        options.output_folder,
+        resize=options.resize,
+        device=_torch_device(options) if is_one_of_several() else choose_device(options),
+        threads=options.threads,
+        wait=60 * options.wait,
+        say=say,
     )
-    given = {name: getattr(options, name) for name in names}
-    settings = TrainerSettings(training.checkpoints[-1], decay_at=training.decay_at, **given)
-    reading = Reading(training.shift, options.resize, training.crop, training.flip, training.workers)
-    wait = 60 * options.wait
-    with ExitStack() as stack:
-        share, device = Share(), ""
-        if is_one_of_several():
-            share, device = stack.enter_context(process_group(_torch_device(options), wait=wait))
-            check_shares(options.batch_size, share.processes)
-        train(
-            images,
-            tuple(classes),
-            shape,
-            settings,
-            options.output_folder,
-            checkpoints=options.checkpoints,
-            reading=reading,
-            share=share,
-            device=device or choose_device(options),
-            threads=options.threads,
-            wait=wait,
-            say=say,
-        )
 
 
 def _torch_device(options: argparse.Namespace) -> str:
