@@ -22,8 +22,9 @@ from featuresharing.cli import main
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
 from featuresharing.files.locks import holding
-from featuresharing.networks.alexnet.architecture import AlexNetShape, plain_alexnet
+from featuresharing.networks.alexnet.architecture import plain_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.randomness import keyed_generator
 

@@ -8,8 +8,9 @@ from featuresharing import Estimation
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.engines import OneChannelEngine, make_engine
 from featuresharing.estimators.estimation import draw_variants
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.layers import unit_size
 from featuresharing.workflow.limits import (
     alexnet_costs,

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from featuresharing import InputError, load_network
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.alexnet.architecture import build_alexnet, fold_batch_norm
 from featuresharing.networks.alexnet.batches import MemoryBatches, Order
 from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
 from featuresharing.networks.checkpoints import (
     Checkpoint,
@@ -233,7 +234,8 @@ def test_files_that_hold_no_checkpoint_are_named(tmp_path: Path) -> None:
         path.write_bytes(garbage)
         with pytest.raises(InputError, match=refused):
             load_checkpoint(path)
-    for other in ({"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)):
+    others: list[Any] = [{"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)]
+    for other in others:
         torch.save(other, path)
         with pytest.raises(InputError, match=refused):
             load_checkpoint(path)

@@ -44,6 +44,7 @@ _HOMES = {
     "read_table": "featuresharing.data.table_files",
     "sharing": "featuresharing.analysis.sharing",
     "sharing_table": "featuresharing.analysis.tables",
+    "status_table": "featuresharing.store.status",
     "weight_of_evidence": "featuresharing.analysis.evidence",
     "write_table": "featuresharing.data.table_files",
 }

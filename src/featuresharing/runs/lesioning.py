@@ -16,8 +16,8 @@ from featuresharing.analysis.tables import layer_contributions, lesion_table
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
 from featuresharing.data.table_files import write_table
+from featuresharing.data.whole_tables import read_curves
 from featuresharing.errors import InputError
-from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import holding
 from featuresharing.files.second_names import keep_second_name, put_back
