@@ -1,12 +1,14 @@
 """Tables: the column dictionary, its page, and frames that are read, written and made."""
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import yaml
 
 from featuresharing import (
     InputError,
@@ -42,6 +44,21 @@ ROOT = Path(__file__).parents[1]
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:
     command = "python -m featuresharing.data.column_docs > docs/tables.md"
     assert (ROOT / "docs/tables.md").read_text() == markdown(), f"docs/tables.md is out of date; run: {command}"
+
+
+def test_sources_of_columns_are_files_and_keys_that_exist() -> None:
+    sources = {column.source for table in TABLES.values() for column in (*table.columns, *filter(None, [table.rest]))}
+    files = {word for source in sources for word in re.findall(r"[\w/]+\.(?:py|md|csv|txt)", source)}
+    keys = {word for source in sources for word in re.findall(r"config: ([\w.]+\w)", source)}
+    assert {"analysis/evidence.py", "docs/method.md"} <= files
+    assert [
+        name for name in files if not (ROOT / name).exists() and not (ROOT / "src/featuresharing" / name).exists()
+    ] == []
+    found = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"]
+    for key in keys:
+        block, _, name = key.partition(".")
+        inside = found[block].get("items", found[block]).get("properties", {})
+        assert not name or name in inside, key
 
 
 def test_examples_in_docstrings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
