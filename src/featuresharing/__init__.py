@@ -15,10 +15,10 @@ __version__ = PACKAGE
 _HOMES = {
     "Conditionals": "featuresharing.analysis.conditionals",
     "Estimation": "featuresharing.estimators.estimation",
+    "FeatureSettings": "featuresharing.settings",
     "InputError": "featuresharing.errors",
     "Marginalization": "featuresharing.analysis.conditionals",
     "TABLES": "featuresharing.data.columns",
-    "Maximization": "featuresharing.analysis.maximization",
     "accuracy_table": "featuresharing.analysis.tables",
     "contribution": "featuresharing.analysis.evidence",
     "contribution_table": "featuresharing.analysis.tables",

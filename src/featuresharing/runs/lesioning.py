@@ -24,6 +24,7 @@ from featuresharing.files.second_names import keep_second_name, put_back
 from featuresharing.runs.measurements import Measurements
 from featuresharing.runs.stopping import Say, stoppable
 from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.settings import Config, LesionSettings
 from featuresharing.store import read_conditionals
 
 Accuracies = NDArray[np.float64]
@@ -40,9 +41,9 @@ def lesion_curves_to_file(
     contributions: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
     output: Path | str,
     *,
-    steps: int = 20,
-    random_orders: int = 20,
-    seed: int = 0,
+    steps: int = LesionSettings.steps,
+    random_orders: int = LesionSettings.random_orders,
+    seed: int = Config.seed,
     aliases: Mapping[str, str] | None = None,
     experiment: str = "experiment",
     checkpoint: str = "checkpoint",
