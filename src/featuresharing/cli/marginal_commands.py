@@ -2,7 +2,6 @@
 
 import argparse
 import glob
-from dataclasses import asdict
 from pathlib import Path
 
 from featuresharing.cli.options import (
@@ -25,6 +24,7 @@ from featuresharing.cli.options import (
     whole_range,
 )
 from featuresharing.errors import InputError
+from featuresharing.estimators.registry import builtin_names, estimator_names, find_estimator
 from featuresharing.runs.stopping import StoppedError, stoppable
 
 
@@ -35,7 +35,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
     add_layer(parser)
     parser.add_argument(
-        "--estimator", default="prior-weighted", help="prior-weighted, published, monte-carlo, quadrature or lesion"
+        "--estimator",
+        default="prior-weighted",
+        help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
     parser.add_argument(
         "--softmax", type=switch, default=True, help="predictions, or with false the raw scores; of lesions only"
@@ -90,16 +92,16 @@ def _marginalize(options: argparse.Namespace) -> None:
     asked = None if options.units is None else [unit for units in options.units for unit in units]
     units = choose_units(module, options.layer, asked)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
-    if not options.softmax and estimation.estimator != "lesion":
-        raise InputError("--softmax: found false; false needs --estimator lesion.")
+    estimator = estimation.make()
+    if not options.softmax and not estimator.raw_scores:
+        having = [name for name in estimator_names() if find_estimator(name).raw_scores]
+        raise InputError(f"--softmax: found false; false needs --estimator {' or '.join(having)}.")
     device = choose_device(options)
     pixels = read_inputs(images.paths, stored.preprocessing)
 
-    own = (
-        {"estimator": "lesion", "softmax": options.softmax} if estimation.estimator == "lesion" else asdict(estimation)
-    )
     settings = {
-        **own,
+        **estimator.recorded(),
+        **({"softmax": options.softmax} if estimator.raw_scores else {}),
         "dtype": options.dtype,
         "engine": options.engine,
         "layer": path,
@@ -130,8 +132,7 @@ def _marginalize(options: argparse.Namespace) -> None:
         TaskData(name, len(names), targets, probabilities.astype(np.float32, copy=False))
         for (name, names), targets, probabilities in zip(classes.items(), images.targets.T, predictions, strict=True)
     ]
-    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(estimation.estimator, "none")
-    layout = Layout(tasks, options.storage, errors, options.softmax)
+    layout = Layout(tasks, options.storage, estimator.columns(), options.softmax)
     store = UnitStore(
         options.output,
         layout,
@@ -176,10 +177,7 @@ def _marginalize(options: argparse.Namespace) -> None:
                         piece.rows,
                         piece.images,
                         piece.probabilities,
-                        effective_samples=piece.effective_samples,
-                        skipped_mass=piece.skipped_mass,
-                        standard_error=piece.standard_error,
-                        error_estimate=piece.error_estimate,
+                        piece.columns,
                     )
             with stopper.deferred():
                 store.finish()
