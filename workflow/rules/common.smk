@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 
-from featuresharing.settings.checking import network_sizes
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 from featuresharing.workflow.limits import (
@@ -173,7 +172,7 @@ def memory_of_job(wildcards, attempt):
 # Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
 SIZES = AlexNetShape(
     config["images"]["image_size"],
-    **network_sizes(config),
+    **SETTINGS.network.sizes(),
     classes=(100,) * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values()),
 )
 COSTS = {

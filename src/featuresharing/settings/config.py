@@ -58,7 +58,8 @@ class Config(Block):
     layers: Mapping[str, str] = setting(
         LAYERS,
         "aliases and module paths of the layers that are analysed",
-        names="[A-Za-z0-9.-]+",
+        names="[A-Za-z0-9.][A-Za-z0-9.-]*",
+        names_accepted="names of letters, digits, . and -, which do not start with -",
         longest_list=100,
         fewest=1,
         longest=200,

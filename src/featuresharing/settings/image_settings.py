@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.settings.block import Block, Problem
-from featuresharing.settings.fields import LINE, SEED, setting
+from featuresharing.settings.fields import LINE, SEED, needed, setting
 from featuresharing.settings.sentences import shown
 
 MOST_BYTES = 2**63 - 1
@@ -49,8 +49,7 @@ class ExtractionSettings:
 class ArchiveFile(Block):
     """One archive on the mirrors."""
 
-    file: str = setting(
-        "archive.tar",
+    file: str = needed(
         "its name on the mirrors and in `folder`",
         pattern="[A-Za-z0-9][A-Za-z0-9._-]*",
         longest=200,
