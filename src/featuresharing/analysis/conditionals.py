@@ -18,7 +18,7 @@ from featuresharing.computation import Computation, ComputationSettings, computa
 from featuresharing.engine.engines import ENGINES, make_engine
 from featuresharing.engine.protocol import Engine
 from featuresharing.errors import InputError
-from featuresharing.estimators.columns import Column, Columned
+from featuresharing.estimators.columns import ALWAYS, Column, Columned
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece
@@ -171,7 +171,9 @@ def show_units(pieces: Iterable[Piece], engine: Engine, units: int, label: str, 
     return progress_bar(pieces, total=units, label=label, show=show, size=share)
 
 
-def collect(pieces: Iterable[Piece], engine: Engine, units: Sequence[int], columns: Sequence[Column]) -> Conditionals:
+def collect(
+    pieces: Iterable[Piece], engine: Engine, units: Sequence[int], columns: Sequence[Column] = ALWAYS
+) -> Conditionals:
     """Put pieces together, with ``columns`` that their estimator gives."""
     kind = np.float64 if engine.dtype == torch.float64 else np.float32
 

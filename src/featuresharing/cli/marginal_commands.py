@@ -26,6 +26,7 @@ from featuresharing.cli.options import (
 from featuresharing.errors import InputError
 from featuresharing.estimators.registry import builtin_names, estimator_names, find_estimator
 from featuresharing.runs.stopping import StoppedError, stoppable
+from featuresharing.settings import MarginalizationSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,7 +37,7 @@ def add_commands(commands: Commands) -> None:
     add_layer(parser)
     parser.add_argument(
         "--estimator",
-        default="prior-weighted",
+        default=MarginalizationSettings.estimator,
         help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
     parser.add_argument(
@@ -45,7 +46,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--samples", type=whole(1), default=100, help="draws from the prior of each unit")
     parser.add_argument("--scale", type=number(0), default=1.0, help="standard deviation of the prior")
     parser.add_argument(
-        "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of quadrature"
+        "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of an integral"
     )
     parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the draws")
     parser.add_argument(

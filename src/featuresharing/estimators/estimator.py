@@ -47,6 +47,8 @@ class Estimator(ABC):
     layers: ClassVar[str] = "convolutions and linear layers"
     sets_outputs: ClassVar[bool] = False
     """Whether it needs an engine that sets what a unit gives (:attr:`.Engine.sets_outputs`)."""
+    marginalizes: ClassVar[bool] = True
+    """Whether it averages over what the unit might have been."""
     raw_scores: ClassVar[bool] = False
     """Whether it makes sense for raw scores in place of predictions."""
 

@@ -14,10 +14,9 @@ with the two halves it is replaced by. Pieces are halved for every image by itse
 network together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +109,7 @@ def _integrate(
     engine: Engine, layer: Layer, unit: int, scale: float, tolerance: float, images: slice
 ) -> tuple[tuple[Array, ...], NDArray[np.float64]]:
     """Return a unit's conditionals on ``images`` [images, classes] by task, and their estimated error [images]."""
-    results: list[list[NDArray[Any]]] = []
+    results: list[Sequence[Array]] = []
     errors = []
     for chunk in engine.chunks(images):
         count = chunk.images.stop - chunk.images.start

@@ -19,9 +19,9 @@ Done = Callable[[slice, slice], bool]
 """Whether some rows (positions among the units) are there already on a slice of the images."""
 
 
-def as_results(values: NDArray[Any], engine: Engine) -> Array:
+def as_results(values: Array, engine: Engine) -> Array:
     """Return values in the precision of an engine's conditionals."""
-    return values.astype(np.float64 if engine.dtype == torch.float64 else np.float32, copy=False)
+    return values if engine.dtype == torch.float64 else values.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

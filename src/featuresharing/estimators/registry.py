@@ -5,13 +5,15 @@ class. Entry points are looked for only when a name is asked for that the packag
 """
 
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featuresharing.errors import InputError
 from featuresharing.estimators import builtin
 from featuresharing.estimators.estimator import Estimator
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 GROUP = "featuresharing.estimators"
 """The group of entry points."""
@@ -24,7 +26,18 @@ def builtin_names() -> tuple[str, ...]:
 
 def estimator_names() -> tuple[str, ...]:
     """Return the names of all estimators, in alphabetical order: the package's and those of other distributions."""
-    return tuple(sorted({*builtin_names(), *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*builtin_names(), *_registered().names}))
+
+
+def is_estimator(name: str) -> bool:
+    """Return whether an estimator of this name is known."""
+    return name in builtin_names() or name in estimator_names()
+
+
+def marginalizing_names() -> tuple[str, ...]:
+    """Return the names of estimators that marginalize; those of other distributions are taken to, unread."""
+    others = [name for name in builtin_names() if not find_estimator(name).marginalizes]
+    return tuple(name for name in estimator_names() if name not in others)
 
 
 def find_estimator(name: str) -> type[Estimator]:
@@ -33,7 +46,7 @@ def find_estimator(name: str) -> type[Estimator]:
         raise InputError(f"estimator: found {name!r}; accepted are {', '.join(estimator_names())}.")
     if name in builtin_names():
         return _class_in(import_module(f"{builtin.__name__}.{name.replace('-', '_')}"))
-    points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+    points = {point.value: point for point in _registered().select(name=name)}
     if not points:
         raise InputError(f"estimator '{name}' is not known; accepted are {', '.join(estimator_names())}.")
     if len(points) > 1:
@@ -54,7 +67,14 @@ def _class_in(module: Any) -> type[Estimator]:
     return found
 
 
-def _loaded(point: EntryPoint) -> type[Estimator]:
+def _registered() -> "EntryPoints":
+    """Return the entry points of all distributions that are installed; this takes some milliseconds."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
+
+
+def _loaded(point: "EntryPoint") -> type[Estimator]:
     try:
         found = point.load()
     except Exception as error:  # it runs code of others

@@ -15,6 +15,7 @@ class Lesion(Mixture):
     name = "lesion"
     summary = "the prediction with the unit's parameters set to zero"
     idle = frozenset({"samples", "scale", "tolerance", "seed"})
+    marginalizes = False
     raw_scores = True
 
     def recorded(self) -> dict[str, Any]:
