@@ -56,7 +56,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_image_gets_a_word_and_keeps_its_class(folder: Path, tmp_path: Path) -> None:
-    rows, skipped = overlay_folder(folder, tmp_path / "words", settings(), hierarchy={"n01": "x", "n02": "y"})
+    frame, skipped = overlay_folder(folder, tmp_path / "words", settings(), hierarchy={"n01": "x", "n02": "y"})
+    rows = frame.to_dict("records")
     assert skipped == []
     names = [
         f"{name}/{file}"
@@ -154,7 +155,7 @@ def test_wrong_folders_and_tables_are_refused(folder: Path, tmp_path: Path, caps
     with pytest.raises(InputError, match="cannot be read"):
         list_class_folders(tmp_path / "missing")
     assert main(command(folder, tmp_path, **{"font-sizes": "12|9"})) == 2
-    assert "--font-sizes: found 12 9; accepted are rising numbers." in capsys.readouterr().err
+    assert "--font-sizes: found [12, 9]; accepted are a smaller number and a larger one." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -191,10 +192,10 @@ def test_names_that_differ_in_case_alone_are_two_images(folder: Path, tmp_path: 
     image(20).save(folder / "n01/A B1.png")
     if len(list((folder / "n01").glob("[aA] [bB]1.png"))) == 1:
         pytest.skip("this file system does not tell them apart")
-    rows, _ = overlay_folder(folder, tmp_path / "words", settings())
-    names = {row["image"] for row in rows}
+    frame, _ = overlay_folder(folder, tmp_path / "words", settings())
+    names = {*frame["image"]}
     assert {"words/n01/a b1.png", "words/n01/A B1.png"} <= names
-    assert len(contents(tmp_path / "words")) == len(rows) == len(names)
+    assert len(contents(tmp_path / "words")) == len(frame) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_the_sheet_does_not_lie_among_the_pictures(
     for output in (folder / "0000.png", folder / "below/sheet.png", tmp_path / "conv5.png"):
         given = {"output": output} | ({"output-folder": output} if output.parent == tmp_path else {})
         assert main(arguments(checkpoint, tmp_path, iterations=1, **given)) == 2
-        assert "accepted is a name beside the folder of --output-folder." in capsys.readouterr().err
+        assert "accepted is a name beside that of the pictures." in capsys.readouterr().err
     assert not folder.exists()
 
 
@@ -321,7 +321,7 @@ def test_what_is_there_is_said_and_a_removed_output_put_back(
 
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     first, sheet = contents(tmp_path / "conv5"), (tmp_path / "conv5.png").read_bytes()
-    monkeypatch.setattr("featuresharing.analysis.maximization.maximize_units", forbidden)
+    monkeypatch.setattr("featuresharing.runs.picturing.maximize_units", forbidden)
     capsys.readouterr()
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     assert "conv5.png are there already." in capsys.readouterr().out

@@ -167,7 +167,7 @@ def test_units_of_a_layer_count_in_its_blocks(folder: Path, tmp_path: Path, unin
     blocks = [tmp_path / "conv2_7/0-3.h5", tmp_path / "conv2_7/4-63.h5"]
     counts = []
     for block in blocks:
-        job = command(folder, block, "--units", block.stem, "--reuse", str(tmp_path / "conv2_7"))
+        job = command(folder, block, "--units", block.stem, "--reuse", str(whole), str(whole.with_suffix("")))
         said = subprocess.run(job, check=True, capture_output=True, text=True).stdout
         counts.append(re.search(r"(\d+) of (\d+) units are there already", said).groups())  # type: ignore[union-attr]
     assert counts[0] == ("4", "4")

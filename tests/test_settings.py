@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from featuresharing import InputError
+from featuresharing.cli.options import CommandParser
+from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.files.records import recorded_entry
 from featuresharing.settings import (
     ArchiveFiles,
@@ -166,6 +168,12 @@ def test_a_new_key_is_in_schema_table_and_config_at_once() -> None:
     assert documentation._table(Wider).splitlines()[-1] == (
         "| `spread` | `0.25` | a number from 0 to 4 (bits) | how wide it is |"
     )
+    parser = CommandParser(prog="featuresharing share")
+    add_settings(parser, Wider)
+    assert "--spread SPREAD how wide it is (bits) (default: 0.25)" in " ".join(parser.format_help().split())
+    assert read_settings(parser.parse_args(["--spread", "2"]), Wider) == Wider(1000, 2.0)
+    with pytest.raises(InputError, match=r"--spread: found '5'; accepted is a number from 0 to 4 \(bits\)\.$"):
+        parser.parse_args(["--spread", "5"])
     assert Wider.defaults() == {"resamples": 1000, "spread": 0.25}
     assert Wider.unchecked({"spread": 3}).as_config() == {"resamples": 1000, "spread": 3}
     with pytest.raises(InputError, match=r"^spread: found 5; accepted is a number from 0 to 4 \(bits\)\.$"):
@@ -212,6 +220,20 @@ def test_a_config_is_written_whole_and_only_when_it_changed(tmp_path: Path) -> N
     assert path.stat() == before
     write_yaml(config | {"seed": 1}, path)
     assert read_yaml(path) == config | {"seed": 1}
+
+
+def test_options_that_contradict_each_other_are_named() -> None:
+    parser = CommandParser(prog="featuresharing train")
+    add_settings(parser, TrainingSettings)
+    with pytest.raises(
+        InputError, match=r"^--crop: found \[1.0, 0.5\]; accepted are a smaller number and a larger one"
+    ):
+        read_settings(parser.parse_args(["--crop", "1", "0.5"]), TrainingSettings)
+    with pytest.raises(InputError, match=r"^--checkpoints: found \[5, 0\]; accepted are rising steps"):
+        read_settings(parser.parse_args(["--checkpoints", "5", "0"]), TrainingSettings)
+    read = read_settings(parser.parse_args([]), TrainingSettings)
+    assert read == TrainingSettings(seed=0)
+    assert read_settings(parser.parse_args(["--batch-size", "9"]), TrainingSettings, "shift") == TrainingSettings()
 
 
 def test_settings_load_nothing_slow() -> None:

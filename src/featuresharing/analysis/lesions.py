@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.analysis.conditionals import Conditionals, Marginalization
+from featuresharing.analysis.true_classes import check_targets
 from featuresharing.arguments import check_whole
 from featuresharing.computation import ComputationSettings, computation_of
 from featuresharing.engine.engines import make_engine, retried
@@ -72,7 +73,7 @@ def lesion_accuracy(
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
     runner = make_engine(network, path, images, computation_of(computation), whole=True)
-    truth = _check_targets(targets, runner)
+    truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
     blocks = [steps[part] for part in cut(len(steps), BLOCK)]
@@ -103,26 +104,6 @@ def _check_counts(counts: Any, length: int) -> NDArray[np.int64]:
     if not whole or removed.min() < 0 or removed.max() > length:
         raise InputError(f"counts: found {removed.tolist()}; accepted are numbers from 0 to {length}.")
     return removed.astype(np.int64)
-
-
-def _check_targets(targets: Any, engine: Engine) -> NDArray[np.int64]:
-    """Return true classes [images, tasks]."""
-    wanted = [engine.images, len(engine.tasks)]
-    try:
-        truth = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
-    except ValueError:
-        accepted = f"accepted are true classes [images, tasks]: {wanted}"
-        raise InputError(f"targets: found rows of different lengths; {accepted}.") from None
-    if list(truth.shape) != wanted:
-        raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
-    if truth.dtype.kind not in "iu":
-        raise InputError(f"targets: found {truth.dtype}; accepted are the numbers of true classes, as integers.")
-    for column, (task, (classes,)) in enumerate(zip(engine.tasks, engine.shapes, strict=True)):
-        wrong = np.flatnonzero((truth[:, column] < 0) | (truth[:, column] >= classes))
-        if len(wrong):
-            found = f"{truth[wrong[0], column]} for image {wrong[0]}"
-            raise InputError(f"targets of task '{task}': found {found}; accepted are 0 to {classes - 1}.")
-    return truth.astype(np.int64)
 
 
 BLOCK = 64

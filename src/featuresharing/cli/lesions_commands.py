@@ -1,13 +1,9 @@
 """Commands for lesions of many units together: ``lesion-curves``, ``tabulate-lesions`` and ``plot-lesions``."""
 
 import argparse
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
-    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -18,28 +14,12 @@ from featuresharing.cli.options import (
     add_wait,
     choose_device,
     read_list,
+    read_memory,
     say,
     whole,
 )
-from featuresharing.cli.tables_commands import add_evidence
-from featuresharing.errors import InputError
-from featuresharing.files.atomic import write_table
-from featuresharing.runs.stopping import stoppable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from featuresharing.data.lists import ImageList
-    from featuresharing.networks.checkpoints import StoredNetwork
-    from featuresharing.runs.measurements import Measurements
-
-    Accuracies = NDArray[np.float64]
-
-COLUMNS = (
-    *("experiment", "checkpoint", "layer", "order", "task", "removed", "fraction"),
-    *("accuracy", "random_mean", "random_sd", "p"),
-)
+from featuresharing.cli.setting_options import add_seed, add_settings
+from featuresharing.settings import EvidenceSettings, LesionSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,12 +27,11 @@ def add_commands(commands: Commands) -> None:
         commands, "lesion-curves", _curves, "remove more and more units of a layer and see how accuracy falls"
     )
     parser.add_argument("--conditionals", type=Path, required=True, help="the layer's file, whose contributions order")
-    add_evidence(parser)
+    add_settings(parser, EvidenceSettings)
     add_list(parser)
     add_network(parser)
-    parser.add_argument("--steps", type=whole(1), default=20, help="points of a curve beside that of the whole layer")
-    parser.add_argument("--random-orders", type=whole(2), default=20, help="random orders to compare with")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the random orders")
+    add_settings(parser, LesionSettings, "steps", "random_orders")
+    add_seed(parser, "the random orders")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of the free)")
     add_wait(parser)
     add_device(parser)
@@ -68,175 +47,41 @@ def add_commands(commands: Commands) -> None:
 
 
 def _curves(options: argparse.Namespace) -> None:
-    import numpy as np
+    from featuresharing.computation import Computation
+    from featuresharing.runs.lesioning import measure_curves_of_file
+    from featuresharing.runs.subjects import subject_of_files
 
-    from featuresharing.analysis.lesions import random_orders
-    from featuresharing.analysis.tables import layer_contributions
-    from featuresharing.files.locks import holding
-    from featuresharing.files.partial import settings_key
-    from featuresharing.files.second_names import keep_second_name, put_back
-    from featuresharing.networks.checkpoints import check_fits, open_network
-    from featuresharing.runs.measurements import Measurements
-    from featuresharing.store import read_conditionals
-
-    classes, images = read_list(options)
-    stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored, classes)
-    layer = read_conditionals(options.conditionals)
-    contributions = layer_contributions(layer, method=options.method, laplace=options.laplace)
-    units = len(layer.units)
-    if units != (whole := layer.attribute("layer_units", int)):
-        raise InputError(f"{options.conditionals} has {units} of {whole} units; accepted is the file of a whole layer.")
-    # ties by the units' numbers
-    orders = {task: np.argsort(-values, kind="stable") for task, values in contributions.items()}
-    chance = random_orders(range(units), options.random_orders, seed=options.seed)
-    counts = np.unique(np.round(np.linspace(0, units, options.steps + 1)).astype(np.int64))
+    subject = subject_of_files(options.checkpoint, *read_list(options), image_size=options.image_size)
     device = choose_device(options)
-    path = layer.attribute("layer", str)
-    place = tuple(layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
-    measured = Measurements(options.output, _key_of_measurements(options, images, path, counts, device))
-    named = {task: _name(order) for task, order in orders.items()}
-    key = settings_key(
-        {"measured": measured.path.name, "orders": named, "place": place, "random": _name(chance)}, "lesions"
+    measure_curves_of_file(
+        subject,
+        options.conditionals,
+        options.output,
+        Computation(device, memory=read_memory(options, device)),
+        method=options.method,
+        laplace=options.laplace,
+        steps=options.steps,
+        random_orders=options.random_orders,
+        seed=options.seed,
+        wait=60 * options.wait,
+        say=say,
     )
-    with holding(options.output, wait=60 * options.wait, say=say), stoppable() as stopper:
-        if put_back(options.output, key):
-            say(f"{options.output} is there already.")
-            return
-        measure = _measuring(options, stored, path, images, counts, device)
-        found = _measured(measured, [*orders.values(), *chance], measure)
-        with stopper.deferred():
-            rows = _rows(place, orders, list(classes), counts, found)
-            write_table(options.output, COLUMNS, rows, key=key)
-            keep_second_name(options.output, key)
-            measured.remove()
-
-
-def _key_of_measurements(
-    options: argparse.Namespace, images: "ImageList", path: str, counts: "NDArray[np.int64]", device: str
-) -> str:
-    """Return what names all that the accuracy after one order depends on."""
-    from featuresharing.files.atomic import file_digest
-    from featuresharing.files.partial import settings_key
-
-    return settings_key(
-        {
-            "network_sha256": file_digest(options.checkpoint),
-            "images_sha256": file_digest(*images.paths),
-            "targets": images.targets.tolist(),
-            "layer": path,
-            "counts": counts.tolist(),
-            "device": device.partition(":")[0],
-        },
-        "lesions",
-    )
-
-
-def _measuring(
-    options: argparse.Namespace,
-    stored: "StoredNetwork",
-    path: str,
-    images: "ImageList",
-    counts: "NDArray[np.int64]",
-    device: str,
-) -> "Callable[[Sequence[int]], Accuracies]":
-    """Return what gives the accuracies [counts, tasks] as units are removed in an order."""
-    from featuresharing.analysis.lesions import lesion_accuracy
-    from featuresharing.data.images import read_inputs
-
-    pixels = read_inputs(images.paths, stored.preprocessing)
-    settings: dict[str, Any] = {"counts": counts, "device": device}
-    if options.memory and not device.startswith("cuda"):
-        settings["memory"] = options.memory * 2**20
-
-    def measure(order: Sequence[int]) -> "Accuracies":
-        _, accuracy = lesion_accuracy(stored.network, path, pixels, images.targets, [order], **settings)
-        found: Accuracies = accuracy[0]
-        return found
-
-    return measure
-
-
-def _measured(
-    measured: "Measurements", orders: "Sequence[NDArray[Any]]", measure: "Callable[[Sequence[int]], Accuracies]"
-) -> "list[Accuracies]":
-    """Return the accuracies of every order; those that an interrupted run measured are taken from its file."""
-    done, damaged = measured.read()
-    if damaged:
-        say(f"{damaged} lines of {measured.path} are damaged: their orders are measured again.")
-    if done:
-        say(f"{len(done)} orders were measured already.")
-    for order in orders:
-        if (name := _name(order)) not in done:
-            done[name] = measure(order.tolist())
-            measured.add(name, done[name])
-    return [done[_name(order)] for order in orders]
-
-
-def _name(order: "NDArray[Any]") -> str:
-    import numpy as np
-
-    return hashlib.sha256(np.asarray(order, "<i8").tobytes()).hexdigest()
-
-
-def _rows(
-    place: tuple[str, ...],
-    orders: "Mapping[str, NDArray[Any]]",
-    tasks: Sequence[str],
-    counts: "NDArray[np.int64]",
-    found: "Sequence[Accuracies]",
-) -> Iterator[Sequence[Any]]:
-    """Yield rows of COLUMNS; ``found`` are the accuracies of ``orders``, then those of random ones."""
-    import numpy as np
-
-    from featuresharing.analysis.deviation import deviation_p_values
-
-    random = np.stack(found[len(orders) :])
-    for order, accuracy in zip(orders, found, strict=False):
-        p_values = deviation_p_values(accuracy, random)
-        for column, task in enumerate(tasks):
-            for row, count in enumerate(counts):
-                chances = random[:, row, column]
-                numbers = (accuracy[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column])
-                yield (*place, order, task, int(count), f"{count / counts[-1]:.6g}", *(f"{n:.9g}" for n in numbers))
-
-
-def _read_curves(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the rows of tables of curves; raises InputError for one that is not whole."""
-    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
-
-    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
-    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
-    found = []
-    for path in paths:
-        rows = read_numbers(path, {name: kinds.get(name) for name in COLUMNS})
-        check_whole(path, rows, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
-        if missing := {row["task"] for row in rows} ^ {row["order"] for row in rows}:
-            raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
-        found += rows
-    return found
 
 
 def _tabulate(options: argparse.Namespace) -> None:
-    from featuresharing.data.texts import read_rows
+    from pandas import concat
 
-    _read_curves(options.curves)
-    rows = (row for path in options.curves for row in read_rows(path, COLUMNS))
-    write_table(options.output, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    from featuresharing.data.columns import LESIONS
+    from featuresharing.data.table_files import write_table
+    from featuresharing.figures.lesion_curves import read_curves
+
+    write_table(options.output, concat(map(read_curves, options.curves)), LESIONS)
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from dataclasses import fields
+    from pandas import concat
 
-    from featuresharing.figures.lesion_curves import LesionPoint, plot_lesions
+    from featuresharing.figures.lesion_curves import plot_lesions, read_curves
     from featuresharing.figures.saving import save_figure
 
-    rows = _read_curves(options.curves)
-    names = [field.name for field in fields(LesionPoint)]
-    points = [LesionPoint(**{name: row[name] for name in names}) for row in rows]
-    save_figure(plot_lesions(points, title=_title(rows)), options.output)
-
-
-def _title(rows: Sequence[Mapping[str, Any]]) -> str:
-    first = rows[0]
-    return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
+    save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)

@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
 from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
+from featuresharing.settings import Config, JobSettings
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ImageList
@@ -50,7 +52,7 @@ class _Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         value = action.default
-        if action.required or value in (None, [], argparse.SUPPRESS):
+        if action.required or value in (None, [], (), argparse.SUPPRESS):
             return action.help
         if isinstance(value, bool):
             value = str(value).lower()
@@ -75,7 +77,7 @@ class CommandParser(argparse.ArgumentParser):
             return super().add_argument(*names, **settings)
         group = self._required if settings.get("required") else self._optional
         action = group.add_argument(*names, **settings)
-        if settings.get("type") is Path and action.dest not in WRITTEN:
+        if settings.get("type") in (Path, named_path) and action.dest not in WRITTEN:
             self._read.append(action.dest)
         return action
 
@@ -94,7 +96,8 @@ class CommandParser(argparse.ArgumentParser):
         output = getattr(options, "output", None)
         for option in self._read:
             given = getattr(options, option)
-            for path in given if isinstance(given, list) else [given]:
+            for value in given if isinstance(given, list) else [given]:
+                path = value[1] if isinstance(value, tuple) else value
                 if path is None:
                     continue
                 called = CALLED.get(option, option)
@@ -152,8 +155,6 @@ MOST_SIDE = 8192
 
 MOST_THREADS = 1024
 
-MOST_SEED = 2**63 - 1
-
 MOST_UNIT = 65535
 
 MOST_MINUTES = 1e6
@@ -190,6 +191,14 @@ def named_folder(text: str) -> Path:
     if path.name in ("", ".."):
         raise argparse.ArgumentTypeError(f"found '{text}'; accepted is the name of a folder, such as {text}/new")
     return path
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Return a name and the path that belongs to it; a type of option: NAME=PATH."""
+    name, sign, path = text.partition("=")
+    if not (name and sign and path):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is NAME=PATH")
+    return name, Path(path)
 
 
 def say(sentence: str, *, warning: bool = False) -> None:
@@ -272,6 +281,16 @@ def read_aliases(options: argparse.Namespace) -> dict[str, str]:
     return aliases
 
 
+def read_units(options: argparse.Namespace) -> list[int] | None:
+    """Return the units that ``--units`` names; None for all."""
+    return None if options.units is None else [unit for units in options.units for unit in units]
+
+
+def read_memory(options: argparse.Namespace, device: str) -> int | None:
+    """Return the bytes of ``--memory``, which are those of main memory; None without it, and on a GPU."""
+    return None if options.memory is None or device.startswith("cuda") else options.memory * 2**20
+
+
 def switch(text: str) -> bool:
     """Return whether an option is on; a type of option: true or false."""
     if text not in ("true", "false"):
@@ -281,8 +300,8 @@ def switch(text: str) -> bool:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
-    parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
-    parser.add_argument("--threads", type=whole(1, MOST_THREADS), default=1, help="threads of torch on the CPU")
+    add_setting(parser, Config, "device", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
+    add_settings(parser, JobSettings, "threads")
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
@@ -294,17 +313,6 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="wait for another process that computes the output",
     )
-
-
-def is_there(output: Path, key: str) -> bool:
-    """Return whether an output is there as it was written, with the settings that ``key`` names."""
-    from featuresharing.files.records import fits, recorded_entry, recorded_key
-
-    try:
-        entry = recorded_entry(output)
-    except InputError:
-        return False
-    return recorded_key(output) == key and entry is not None and fits(output, entry)
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

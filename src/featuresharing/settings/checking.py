@@ -13,7 +13,6 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.settings.block import problems_of_values
 from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
 from featuresharing.settings.plugins import plugin_problems
@@ -87,9 +86,9 @@ def check_writable(folder: Path) -> None:
 
 def _contradictions(config: Config) -> Iterator[str]:
     for place, block in config.blocks():
-        for key, text in (*problems_of_values(block), *block.contradictions()):
+        for key, text in block.problems():
             yield f"config key '{place}.{key}'{text}."
-    for key, text in (*problems_of_values(config), *config.contradictions(), *plugin_problems(config)):
+    for key, text in (*config.problems(), *plugin_problems(config)):
         yield f"config key '{key}'{text}."
 
 

@@ -29,7 +29,7 @@ BASIC_CLASSES = (
 
 
 @dataclass(frozen=True)
-class DownloadSettings:
+class DownloadSettings(Block):
     """How stubborn a download is; no keys of the config."""
 
     attempts: int = setting(5, "tries of each mirror without any progress", least=1, most=1000)
@@ -38,11 +38,16 @@ class DownloadSettings:
 
 
 @dataclass(frozen=True)
-class ExtractionSettings:
+class ExtractionSettings(Block):
     """The most that an archive may hold; no keys of the config."""
 
     most_gb: int = setting(500, "most that an archive may hold", least=1, most=10**6, unit="GB of 10^9 bytes")
     most_files: int = setting(5_000_000, "most files, and folders, that an archive may hold", least=1, most=10**9)
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that an archive may hold, in bytes."""
+        return self.most_gb * 10**9
 
 
 @dataclass(frozen=True)
@@ -197,8 +202,3 @@ class ImageSettings(Block):
     word_colours: tuple[int, int] = setting((150, 255), "range of the red, green and blue of words", **CHANNELS)
     word_outline: int = setting(1, "width of the dark rim that keeps words readable", least=0, most=5, unit="pixels")
     seed: int | None = setting(None, "seed of split and renderings", **SEED)
-
-    def contradictions(self) -> Iterator[Problem]:
-        """A single basic class is no task."""
-        if len(self.basic_classes) == 1:
-            yield Problem("basic_classes", ": found one class; accepted are at least two, or none for all")

@@ -1,7 +1,5 @@
 """What a store holds: tasks, which numbers of a unit are kept, and the fingerprint of all that they depend on."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.estimators.columns import ALWAYS, Column, column_of
+from featuresharing.files.identity import digest_of
 
 STORAGE = ("true-class", "full")
 
@@ -98,8 +97,3 @@ def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> s
     if not (values >= 0).all():
         return f"{name} has numbers that are negative or NaN"
     return None if (values <= most).all() else f"{name} has numbers outside [0, {most}]"
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of plain values, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
