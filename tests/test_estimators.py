@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from featuresharing import Conditionals, InputError, marginalize, prior_draws
 from featuresharing.engine.one_channel import OneChannelEngine
-from support.naive import predict_naively
-from support.small_networks import (
+from tests.support.naive import predict_naively
+from tests.support.small_networks import (
     ACTIVATIONS,
     Array,
     Tokens,

@@ -36,7 +36,7 @@ from featuresharing.estimators.estimator import Mixture
 from featuresharing.estimators.registry import GROUP, estimator_names, find_estimator
 from featuresharing.networks.layers import unit_size
 from featuresharing.store import STORAGE, Layout, TaskData, UnitStore
-from support.small_networks import Tokens, alexnet, different_images, perceptron, pictures
+from tests.support.small_networks import Tokens, alexnet, different_images, perceptron, pictures
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -391,7 +391,7 @@ def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
             find_estimator(name)
         assert str(error.value) == f"estimator '{name}' is not known; accepted are {listed}."
     with pytest.raises(InputError, match="estimator: found None; accepted are"):
-        Estimation(None)  # type: ignore[arg-type]
+        Estimation(None)
 
 
 @pytest.mark.parametrize(

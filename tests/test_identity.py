@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import InputError
@@ -39,7 +40,7 @@ def test_the_version_of_the_code_is_part_of_an_identity(monkeypatch: pytest.Monk
 def test_an_array_is_its_shape_type_and_numbers() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     same = [array.copy(order="F"), array.astype(">f4"), np.repeat(array, 2, axis=1)[:, ::2]]
-    others = [array.T, array.astype(np.float64), array.reshape(3, 2), array + 1]
+    others: list[NDArray[Any]] = [array.T, array.astype(np.float64), array.reshape(3, 2), array + 1]
     assert {digest_of_array(each) for each in same} == {digest_of_array(array)}
     assert len({digest_of_array(each) for each in [array, *others]}) == 5
 

@@ -6,8 +6,9 @@ import torch
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.engines import make_engine
 from featuresharing.engine.one_channel import OneChannelEngine
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.layers import unit_size
 from featuresharing.workflow.limits import (
     alexnet_costs,

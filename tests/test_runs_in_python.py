@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from featuresharing import (
+    FeatureSettings,
     InputError,
-    Maximization,
     contribution,
     lesion,
     lesion_accuracy,
     lesion_curves_to_file,
     marginalize,
-    marginalize_to_file,
     maximize_units,
     picture_units,
     predict,
@@ -32,8 +32,8 @@ from featuresharing import (
     read_conditionals,
     weight_of_evidence,
 )
+from featuresharing.data.whole_tables import read_curves
 from featuresharing.figures.feature_sheet import feature_picture
-from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -41,54 +41,25 @@ from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.store import LayerConditionals, UnitStore
 from featuresharing.store.soundness import problems_of_final
-
-IMAGES, UNITS = 7, 6
-
-
-class Pair(nn.Module):
-    """Two tasks of 3 and 2 classes, named by the network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.word, self.basic = nn.Linear(4, UNITS), nn.Linear(UNITS, 3), nn.Linear(UNITS, 2)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        hidden = torch.relu(self.hidden(images))
-        return {"word": self.word(hidden), "basic": self.basic(hidden)}
-
-
-def pair() -> Pair:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Pair().eval()
-
-
-IMAGES_GIVEN = np.random.default_rng(0).standard_normal((IMAGES, 4)).astype(np.float32)
-TARGETS = {"word": np.arange(IMAGES) % 3, "basic": np.arange(IMAGES) % 2}
-
-Given = dict[str, Any]
-
-
-def compute(output: Path, **changes: Any) -> LayerConditionals:
-    """Marginalize all units of the layer, one a piece."""
-    given: Given = {"network": pair(), "layer": "hidden", "images": IMAGES_GIVEN, "targets": TARGETS}
-    given |= {"estimator": "monte-carlo", "samples": 20, "engine": "plain", "say": lambda _: None}
-    return marginalize_to_file(**given | {"output": output} | changes)
+from tests.support.commands import ROOT
+from tests.support.two_tasks import IMAGES, IMAGES_GIVEN, TARGETS, UNITS, Given, Pair, compute, pair
 
 
 def arrays(found: LayerConditionals) -> dict[str, bytes]:
     kinds = {"q": found.conditionals, "p": found.predictions, "error": found.standard_errors}
-    named = {f"{kind} {task}": values for kind, tasks in kinds.items() for task, values in tasks.items()}
+    named: dict[str, NDArray[Any]] = {
+        f"{kind} {task}": values for kind, tasks in kinds.items() for task, values in tasks.items()
+    }
     named |= {"units": found.units, "samples": found.effective_samples, "skipped": found.skipped_mass}
     return {name: values.tobytes() for name, values in named.items()}
 
 
 HELD = """
     import sys
-    sys.path.insert(0, {tests!r})
+    sys.path.insert(0, {root!r})
     from pathlib import Path
     from featuresharing.store import UnitStore
-    from test_runs_in_python import compute
+    from tests.support.two_tasks import compute
 
     write = UnitStore.write
 
@@ -105,7 +76,7 @@ HELD = """
 
 def kill_at(unit: int, output: Path) -> None:
     """Let another process compute, and kill it when it has one unit in memory and those before on disk."""
-    code = textwrap.dedent(HELD).format(tests=str(Path(__file__).parent), unit=unit, output=str(output))
+    code = textwrap.dedent(HELD).format(root=str(ROOT), unit=unit, output=str(output))
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert "held\n" in iter(process.stdout.readline, "")
@@ -304,7 +275,7 @@ def test_lesion_curves_go_on_at_the_next_order(tmp_path: Path, monkeypatch: pyte
 
 def test_pictures_of_units_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Sequential(nn.Conv2d(3, 20, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20 * 36, 2)).eval()
-    settings, said = Maximization(iterations=3), list[str]()
+    settings, said = FeatureSettings(iterations=3), list[str]()
     wanted = dict(maximize_units(network, "0", (3, 8, 8), settings=settings))
 
     def cut(*arguments: Any, **given: Any) -> Any:

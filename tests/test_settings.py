@@ -34,7 +34,7 @@ from featuresharing.settings.__main__ import main
 from featuresharing.settings.block import _problems, plain
 from featuresharing.settings.configfiles import read_yaml, write_yaml
 from featuresharing.settings.fields import keys_of, setting
-from support.configs import ROOT, demo_config
+from tests.support.configs import ROOT, demo_config
 
 EXPERIMENT = {"name": "object_text", "tasks": ["basic", "word"], "sort_by": "word"}
 

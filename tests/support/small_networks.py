@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from torch import Tensor, nn
 
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 
 Array = NDArray[np.floating[Any]]
 

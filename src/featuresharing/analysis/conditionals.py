@@ -24,7 +24,7 @@ from featuresharing.estimators.estimator import Estimator
 from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece
 from featuresharing.networks.layers import Units, choose_units, find_layer
 from featuresharing.progress_bar import progress_bar
-from featuresharing.settings import MarginalizationSettings
+from featuresharing.settings import Config, MarginalizationSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def marginalize(
     samples: int = MarginalizationSettings.samples,
     scale: float = MarginalizationSettings.scale,
     tolerance: float = MarginalizationSettings.tolerance,
-    seed: int = 0,
+    seed: int = Config.seed,
     units: Units | None = None,
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,

@@ -25,6 +25,7 @@ from featuresharing.networks.layers import Layer, Units, choose_units, find_laye
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
 from featuresharing.progress_bar import progress_bar
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, check
 
 
 def lesion(
@@ -110,13 +111,13 @@ BLOCK = 64
 """Sets of removed units that are worked on together."""
 
 
-def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
+def random_orders(units: Sequence[int], repeats: int, *, seed: int = Config.seed) -> NDArray[np.int64]:
     """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
 
     Raises InputError for no orders, and for a seed below 0.
     """
     check_whole("repeats", repeats, 1)
-    check_whole("seed", seed, 0)
+    check(Config, "seed", seed)
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 

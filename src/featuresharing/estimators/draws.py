@@ -22,7 +22,7 @@ from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.variants import Parameters, Variants
 from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
 from featuresharing.randomness import keyed_generator
-from featuresharing.settings import MarginalizationSettings
+from featuresharing.settings import Config, MarginalizationSettings
 
 
 def squared_lengths(size: int, path: str, unit: int, *, samples: int, seed: int) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ def prior_draws(
     *,
     samples: int = MarginalizationSettings.samples,
     scale: float = MarginalizationSettings.scale,
-    seed: int = 0,
+    seed: int = Config.seed,
     aliases: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (docs/method.md, step 1).

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.estimators.registry import find_estimator
-from featuresharing.settings import MarginalizationSettings, check
+from featuresharing.settings import Config, MarginalizationSettings, check
 
 if TYPE_CHECKING:
     from featuresharing.estimators.estimator import Estimator
@@ -23,7 +23,7 @@ class Estimation:
     samples: int = MarginalizationSettings.samples
     scale: float = MarginalizationSettings.scale
     tolerance: float = MarginalizationSettings.tolerance
-    seed: int = 0
+    seed: int = Config.seed
 
     def __post_init__(self) -> None:
         kind = find_estimator(self.estimator)

@@ -24,7 +24,7 @@ from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
 from featuresharing.runs.stopping import Say, Stopper, stoppable
 from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
-from featuresharing.settings import MarginalizationSettings
+from featuresharing.settings import Config, LesionSettings, MarginalizationSettings
 from featuresharing.store import (
     LayerConditionals,
     Layout,
@@ -56,7 +56,7 @@ class Method:
 
     estimation: Estimation
     computation: Computation
-    softmax: bool = True
+    softmax: bool = LesionSettings.softmax
     storage: str = MarginalizationSettings.storage
 
     def __post_init__(self) -> None:
@@ -84,8 +84,8 @@ def marginalize_to_file(
     samples: int = MarginalizationSettings.samples,
     scale: float = MarginalizationSettings.scale,
     tolerance: float = MarginalizationSettings.tolerance,
-    seed: int = 0,
-    softmax: bool = True,
+    seed: int = Config.seed,
+    softmax: bool = LesionSettings.softmax,
     units: Units | None = None,
     aliases: Mapping[str, str] | None = None,
     storage: str = MarginalizationSettings.storage,
