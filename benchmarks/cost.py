@@ -16,11 +16,12 @@ from torch import nn
 
 from featuresharing import Estimation, Marginalization
 from featuresharing.engine.cost import cost_of
-from featuresharing.engine.engines import OneChannelEngine, make_engine
+from featuresharing.engine.engines import make_engine
+from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.layers import Layer, unit_count, unit_size
-from featuresharing.workflow.limits import LayerCost, kept_draws, marginalize_seconds
+from featuresharing.workflow.limits import LayerCost, marginalize_seconds
 
 PAIRS = {
     "demo": {
@@ -44,7 +45,7 @@ PAIRS = {
 }
 """Images, and units that are timed on them, by network and layer."""
 
-SETTINGS = {"estimator": "prior-weighted", "samples": 100, "tolerance": 1e-6}
+ESTIMATION = Estimation()
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ def compare(*, small: bool) -> None:
             for images, units in pairs:
                 pictures = torch.randn(images, 3, 48, 48) if name == "demo" else torch.randn(images, 3, 224, 224)
                 cost = layer_cost(network, LAYERS[alias], pictures[:1])
-                draws = kept_draws(cost.size, **SETTINGS)
+                draws = ESTIMATION.make().kept_draws(cost.size)
                 predicted = marginalize_seconds(cost, units, images, draws)
                 measured = timed(network, LAYERS[alias], pictures, units + 1) - timed(
                     network, LAYERS[alias], pictures, 1
@@ -87,7 +88,7 @@ def compare(*, small: bool) -> None:
 
 def timed(network: nn.Module, path: str, images: torch.Tensor, units: int) -> float:
     """Return the seconds that the first units of a layer take, tracing left out."""
-    run = Marginalization(network, path, images, Estimation(**SETTINGS), units=range(units))
+    run = Marginalization(network, path, images, ESTIMATION, units=range(units))
     start = time.perf_counter()
     for _ in run.pieces():
         pass
@@ -115,7 +116,7 @@ def estimate(images: int) -> None:
                 cost = layer_cost(network, path, torch.randn(1, 3, pixels, pixels))
             except InputError:  # such as the products within torch's own attention
                 continue
-            draws = kept_draws(cost.size, **SETTINGS)
+            draws = ESTIMATION.make().kept_draws(cost.size)
             hours += marginalize_seconds(cost, cost.units, images, draws) / 3600
             units, layers, parameters = units + cost.units, layers + 1, parameters + cost.units * cost.size
         print(f"{name:15} {layers:7.0f} {units:7.0f} {parameters:18.3g} {hours:12.2f}", flush=True)

@@ -1,13 +1,11 @@
 """What jobs are predicted to take agrees with what the plans of the networks say."""
 
-import numpy as np
 import pytest
 import torch
 
-from featuresharing import Estimation
 from featuresharing.engine.cost import cost_of
-from featuresharing.engine.engines import OneChannelEngine, make_engine
-from featuresharing.estimators.estimation import draw_variants
+from featuresharing.engine.engines import make_engine
+from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -16,10 +14,8 @@ from featuresharing.workflow.limits import (
     alexnet_costs,
     job_mb,
     job_minutes,
-    kept_draws,
     marginalize_seconds,
     unit_blocks,
-    weighed_draws,
 )
 
 SHAPES = {
@@ -44,17 +40,6 @@ def test_costs_are_those_of_the_plans(name: str) -> None:
         assert (predicted.units, predicted.size) == (len(layer.weight), unit_size(layer))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1e-6, 1e-2])
-@pytest.mark.parametrize("estimator", ["prior-weighted", "published"])
-def test_draws_kept_are_those_of_the_estimator(estimator: str, tolerance: float) -> None:
-    layer = torch.nn.Linear(300, 60)
-    estimation = Estimation(estimator, samples=40, tolerance=tolerance)
-    counts = [len(draw_variants(layer, "0", unit, estimation).shares) for unit in range(60)]
-    predicted = kept_draws(301, estimator=estimator, samples=40, tolerance=tolerance)
-    assert predicted == pytest.approx(np.mean(counts), rel=0.2)
-    assert kept_draws(301, estimator="monte-carlo", samples=40, tolerance=tolerance) == 40
-
-
 def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> None:
     cost = alexnet_costs(SHAPES["demo"])["conv2"]
     whole = marginalize_seconds(cost, 64, 60, 10)
@@ -65,10 +50,6 @@ def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> No
 
 def test_draws_that_are_only_weighed_take_time() -> None:
     cost = alexnet_costs(SHAPES["paper"])["fc6"]
-    weighed = {
-        name: weighed_draws(estimator=name, samples=100) for name in ("published", "prior-weighted", "monte-carlo")
-    }
-    assert weighed == {"published": 100, "prior-weighted": 0, "monte-carlo": 0}
     more = marginalize_seconds(cost, 10, 60, 2, weighed=100) - marginalize_seconds(cost, 10, 60, 2)
     assert more == pytest.approx(10 * 100 * 9217 * 1e-8)
 

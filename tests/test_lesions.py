@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from featuresharing import InputError, lesion, lesion_accuracy, random_orders
 from featuresharing.networks.alexnet.names import LAYERS
 from tests.support.naive import predict_naively
-from tests.support.networks import keep_alive, small_alexnet
+from tests.support.small_networks import keep_alive, small_alexnet
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

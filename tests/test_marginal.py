@@ -18,7 +18,7 @@ from featuresharing import Estimation, InputError, Marginalization, marginalize,
 from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
 from featuresharing.networks.alexnet.names import LAYERS
 from tests.support.naive import marginalize_naively, predict_naively, sample_shares
-from tests.support.networks import keep_alive, small_alexnet
+from tests.support.small_networks import keep_alive, small_alexnet
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -250,19 +250,6 @@ def test_draws_left_out_lower_a_conditional_by_at_most_their_weight(name: str, p
         difference = full.astype(float) - short
         assert (difference >= -1e-7).all()
         assert (difference <= quick.skipped_mass[:, None, None] + 1e-7).all()
-
-
-def test_batches_order_and_subset_of_units_change_no_number() -> None:
-    network, _ = build("alexnet", torch.float32)
-    images = np.random.default_rng(0).standard_normal((4, 3, 16, 16), dtype=np.float32)
-    whole = marginalize(network, "0.0.6", images, samples=SAMPLES)
-    for units, batch_size in (([3, 0, 2], None), (None, 1), ([1], 3), ([2, 2], 100)):
-        part = marginalize(network, "0.0.6", images, samples=SAMPLES, units=units, batch_size=batch_size)
-        assert part.units.tolist() == ([0, 1, 2, 3] if units is None else units)
-        assert part.effective_samples.tolist() == whole.effective_samples[part.units].tolist()
-        assert part.skipped_mass.tolist() == whole.skipped_mass[part.units].tolist()
-        for found, wanted in zip(part, whole, strict=True):
-            np.testing.assert_allclose(found, wanted[part.units], rtol=0, atol=1e-6)
 
 
 def test_conditionals_say_what_they_hold() -> None:

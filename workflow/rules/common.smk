@@ -5,18 +5,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.atomic import file_digest
 from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
     alexnet_costs,
     job_mb,
     job_minutes,
-    kept_draws,
     marginalize_seconds,
     unit_blocks,
-    weighed_draws,
 )
 from featuresharing.networks.alexnet.names import LAYERS as ALIASES
 from featuresharing.networks.alexnet.names import checkpoint_names
@@ -107,15 +107,12 @@ GPUS = count_gpus_of_job()
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
 CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
-IDLE = {"quadrature": {"samples", "seed"}, "monte-carlo": {"tolerance"}}.get(
-    config["marginalization"]["estimator"], set()
-)
-METHOD = {key: value for key, value in seeded("marginalization").items() if key not in IDLE}
-EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
+METHOD = seeded("marginalization")
 if LESION:
-    METHOD = {"estimator": "lesion", "softmax": config["lesions"]["softmax"]} | {
-        key: config["marginalization"][key] for key in ("dtype", "storage")
-    }
+    METHOD |= {"estimator": config["method"], "softmax": config["lesions"]["softmax"]}
+ESTIMATOR = Estimation(**{field.name: METHOD[field.name] for field in fields(Estimation)}).make()
+METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
+EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 
 
 def alternatives(names):
@@ -132,8 +129,7 @@ def units_of_job(layer):
 def seconds_of_job(layer):
     """Return how long a marginalize job of a layer is predicted to take."""
     cost, threads = COSTS[layer], config["jobs"]["threads"]
-    draws = 1 if LESION else kept_draws(cost.size, **config["marginalization"])
-    weighed = 0 if LESION else weighed_draws(**config["marginalization"])
+    draws, weighed = ESTIMATOR.kept_draws(cost.size), ESTIMATOR.weighed_draws()
     units = min(units_of_job(layer), cost.units)
     images = config["baseline"]["max_images"]
     return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)

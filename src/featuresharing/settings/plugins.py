@@ -10,9 +10,6 @@ from featuresharing.settings.sentences import listed, shown
 SOURCES = ("drawings", "archives", "folders")
 """Names of the sources of images and networks."""
 
-ESTIMATORS = ("prior-weighted", "published", "monte-carlo", "quadrature")
-"""Names of the estimators that marginalize."""
-
 STIMULUS_TASKS = ("subordinate", "basic", "word")
 """Tasks of the stimuli that the workflow makes itself."""
 
@@ -58,23 +55,26 @@ def _source_problems(config: Config) -> Iterator[Problem]:
 
 
 def _estimator_problems(config: Config) -> Iterator[Problem]:
-    settings = config.marginalization
-    if settings.estimator not in ESTIMATORS:
-        found = f": found {shown(settings.estimator)}; accepted is {listed(ESTIMATORS)}"
-        yield Problem("marginalization.estimator", found)
-    if settings.estimator == "monte-carlo" and settings.samples < 2:
-        found = f": found {settings.samples}; accepted is 2 or more for monte-carlo"
-        yield Problem("marginalization.samples", found)
-    if settings.estimator == "quadrature":
-        from featuresharing.networks.alexnet.names import LINEAR_LAYERS
+    from featuresharing.estimators.registry import find_estimator, is_estimator, marginalizing_names
+    from featuresharing.networks.alexnet.names import LAYERS, LINEAR_LAYERS
 
-        if settings.tolerance == 0:
-            found = ": found 0; accepted is a number above 0 for quadrature"
-            yield Problem("marginalization.tolerance", found)
-        for alias, path in config.layers.items():
-            if path not in LINEAR_LAYERS:
-                accepted = f"with quadrature are linear layers: {', '.join(LINEAR_LAYERS)}"
-                yield Problem(f"layers.{alias}", f": found {shown(path)}; accepted {accepted}")
+    settings = config.marginalization
+    try:
+        kind = find_estimator(settings.estimator) if is_estimator(settings.estimator) else None
+    except InputError as error:
+        yield Problem("marginalization.estimator", f": {str(error).removesuffix('.')}")
+        return
+    if kind is None or not kind.marginalizes:
+        found = f": found {shown(settings.estimator)}; accepted is {listed(marginalizing_names())}"
+        yield Problem("marginalization.estimator", found)
+        return
+    for key, text in kind.problems(settings):
+        yield Problem(f"marginalization.{key}", text)
+    taken = [path for path in LAYERS.values() if kind.takes(linear=path in LINEAR_LAYERS)]
+    for alias, path in config.layers.items():
+        if path in LAYERS.values() and path not in taken:
+            accepted = f"with {kind.name} are {kind.layers}: {', '.join(taken)}"
+            yield Problem(f"layers.{alias}", f": found {shown(path)}; accepted {accepted}")
 
 
 def _layer_problems(config: Config) -> Iterator[Problem]:
