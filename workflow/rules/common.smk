@@ -6,22 +6,16 @@ import shutil
 import subprocess
 import sys
 
-from featuresharing.settings.checking import network_sizes
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
-    alexnet_costs,
     job_mb,
     job_minutes,
     kept_draws,
     marginalize_seconds,
-    unit_blocks,
     weighed_draws,
 )
-from featuresharing.networks.alexnet.names import LAYERS as ALIASES
-from featuresharing.networks.alexnet.names import checkpoint_names
-from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
 
@@ -32,25 +26,6 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
-
-# In the order of the network, whatever order the config has: axes of figures follow it.
-LAYERS = dict(sorted(config["layers"].items(), key=lambda layer: list(ALIASES.values()).index(layer[1])))
-PRETRAINED = config["source"] == "archives"
-CHECKPOINTS = ["pretrained"] if PRETRAINED else checkpoint_names(config["training"]["checkpoints"])
-LAST = CHECKPOINTS[-1]
-
-# Torch7 models do not say how large their images are; checkpoints do.
-NETWORK = f"results/networks/{{experiment}}/{{checkpoint}}.{'t7' if PRETRAINED else 'pt'}"
-IMAGE_SIZE = {"image_size": config["images"]["image_size"]} if PRETRAINED else {}
-UNIT_FIGURE = f"results/figures/{{experiment}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
-PREDICT_MINUTES = 120 if config["source"] != "drawings" else 10
-
-
-wildcard_constraints:
-    experiment="|".join(EXPERIMENTS),
-    layer="|".join(re.escape(name) for name in LAYERS),
-    checkpoint="|".join(CHECKPOINTS),
-
 
 # Rules call the featuresharing command that is installed beside this Python, activated or not.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -69,6 +44,12 @@ def flags(settings):
         elif value is not None:
             words.append(f"{option}={str(value).lower() if isinstance(value, bool) else value}")
     return words
+
+
+def refuse(problems):
+    """End with a line for each problem, if there are any."""
+    if lines := list(problems):
+        raise WorkflowError("\n".join(lines))
 
 
 def unrecorded(value):
@@ -168,20 +149,3 @@ def memory_of_job(wildcards, attempt):
     """Return the memory limit of a marginalize job in MB."""
     full = config["marginalization"]["storage"] == "full"
     return job_mb(SIZES, config["baseline"]["max_images"], attempt, full=full)
-
-
-# Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
-SIZES = AlexNetShape(
-    config["images"]["image_size"],
-    **network_sizes(config),
-    classes=(100,) * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values()),
-)
-COSTS = {
-    layer: cost
-    for alias, cost in alexnet_costs(SIZES).items()
-    for layer, path in LAYERS.items()
-    if ALIASES[alias] == path
-}
-BLOCKS = {layer: unit_blocks(COSTS[layer].units, units_of_job(layer)) for layer in LAYERS}
-SPLIT_LAYERS = [layer for layer, blocks in BLOCKS.items() if len(blocks) > 1]
-WHOLE_LAYERS = [layer for layer in LAYERS if layer not in SPLIT_LAYERS]

@@ -42,5 +42,5 @@ TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part], NUMERICS["sti
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
-include: "lists.smk"
-include: "training.smk"
+include: "../lists.smk"
+include: "../training.smk"

@@ -1,7 +1,7 @@
 # The stimuli of the demo: drawings with a word over each.
 
 
-DRAWINGS = [beside(f"../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
+DRAWINGS = [beside(f"../../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
 CONTENT = content(*DRAWINGS, WORDS, FONT)
 
 
@@ -39,5 +39,5 @@ TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT, NUMERICS["sti
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
 
 
-include: "lists.smk"
-include: "training.smk"
+include: "../lists.smk"
+include: "../training.smk"
