@@ -18,11 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from damaged_archives import random_archive, random_record
-
 from featuresharing import InputError
 from featuresharing.fetch.checksums import check_archive, forget_record
 from featuresharing.fetch.extraction import extract
+from support.damaged_archives import random_archive, random_record
 
 
 def read(folder: Path) -> str:

@@ -21,13 +21,12 @@ import torch
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402
-
 from featuresharing import InputError  # noqa: E402
 from featuresharing.data.class_maps import read_class_map  # noqa: E402
 from featuresharing.networks.checkpoints import open_network  # noqa: E402
 from featuresharing.networks.outputs import task_outputs  # noqa: E402
 from featuresharing.torch7 import TorchObject, read_torch7  # noqa: E402
+from support.torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402
 
 EVERY_CLASS = "every class"
 SIZES = {EVERY_CLASS: 16, "alexnet67_cudnn_cuda": 67, "alexnet67_ascii": 67, "meta": 67, "primitives": 67}

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from naive import marginalize_naively, sample_shares
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from featuresharing import InputError, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.torch7_modules import ConcatTable
+from support.naive import marginalize_naively, sample_shares
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_server import Site, serving
-from damaged_archives import Members, archive, member
 
 from featuresharing import InputError
 from featuresharing.errors import DiskFullError
@@ -24,6 +22,8 @@ from featuresharing.fetch import extraction
 from featuresharing.fetch.checksums import OURS, check_archive, forget_record
 from featuresharing.fetch.downloads import DownloadSettings, download
 from featuresharing.fetch.extraction import extract
+from support.archive_server import Site, serving
+from support.damaged_archives import Members, archive, member
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

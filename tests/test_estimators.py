@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from naive import predict_naively
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import erf
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from support.naive import predict_naively
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -10,12 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import (
-    contribution_naively,
-    sharing_naively,
-    spearman_naively,
-    weight_of_evidence_naively,
-)
 from numpy.typing import NDArray
 
 import featuresharing
@@ -31,6 +25,12 @@ from featuresharing import (
 )
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.store import LayerConditionals
+from support.naive import (
+    contribution_naively,
+    sharing_naively,
+    spearman_naively,
+    weight_of_evidence_naively,
+)
 
 PROBABILITIES = st.floats(0, 1)
 CONTRIBUTIONS = st.lists(st.floats(0, 1e6), min_size=2, max_size=12).filter(lambda values: sum(values) > 1e-3)

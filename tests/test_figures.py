@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import all_figures
 import numpy as np
 import pytest
-from all_figures import draw_all
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,6 +19,8 @@ from featuresharing.figures.animation import animate
 from featuresharing.figures.curves import AccuracyPoint, SharingPoint, TrainingPoint, plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
 from featuresharing.figures.unit_map import LINE, UnitMapStyle, plot_units
+from support import all_figures
+from support.all_figures import draw_all
 
 YELLOW, BLUE, WHITE, BLACK, GREY = (255, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128)
 

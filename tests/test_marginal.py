@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import marginalize_naively, predict_naively, sample_shares
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from featuresharing import Estimation, InputError, Marginalization, marginalize,
 from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
+from support.naive import marginalize_naively, predict_naively, sample_shares
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

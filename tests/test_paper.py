@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from archive_server import Site, serving
 from PIL import Image
 
 from featuresharing import load_network, read_conditionals
 from featuresharing.cli import main
 from featuresharing.data.class_maps import class_names, read_class_map
 from featuresharing.data.images import imagenet_preprocessing, read_inputs
+from support.archive_server import Site, serving
 
 pytestmark = pytest.mark.end_to_end
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from archive_server import Site, serving
-from damaged_archives import archive, member, tar_bytes
 
 from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.fetch.downloads import DownloadSettings, download
+from support.archive_server import Site, serving
+from support.damaged_archives import archive, member, tar_bytes
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 TAR = tar_bytes([member("a", CONTENT)])

@@ -14,7 +14,8 @@ from pathlib import Path
 import h5py
 import pytest
 import yaml
-from slurm import Cluster, missing
+
+from support.slurm import Cluster, missing
 
 pytestmark = [
     pytest.mark.end_to_end,

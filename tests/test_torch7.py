@@ -12,16 +12,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch7_files import (
-    changed,
-    classifier,
-    convolution,
-    corrupted,
-    every_class,
-    module,
-    sizes,
-    torch7_bytes,
-)
 
 from featuresharing import InputError, load_network
 from featuresharing.analysis.conditionals import collect, mix
@@ -33,6 +23,16 @@ from featuresharing.networks.checkpoints import open_network
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
+from support.torch7_files import (
+    changed,
+    classifier,
+    convolution,
+    corrupted,
+    every_class,
+    module,
+    sizes,
+    torch7_bytes,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures/torch7"
 ALEXNETS = {

@@ -2,16 +2,9 @@
 
 from collections.abc import Sequence
 
-LAYERS: dict[str, str] = {
-    "conv1": "0.0.0",
-    "conv2": "0.0.3",
-    "conv3": "0.0.6",
-    "conv4": "0.0.8",
-    "conv5": "0.0.10",
-    "fc6": "1.2",
-    "fc7": "1.5",
-}
-"""Aliases and their module paths, which are those of the paper's Torch7 models."""
+from featuresharing.settings import LAYERS
+
+__all__ = ["LAYERS", "LINEAR_LAYERS", "checkpoint_names"]
 
 LINEAR_LAYERS = tuple(path for alias, path in LAYERS.items() if alias.startswith("fc"))
 """Paths of those that are linear."""

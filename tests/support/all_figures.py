@@ -1,4 +1,4 @@
-"""Draws one figure of every kind in every format: python tests/all_figures.py FOLDER."""
+"""Draws one figure of every kind in every format: python tests/support/all_figures.py FOLDER."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,131 @@
+"""Settings of the analysis: which images, how units are taken out, what of that is measured, and how it is cut."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from featuresharing.settings.block import Block, Problem
+from featuresharing.settings.fields import NAME, SEED, setting
+from featuresharing.settings.image_settings import UNDECODABLE
+from featuresharing.settings.network_settings import PROCESSORS, UNITS
+
+
+@dataclass(frozen=True)
+class BaselineSettings(Block):
+    """The images that are analysed."""
+
+    max_images: int = setting(60, "most test images to keep", least=1, most=10**6)
+    undecodable: str = setting(
+        "stop", "stop at images that cannot be decoded, or leave them out and count them", **UNDECODABLE
+    )
+
+
+@dataclass(frozen=True)
+class MarginalizationSettings(Block):
+    """How a unit is marginalized out."""
+
+    estimator: str = setting(
+        "prior-weighted",
+        "how a unit is marginalized out",
+        pattern=NAME,
+        longest=100,
+        accepted="the name of an estimator",
+    )
+    samples: int = setting(100, "draws for each unit", least=1, most=10**5)
+    scale: float = setting(1.0, "standard deviation of the prior around a unit's own parameters", above=0, most=10**6)
+    tolerance: float = setting(
+        1e-6, "largest total weight of draws that are left out, or error of an integral", least=0, below=1
+    )
+    dtype: str = setting(
+        "float32", "precision of the computation; numbers are stored in float32", choices=("float32", "float64")
+    )
+    storage: str = setting(
+        "true-class",
+        "keep conditionals of the true class, or of every class (compressed, much larger)",
+        choices=("true-class", "full"),
+    )
+    seed: int | None = setting(None, "seed of the draws", **SEED)
+
+
+@dataclass(frozen=True)
+class LesionSettings(Block):
+    """Units set to zero."""
+
+    softmax: bool = setting(True, "with `method: lesion`, look at predictions, or at raw scores")
+    steps: int = setting(20, "points of the curves of accuracy beside that of the whole layer", least=1, most=10**4)
+    random_orders: int = setting(20, "random orders of removal to compare with", least=2, most=10**4)
+
+
+@dataclass(frozen=True)
+class FeatureSettings(Block):
+    """What drives a unit: how an image climbs."""
+
+    iterations: int = setting(500, "steps that an image climbs", least=1, most=10**6)
+    step: float = setting(1.0, "step size: each step adds the gradient times this", above=0, most=10**6)
+    decay: float = setting(0.2, "share that every pixel loses at each step", least=0, below=1)
+    blur_every: int = setting(4, "steps from one blur (7 x 7 pixels) to the next", least=1, most=10**6)
+
+
+@dataclass(frozen=True)
+class JobSettings(Block):
+    """How marginalization is cut into jobs."""
+
+    units: int | Mapping[str, int] | None = setting(
+        None,
+        "units of a layer that one job computes; layers that are not named are not cut",
+        names=".+",
+        null="all units in one job",
+        accepted="an integer from 1, numbers by layer such as {conv1: 24}",
+        **UNITS,
+    )
+    threads: int = setting(1, "threads of each job on the CPU", **PROCESSORS)
+
+
+@dataclass(frozen=True)
+class EvidenceSettings(Block):
+    """How evidence is measured."""
+
+    method: str = setting(
+        "we",
+        "weight of evidence (bits), probability difference, or information difference (bits)",
+        choices=("we", "probdiff", "infdiff"),
+    )
+    laplace: str = setting(
+        "paper",
+        "Laplace correction of probabilities: (pn+1)/(nK) or (pn+1)/(n+K)",
+        choices=("paper", "standard"),
+    )
+
+
+@dataclass(frozen=True)
+class SharingSettings(Block):
+    """Sharing of tasks."""
+
+    resamples: int = setting(1000, "bootstrap samples of the images behind the 95 % interval", least=1, most=10**5)
+
+
+@dataclass(frozen=True)
+class FigureSettings(Block):
+    """How figures are drawn."""
+
+    layout: str = setting(
+        "rectangle", "units in rows, or as dots from the centre outwards", choices=("rectangle", "sunflower")
+    )
+    colour_scale: str = setting("log", "how a contribution becomes brightness", choices=("log", "linear"))
+    limits: tuple[float, float] = setting(
+        (0.125, 8), "multiples of the layer's average unit that are darkest and brightest", least=0, most=10**6
+    )
+    sort: bool = setting(True, "sort units by `sort_by`, or keep their order in the network")
+    grid: bool = setting(True, "lines between units")
+    columns: int | None = setting(None, "units in a row of the rectangle", least=1, most=999, null="a choice by itself")
+    dpi: int = setting(100, "dots per inch of the pictures of units", least=50, most=600)
+    milliseconds: int = setting(
+        330, "duration of a frame of the GIFs", least=20, most=60000, multiple=10,
+        accepted="a multiple of 10, from 20 to 60000", unit="milliseconds",
+    )  # fmt: skip
+
+    def contradictions(self) -> Iterator[Problem]:
+        """The average unit, 1, lies between darkest and brightest."""
+        low, high = self.limits
+        if not low < 1 < high or (low == 0 and self.colour_scale == "log"):
+            accepted = "a number below 1 and one above 1; on a log scale, none is 0"
+            yield Problem("limits", f": found {[low, high]}; accepted are {accepted}")

@@ -1,0 +1,129 @@
+"""Blocks of settings: frozen dataclasses that know what their keys accept, made of configs and turned into them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any, NamedTuple, Self
+
+from featuresharing.errors import InputError
+from featuresharing.settings.fields import Key, Limits, key_of, keys_of
+from featuresharing.settings.sentences import found
+
+
+class Problem(NamedTuple):
+    """What is wrong with a key: its path, "" for the whole, and what follows the path in a sentence, ": found ..."."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of the config; raises InputError for values that its keys do not accept, alone or together."""
+
+    def __post_init__(self) -> None:
+        wrong = [*problems_of_values(self), *self.contradictions()]
+        if wrong:
+            raise InputError(f"{wrong[0].key}{wrong[0].text}.")
+
+    def contradictions(self) -> Iterator[Problem]:
+        """Yield what is wrong with keys of this block together, where each is accepted by itself."""
+        return iter(())
+
+    @classmethod
+    def unchecked(cls, values: Mapping[str, Any]) -> Self:
+        """Return the block of a config's ``values``, with defaults for those that are not there, as they are."""
+        block = object.__new__(cls)
+        for name, key in keys_of(cls).items():
+            object.__setattr__(block, name, _typed(key, values[name]) if name in values else key.default)
+        return block
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the block as a config has it: texts, numbers, lists and dicts in the order of the keys."""
+        return {
+            name: _plain(value)
+            for name, key in keys_of(type(self)).items()
+            if (value := getattr(self, name)) is not None or not key.limits.optional
+        }
+
+
+def check(block: type, name: str, value: Any) -> None:
+    """Raise InputError unless the key ``name`` of a ``block`` accepts ``value``; numbers may be numpy's."""
+    for problem in _problems(key_of(block, name), value):
+        raise InputError(f"{problem.key}{problem.text}.")
+
+
+def problems_of_values(block: Block) -> Iterator[Problem]:
+    """Yield what is wrong with each value of a block by itself; other blocks within it check themselves."""
+    for name, key in keys_of(type(block)).items():
+        if not key.is_block:
+            yield from _problems(key, getattr(block, name))
+
+
+def _problems(key: Key, value: Any) -> Iterator[Problem]:
+    if value is None and (key.nullable or key.limits.optional):
+        return
+    if key.many:
+        if not isinstance(value, list | tuple) or not _is_long_enough(key, value):
+            yield Problem(key.name, f": {found(key, value)}")
+            return
+        for index, item in enumerate(value):
+            if not accepts(key.kind, key.limits, item):
+                yield Problem(f"{key.name}.{index}", f": {found(key, item, item=True)}")
+        if key.limits.rising and all(accepts(key.kind, key.limits, item) for item in value) and value[0] > value[1]:
+            text = f": found {list(value)}; accepted are a smaller number and a larger one"
+            yield Problem(key.name, text)
+    elif key.named and isinstance(value, Mapping):
+        named = (isinstance(name, str) and re.fullmatch(key.limits.names, name) for name in value)
+        if not all(named) or not all(accepts(key.kind, key.limits, item) for item in value.values()):
+            yield Problem(key.name, f": {found(key, value)}")
+    elif not (key.single and accepts(key.kind, key.limits, value)):
+        yield Problem(key.name, f": {found(key, value)}")
+
+
+def _is_long_enough(key: Key, value: list[Any] | tuple[Any, ...]) -> bool:
+    limits = key.limits
+    fewest = key.length if key.length is not None else limits.fewest
+    most = key.length if key.length is not None else limits.longest_list
+    distinct = not limits.distinct or len(set(map(repr, value))) == len(value)
+    return fewest <= len(value) and (most is None or len(value) <= most) and distinct
+
+
+def accepts(kind: type, limits: Limits, value: Any) -> bool:
+    """Return whether a single value is of a kind and within limits."""
+    if limits.choices and value not in limits.choices:
+        return False
+    if kind is bool:
+        return isinstance(value, bool)
+    if kind is str:
+        right = isinstance(value, str) and (not limits.pattern or re.fullmatch(limits.pattern, value) is not None)
+        return right and (limits.longest is None or len(value) <= limits.longest)
+    is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    return is_number and (isinstance(value, Integral) or isfinite(value)) and _is_within(limits, value)
+
+
+def _is_within(limits: Limits, value: Any) -> bool:
+    return (
+        (limits.least is None or value >= limits.least)
+        and (limits.above is None or value > limits.above)
+        and (limits.most is None or value <= limits.most)
+        and (limits.below is None or value < limits.below)
+        and (limits.multiple is None or value % limits.multiple == 0)
+    )
+
+
+def _typed(key: Key, value: Any) -> Any:
+    if key.is_block:
+        assert issubclass(key.kind, Block)
+        return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Block):
+        return value.as_config()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
