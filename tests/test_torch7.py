@@ -19,9 +19,9 @@ from featuresharing.engine.engines import make_engine
 from featuresharing.errors import quoted
 from featuresharing.estimators.estimation import Variants
 from featuresharing.files.atomic import file_digest
-from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.formats.torch7_model.torch7_conversion import load_torch7_network
+from featuresharing.networks.opening import open_network
 from featuresharing.networks.outputs import task_outputs
-from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 from support.torch7_files import (
     changed,

@@ -23,7 +23,7 @@ _HOMES = {
     "information_difference": "featuresharing.analysis.evidence",
     "lesion": "featuresharing.analysis.lesions",
     "lesion_accuracy": "featuresharing.analysis.lesions",
-    "load_network": "featuresharing.networks.checkpoints",
+    "load_network": "featuresharing.networks.opening",
     "marginalize": "featuresharing.analysis.conditionals",
     "maximize_units": "featuresharing.analysis.maximization",
     "merge_conditionals": "featuresharing.store",

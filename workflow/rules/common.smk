@@ -5,6 +5,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import product, starmap
 
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
@@ -13,9 +15,14 @@ from featuresharing.workflow.limits import (
     job_mb,
     job_minutes,
     kept_draws,
+    layer_cost,
     marginalize_seconds,
+    unit_blocks,
     weighed_draws,
 )
+from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
+from featuresharing.workflow.layers import in_order, layer_problems
+from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
 
@@ -46,10 +53,16 @@ def flags(settings):
     return words
 
 
-def refuse(problems):
-    """End with a line for each problem, if there are any."""
-    if lines := list(problems):
+def checked(make, *arguments, **options):
+    """Return what a function gives; its problems, a line each, end the workflow, as does its InputError."""
+    try:
+        found = make(*arguments, **options)
+        lines = list(found) if isinstance(found, Iterator) else []
+    except InputError as error:
+        lines = [str(error)]
+    if lines:
         raise WorkflowError("\n".join(lines))
+    return found
 
 
 def unrecorded(value):
@@ -59,10 +72,7 @@ def unrecorded(value):
 
 def content(*paths):
     """Return a digest of files, for params: files of another name or age are the same as long as they hold the same."""
-    try:
-        return file_digest(*map(Path, paths))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    return checked(file_digest, *map(Path, paths))
 
 
 def folder_of_output(wildcards, output):
@@ -103,49 +113,3 @@ if LESION:
 def alternatives(names):
     """Return a pattern that matches one of ``names``, and nothing if there are none."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
-
-
-def units_of_job(layer):
-    """Return how many units of a layer one job computes at most."""
-    units = config["jobs"]["units"]
-    return (units.get(layer) if isinstance(units, dict) else units) or COSTS[layer].units
-
-
-def seconds_of_job(layer):
-    """Return how long a marginalize job of a layer is predicted to take."""
-    cost, threads = COSTS[layer], config["jobs"]["threads"]
-    draws = 1 if LESION else kept_draws(cost.size, **config["marginalization"])
-    weighed = 0 if LESION else weighed_draws(**config["marginalization"])
-    units = min(units_of_job(layer), cost.units)
-    images = config["baseline"]["max_images"]
-    return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)
-
-
-def minutes_of_job(wildcards, attempt):
-    """Return the time limit of a marginalize job: the same for all blocks, since those of an array share the first's."""
-    layers = SPLIT_LAYERS if wildcards.get("units") else [wildcards.layer]
-    return job_minutes(max(map(seconds_of_job, layers)), attempt)
-
-
-def lesion_minutes(layer, attempt):
-    """Return the time limit of a job that removes units of a layer in every order."""
-    orders = config["lesions"]["random_orders"] + 3
-    passes = orders * (config["lesions"]["steps"] + 1)
-    cost = COSTS[layer]
-    # a pass through the network behind the layer is no more than one through all of it
-    seconds = SECONDS_PER_MULTIPLY_ADD * cost.forward * config["baseline"]["max_images"] * passes
-    return job_minutes(seconds / config["jobs"]["threads"], attempt)
-
-
-def feature_minutes(layer, attempt):
-    """Return the time limit of a job that finds the images that drive a layer's units."""
-    cost = COSTS[layer]
-    # a gradient takes two passes back for each forward; behind the layer there is nothing to do
-    passes = 3 * cost.units * config["features"]["iterations"]
-    return job_minutes(SECONDS_PER_MULTIPLY_ADD * cost.forward * passes / config["jobs"]["threads"], attempt)
-
-
-def memory_of_job(wildcards, attempt):
-    """Return the memory limit of a marginalize job in MB."""
-    full = config["marginalization"]["storage"] == "full"
-    return job_mb(SIZES, config["baseline"]["max_images"], attempt, full=full)

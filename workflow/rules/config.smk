@@ -5,6 +5,7 @@ from pathlib import Path
 from featuresharing.settings.checking import check_config, check_writable
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.errors import InputError
+from featuresharing.workflow.sources import find_source
 
 from snakemake.exceptions import WorkflowError
 
@@ -36,5 +37,6 @@ try:
     config = complete_config(config, read_yaml(defaults), workflow.config_settings.config, read_yaml(schema))
     check_config(config, schema)
     check_writable(Path("results"))
+    SOURCE = find_source(config["source"], beside("sources"))
 except InputError as error:
     raise WorkflowError(str(error)) from None

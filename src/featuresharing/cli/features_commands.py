@@ -59,8 +59,8 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.files.atomic import check_free, file_digest
     from featuresharing.files.locks import holding
     from featuresharing.files.partial import PartialFolder, settings_key
-    from featuresharing.networks.checkpoints import open_network
     from featuresharing.networks.layers import choose_units, find_layer
+    from featuresharing.networks.opening import open_network
 
     if options.output_folder.resolve() in (options.output.resolve(), *options.output.resolve().parents):
         found = f"found {options.output}, in {options.output_folder}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from featuresharing.data.lists import ImageList
-    from featuresharing.networks.checkpoints import StoredNetwork
+    from featuresharing.networks.opening import StoredNetwork
     from featuresharing.runs.measurements import Measurements
 
     Accuracies = NDArray[np.float64]
@@ -75,7 +75,7 @@ def _curves(options: argparse.Namespace) -> None:
     from featuresharing.files.locks import holding
     from featuresharing.files.partial import settings_key
     from featuresharing.files.second_names import keep_second_name, put_back
-    from featuresharing.networks.checkpoints import check_fits, open_network
+    from featuresharing.networks.opening import check_fits, open_network
     from featuresharing.runs.measurements import Measurements
     from featuresharing.store import read_conditionals
 

@@ -76,8 +76,8 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.engine.memory import SHARE, free_memory
     from featuresharing.estimators.estimation import Estimation
     from featuresharing.files.atomic import file_digest
-    from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.networks.layers import choose_units, find_layer, unit_count
+    from featuresharing.networks.opening import check_fits, open_network
     from featuresharing.networks.predicting import predict
     from featuresharing.store import Layout, TaskData, UnitStore
     from featuresharing.version import NUMERICS, PACKAGE

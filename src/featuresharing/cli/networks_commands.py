@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from featuresharing.networks.checkpoints import StoredNetwork
+    from featuresharing.networks.opening import StoredNetwork
 
 PREDICT_BATCH = 256
 """Images that are read and predicted at a time."""
@@ -180,7 +180,7 @@ def _torch_device(options: argparse.Namespace) -> str:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from featuresharing.networks.checkpoints import check_fits, open_network
+    from featuresharing.networks.opening import check_fits, open_network
     from featuresharing.networks.predictions import Predictions, write_predictions
 
     classes, images = read_list(options)

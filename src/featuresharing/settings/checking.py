@@ -14,9 +14,6 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.files.records import record_of
-from featuresharing.networks.alexnet.names import LAYERS, LINEAR_LAYERS
-from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.settings.configfiles import check_extent, read_yaml
 
 
@@ -53,6 +50,7 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
     What a schema cannot say is checked too: names that must differ, tasks and layers that must exist.
     """
     check_extent(config, "the config")
+    config = {key: value for key, value in config.items() if key != block_of_source(config.get("source"))}
     schema = read_yaml(schema_path)
     errors = sorted(_Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _describe(error, schema)] or list(_contradictions(config))
@@ -63,12 +61,14 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> None:
         raise InputError("\n".join(lines))
 
 
+def block_of_source(source: Any) -> str | None:
+    """Return the key of the block that a source of the user's own checks itself: its file's name without the ending."""
+    return Path(source).stem if isinstance(source, str) and source.endswith(".smk") else None
+
+
 MOST_PROBLEMS = 20
 """Problems that are told at a time."""
 
-
-STIMULUS_TASKS = ("subordinate", "basic", "word")
-"""Tasks of the stimuli that the workflow makes itself."""
 
 RANGES = (
     ("images", "scale"),
@@ -79,19 +79,6 @@ RANGES = (
     ("training", "crop"),
 )
 """Blocks and keys of two numbers, the first of which is not the larger."""
-
-ARCHIVE_KEYS = {
-    "model": "a path inside the archive of models, such as alexnet-large-objectsvstextinthewild.t7",
-    "class_map": "a path inside the archive of models, such as meta.objectsvstext.t7",
-    "image_list": "a path inside the archive of images, such as labels/Object+Text/test.txt",
-}
-"""What an experiment on archives says besides."""
-
-
-def network_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sizes among the keys of a config's network, by the names of :class:`.AlexNetShape`."""
-    names = ("stride", "channels", "kernels", "hidden", "pool", "padding")
-    return {name: tuple(value) if isinstance(value := config["network"][name], list) else value for name in names}
 
 
 def check_writable(folder: Path) -> None:
@@ -158,14 +145,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         place = f"experiments.{index}"
         if names.index(experiment["name"]) != index:
             yield f"config key '{place}.name': found '{experiment['name']}' a second time; accepted are distinct names."
-        yield from _source_contradictions(config["source"], experiment, place)
         if experiment["sort_by"] not in experiment["tasks"]:
             found, accepted = _shown(experiment["sort_by"]), " or ".join(experiment["tasks"])
             yield f"config key '{place}.sort_by': found {found}; accepted is a task: {accepted}."
-    if config["source"] == "folders":
-        yield from _folder_contradictions(config)
-    if config["source"] == "archives":
-        yield from _archive_contradictions(config["archives"])
     yield from _layer_contradictions(config)
     yield from _estimator_contradictions(config)
     steps = config["training"]["checkpoints"]
@@ -174,10 +156,6 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"config key 'training.checkpoints': found {_shown(steps)}; accepted are {accepted}."
     if len(config["images"]["basic_classes"]) == 1:
         yield "config key 'images.basic_classes': found one class; accepted are at least two, or none for all."
-    try:
-        AlexNetShape(config["images"]["image_size"], classes=(2, 2), **network_sizes(config))
-    except InputError as error:
-        yield f"config key 'network': its sizes do not fit images of images.image_size ({str(error).rstrip('.')})."
     if config["method"] == "lesion" and not config["lesions"]["softmax"] and config["evidence"]["method"] != "probdiff":
         found = config["evidence"]["method"]
         yield f"config key 'evidence.method': found {found}; accepted is probdiff for raw scores (lesions.softmax)."
@@ -191,57 +169,10 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config key '{block}.{key}': found {[low, high]}; accepted are a smaller number and a larger one."
 
 
-def _source_contradictions(source: str, experiment: Mapping[str, Any], place: str) -> Iterator[str]:
-    for key, accepted in ARCHIVE_KEYS.items():
-        if source == "archives" and key not in experiment:
-            yield f"config key '{place}.{key}' is missing; accepted with source: archives is {accepted}."
-        if source != "archives" and key in experiment:
-            yield f"config key '{place}.{key}' is there; accepted is it with source: archives only."
-    for task in experiment["tasks"] if source != "archives" else ():
-        if task not in STIMULUS_TASKS:
-            yield f"config key '{place}.tasks': found '{task}'; accepted are {', '.join(STIMULUS_TASKS)}."
-
-
-def _folder_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    folders = config["folders"]
-    for key in ("train", "test"):
-        if folders[key] is None or not os.path.isdir(folders[key]):
-            accepted = "a folder with a folder for each class"
-            yield f"config key 'folders.{key}': found {_shown(folders[key])}; accepted is {accepted}."
-    for key in ("hierarchy", "words", "font"):
-        if folders[key] is not None and not os.path.isfile(folders[key]):
-            found = f"found {_shown(folders[key])}, which is no file"
-            yield f"config key 'folders.{key}': {found}; accepted is a file, or null."
-    wanted = [experiment["name"] for experiment in config["experiments"] if "basic" in experiment["tasks"]]
-    if wanted and folders["hierarchy"] is None:
-        yield f"config key 'folders.hierarchy': found null; accepted is a table, for the task basic of {wanted[0]}."
-
-
-def _archive_contradictions(archives: Mapping[str, Any]) -> Iterator[str]:
-    """Compare archives that are there with what the config says: once they are extracted, nothing else does."""
-    for part, archive in archives["files"].items():
-        path = Path(archives["folder"]) / archive["file"]
-        if not os.path.isfile(path):
-            continue
-        there: dict[str, Any] = {"size": path.stat().st_size}
-        for record in (record_of(path), path.with_name(f"{path.name}.sha256")):
-            if os.path.isfile(record) and os.access(record, os.R_OK):
-                digest = re.search(r"\b[0-9a-f]{64}\b", record.read_text(errors="replace").lower())
-                there["sha256"] = digest and digest[0]
-        for key, found in there.items():
-            said = str(archive[key]).lower() if key == "sha256" and archive[key] else archive[key]
-            if None not in (said, found) and said != found:
-                accepted = f"that of {path}, which is {found}, or null, or a folder without this file"
-                yield f"config key 'archives.files.{part}.{key}': found {said}; accepted is {accepted}."
-
-
 def _layer_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    for alias, path in config["layers"].items():
+    for alias in config["layers"]:
         if not isinstance(alias, str) or alias.startswith("-"):
             yield f"config key 'layers.{alias}': found {alias!r} for a name; accepted is a text such as conv5."
-        if path not in LAYERS.values():
-            accepted = ", ".join(f"{known} ({name})" for name, known in LAYERS.items())
-            yield f"config key 'layers.{alias}': the network has no layer {_shown(path)}; accepted are {accepted}."
     blocks = config["jobs"]["units"]
     for alias in blocks if isinstance(blocks, dict) else ():
         if alias not in config["layers"]:
@@ -254,13 +185,8 @@ def _estimator_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     if settings["estimator"] == "monte-carlo" and settings["samples"] < 2:
         found = settings["samples"]
         yield f"config key 'marginalization.samples': found {found}; accepted is 2 or more for monte-carlo."
-    if settings["estimator"] == "quadrature":
-        if settings["tolerance"] == 0:
-            yield "config key 'marginalization.tolerance': found 0; accepted is a number above 0 for quadrature."
-        for alias, path in config["layers"].items():
-            if path not in LINEAR_LAYERS:
-                accepted = f"with quadrature are linear layers: {', '.join(LINEAR_LAYERS)}"
-                yield f"config key 'layers.{alias}': found {_shown(path)}; accepted {accepted}."
+    if settings["estimator"] == "quadrature" and settings["tolerance"] == 0:
+        yield "config key 'marginalization.tolerance': found 0; accepted is a number above 0 for quadrature."
 
 
 def _join(path: Iterable[Any]) -> str:
