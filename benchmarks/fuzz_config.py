@@ -20,11 +20,11 @@ from typing import Any
 import yaml
 
 from featuresharing import InputError
+from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 TEXTS = [
     "",
@@ -144,20 +144,20 @@ def case(number: int, seed: int, folder: Path) -> None:
     """Check one wrong config, as values or as a file; raises InputError where it is refused."""
     rng = random.Random(f"{seed} {number}")
     name = rng.choice(["config", "paper", "paper-training"])
-    base = read_yaml(ROOT / "config/config.yaml")
+    base = complete_config(read_yaml(ROOT / "config/config.yaml"), Config.defaults())
     if number % 2:
-        config = complete_config(read_yaml(ROOT / f"config/{name}.yaml"), base, {}, {})
+        config = complete_config(read_yaml(ROOT / f"config/{name}.yaml"), base)
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             rng.choice(CHANGES)(config, rng)
         if rng.random() < 0.1:
             nest(config, rng)
         given = {key: value for key, value in config.items() if rng.random() < 0.2}
-        check_config(complete_config(config, base, given, read_yaml(SCHEMA)), SCHEMA)
+        check_config(complete_config(config, base, given))
         return
     path = folder / "config.yaml"
     path.write_bytes(damaged_text((ROOT / f"config/{name}.yaml").read_bytes(), rng))
     check_config_files([path])
-    check_config(complete_config(yaml.safe_load(path.read_text("utf-8-sig")), base, {}, read_yaml(SCHEMA)), SCHEMA)
+    check_config(complete_config(yaml.safe_load(path.read_text("utf-8-sig")), base))
 
 
 def run(cases: int, seed: int) -> tuple[Counter[str], float, list[str]]:

@@ -154,7 +154,7 @@ def test_wrong_folders_and_tables_are_refused(folder: Path, tmp_path: Path, caps
     with pytest.raises(InputError, match="cannot be read"):
         list_class_folders(tmp_path / "missing")
     assert main(command(folder, tmp_path, **{"font-sizes": "12|9"})) == 2
-    assert "--font-sizes: found 12 9; accepted are rising numbers." in capsys.readouterr().err
+    assert "--font-sizes: found [12, 9]; accepted are a smaller number and a larger one." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

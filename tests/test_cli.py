@@ -373,13 +373,13 @@ def check_refused(capsys: pytest.CaptureFixture[str], status: int, *words: str) 
         ({"estimator": "quadrature"}, ["layer 'conv2'", "quadrature", "linear layers"]),
         ({"estimator": "monte-carlo", "samples": 1}, ["samples: found 1", "at least 2"]),
         ({"engine": "steam"}, ["engine 'steam'", "one-channel and plain"]),
-        ({"dtype": "float16"}, ["dtype 'float16'", "float32 and float64"]),
+        ({"dtype": "float16"}, ["--dtype: found 'float16'", "float32 or float64"]),
         ({"memory": 0}, ["--memory: found '0'", "accepted"]),
         ({"samples": 0}, ["--samples: found '0'", "accepted"]),
         ({"scale": "nan"}, ["--scale: found 'nan'", "accepted"]),
         ({"tolerance": 1}, ["--tolerance: found '1'", "accepted"]),
-        ({"storage": "none"}, ["storage: found 'none'", "true-class and full"]),
-        ({"device": "nonsense"}, ["--device: 'nonsense' is not here", "accepted"]),
+        ({"storage": "none"}, ["--storage: found 'none'", "true-class or full"]),
+        ({"device": "nonsense"}, ["--device: found 'nonsense'", "auto, cpu, mps, cuda or cuda:N"]),
         ({"device": "cuda:99"}, ["--device: 'cuda:99' is not here", "accepted"]),
     ],
 )
@@ -524,8 +524,19 @@ def test_wrong_inputs_of_the_other_commands_are_named(
             output = {"output": tmp_path / ("x.gif" if command.startswith("animate") else "x.png")}
         check_refused(capsys, run(command, **arguments, **output), words)
 
-    check("'brid' has no drawings", "render-images", resources=RESOURCES, basic_classes="brid")
-    check("'canoe' has 5 designers", "render-images", resources=RESOURCES, basic_classes="boat", test_designers=6)
+    check(
+        "--basic-classes: found 'brid'; accepted is one of animal-face, ball, bird,",
+        "render-images",
+        resources=RESOURCES,
+        basic_classes="brid",
+    )
+    check(
+        "--test-designers: found '6'; accepted is an integer from 1 to 5",
+        "render-images",
+        resources=RESOURCES,
+        basic_classes="boat",
+        test_designers=6,
+    )
     check("task 'colour' has no column", "list-images", stimuli=folder / "images/test.csv", tasks=["basic", "colour"])
     check("nowhere.csv", "list-images", stimuli="nowhere.csv", tasks=["basic"])
     check("nowhere.h5", "tabulate-accuracy", predictions="nowhere.h5")

@@ -13,9 +13,9 @@ from featuresharing.cli.logs import described
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import check_config_files, check_extent, complete_config
 from featuresharing.workflow.targets import describe_target
+from support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import fuzz_config  # noqa: E402
@@ -84,10 +84,10 @@ def test_values_from_anywhere_are_bounded() -> None:
         with pytest.raises(InputError, match=words):
             check_extent({"seed": found}, "the config")
         with pytest.raises(InputError, match=words):
-            check_config({"seed": found}, SCHEMA)
+            check_config({"seed": found})
 
 
-SHIPPED = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+SHIPPED = demo_config()
 
 
 @pytest.mark.parametrize(
@@ -109,31 +109,29 @@ SHIPPED = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 )  # fmt: skip
 def test_blocks_of_the_command_line_have_the_types_of_the_schema(given: dict[str, Any], path: str, value: Any) -> None:
     """Snakemake reads texts alone inside a block, and merges them into the config."""
-    schema = yaml.safe_load(SCHEMA.read_text())
-    merged = complete_config(given, SHIPPED, {}, {})
+    merged = complete_config(given, SHIPPED)
     kept = yaml.safe_dump(merged)
     whole = not isinstance(value, dict) or path == "layers"
     expected = given[path] if value is None else value if whole else SHIPPED[path] | value
-    assert complete_config(merged, {}, given, schema)[path] == expected
+    assert complete_config(merged, {}, given)[path] == expected
     assert yaml.safe_dump(merged) == kept
 
 
 def test_a_text_of_a_file_stays_a_text() -> None:
-    schema = yaml.safe_load(SCHEMA.read_text())
-    assert complete_config({"figures": {"dpi": "300"}}, {}, {"figures": {"grid": "true"}}, schema) == {
+    assert complete_config({"figures": {"dpi": "300"}}, {}, {"figures": {"grid": "true"}}) == {
         "figures": {"dpi": "300"}
     }
 
 
 def test_keys_that_a_config_lacks_are_those_of_the_defaults() -> None:
-    found = complete_config({"figures": {"dpi": 60}, "experiments": [1], "images": None}, SHIPPED, {}, {})
+    found = complete_config({"figures": {"dpi": 60}, "experiments": [1], "images": None}, SHIPPED)
     assert found == SHIPPED | {"figures": SHIPPED["figures"] | {"dpi": 60}, "experiments": [1], "images": None}
     assert list(found) == list(SHIPPED)
     assert list(found["figures"]) == list(SHIPPED["figures"])
     layers = dict(reversed(SHIPPED["layers"].items()))
-    assert list(complete_config({"layers": layers}, SHIPPED, {}, {})["layers"]) == list(layers)
+    assert list(complete_config({"layers": layers}, SHIPPED)["layers"]) == list(layers)
     layers.popitem()  # a layer that is left out stays out
-    assert complete_config({"layers": layers}, SHIPPED, {}, {})["layers"] == layers
+    assert complete_config({"layers": layers}, SHIPPED)["layers"] == layers
 
 
 @pytest.mark.parametrize(

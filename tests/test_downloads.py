@@ -20,8 +20,9 @@ from featuresharing import InputError
 from featuresharing.errors import DiskFullError
 from featuresharing.fetch import extraction
 from featuresharing.fetch.checksums import OURS, check_archive, forget_record
-from featuresharing.fetch.downloads import DownloadSettings, download
+from featuresharing.fetch.downloads import download
 from featuresharing.fetch.extraction import extract
+from featuresharing.settings import DownloadSettings
 from support.archive_server import Site, serving
 from support.damaged_archives import Members, archive, member
 

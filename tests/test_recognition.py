@@ -13,7 +13,8 @@ import pytest
 
 from featuresharing import InputError
 from featuresharing.cli import main
-from featuresharing.fetch.downloads import DownloadSettings, download
+from featuresharing.fetch.downloads import download
+from featuresharing.settings import DownloadSettings
 from support.archive_server import Site, serving
 from support.damaged_archives import archive, member, tar_bytes
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from support.configs import demo_config
+
 ROOT = Path(__file__).parents[1]
 
 RECORDED = """
@@ -180,11 +182,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
     (folder / "data.yaml").write_text(json.dumps({"folders": data}))
     (folder / "other.yaml").write_text(json.dumps({"folders": data | {"words": "same_words", "font": "other_font"}}))
     configs = []
+    shipped = str(ROOT / "config/config.yaml")
     for name, base in BASE.items():
         (folder / f"{name}.yaml").write_text(json.dumps(base))
-        shipped = str(ROOT / "config/config.yaml")
         configs += [f"{shipped},data.yaml,{name}.yaml", f"{shipped},other.yaml,change.yaml,{name}.yaml"]
-    shipped_config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    shipped_config = demo_config()
     backwards = {
         key: dict(reversed(block.items())) if isinstance(block, dict) else block
         for key, block in shipped_config.items()
@@ -199,7 +201,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[st
 
 
 def test_every_key_is_changed() -> None:
-    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    shipped = demo_config()
     assert {path for path in leaves(shipped) if not {path.split(".")[0], path.split(".")[-1]} & CHOICES} - set(
         leaves(CHANGE)
     ) == {f"folders.{key}" for key in FILES}

@@ -1,25 +1,40 @@
 """The model of the config: every key once, and what is made of it."""
 
+import shutil
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from featuresharing import InputError
+from featuresharing.cli.options import CommandParser
+from featuresharing.cli.setting_options import add_settings, read_settings
+from featuresharing.files.records import recorded_entry
 from featuresharing.settings import (
+    ArchiveFiles,
     Config,
     FigureSettings,
     ImageSettings,
     JobSettings,
     MarginalizationSettings,
     NetworkSettings,
+    SharingSettings,
     TrainingSettings,
     check,
+    checking,
+    documentation,
+    schema,
 )
-from featuresharing.settings.fields import keys_of
+from featuresharing.settings.__main__ import main
+from featuresharing.settings.block import _problems, plain
+from featuresharing.settings.configfiles import read_yaml, write_yaml
+from featuresharing.settings.fields import keys_of, setting
+from support.configs import ROOT, demo_config
 
 EXPERIMENT = {"name": "object_text", "tasks": ["basic", "word"], "sort_by": "word"}
 
@@ -110,6 +125,115 @@ def test_keys_that_contradict_each_other_are_refused() -> None:
     FigureSettings(limits=(0, 8), colour_scale="linear")
     with pytest.raises(InputError, match=r"^checkpoints: found \[0, 0\]; accepted are rising steps"):
         TrainingSettings(checkpoints=(0, 0))
+
+
+VALUES: list[Any] = [
+    *(None, True, 0, 1, 2, 7, 10, 100, 335, -1, 2**63 - 1, 2**63, 10**400, 0.0, 0.5, 1.0, 2.5, -0.1, float("nan")),
+    *("", "auto", "cuda:1", "cuda:1000", "a b", "a\nb", "x" * 201, "0" * 64, "sgd", "http://a/b", "a{b}", "0.0.10"),
+    *([], [1], [1, 2], [2, 1], [0.5, 1], [1] * 5, [2] * 5, ["bird", "bird"], ["bird", "car"], ["a", 1], [0, 300]),
+    *({}, {"conv1": 1}, {"conv1": 0}, {"conv1": "0.0"}, {"-a": "b"}, {"a\n": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks() if block is not Config], ids=lambda block: block.__name__
+)
+def test_schema_and_arguments_accept_the_same(block: type) -> None:
+    """The config is checked by jsonschema, arguments of functions by the settings themselves."""
+    validator, accepted = checking._Validator(schema._block(block, block.__new__(block))), 0
+    for key in keys_of(block).values():
+        for value in () if key.is_block or key.limits.optional else [plain(key.default), *VALUES]:
+            wrong = list(validator.iter_errors({key.name: value}))
+            problems = list(_problems(key, value))
+            falls = any("a smaller number and a larger one" in problem.text for problem in problems)
+            assert bool(wrong) == (bool(problems) and not falls), (key.name, value)
+            accepted += not wrong
+    assert accepted or block is ArchiveFiles
+
+
+def test_a_new_key_is_in_schema_table_and_config_at_once() -> None:
+    """Whoever adds a key writes it once; what is generated follows."""
+
+    @dataclass(frozen=True)
+    class Wider(SharingSettings):
+        spread: float = setting(0.25, "how wide it is", least=0, most=4, unit="bits")
+
+    assert schema._block(Wider)["properties"]["spread"] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 4,
+        "description": "a number from 0 to 4 (bits)",
+        "default": 0.25,
+    }
+    assert documentation._table(Wider).splitlines()[-1] == (
+        "| `spread` | `0.25` | a number from 0 to 4 (bits) | how wide it is |"
+    )
+    parser = CommandParser(prog="featuresharing share")
+    add_settings(parser, Wider)
+    assert "--spread SPREAD how wide it is (bits) (default: 0.25)" in " ".join(parser.format_help().split())
+    assert read_settings(parser.parse_args(["--spread", "2"]), Wider) == Wider(1000, 2.0)
+    with pytest.raises(InputError, match=r"--spread: found '5'; accepted is a number from 0 to 4 \(bits\)\.$"):
+        parser.parse_args(["--spread", "5"])
+    assert Wider.defaults() == {"resamples": 1000, "spread": 0.25}
+    assert Wider.unchecked({"spread": 3}).as_config() == {"resamples": 1000, "spread": 3}
+    with pytest.raises(InputError, match=r"^spread: found 5; accepted is a number from 0 to 4 \(bits\)\.$"):
+        Wider(spread=5)
+
+
+def test_generated_files_are_those_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", str(ROOT)]) == 0, capsys.readouterr().err
+
+
+def test_a_file_that_drifts_is_named_with_the_command_that_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (documentation.README, documentation.SCHEMA):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    page = tmp_path / documentation.README
+    right = page.read_text()
+    page.write_text(right.replace("| `1000` |", "| `999` |"))
+    assert main(["--check", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{page} differs from the settings; mend it with: {documentation.COMMAND}\n"
+    assert main([str(tmp_path)]) == 0
+    assert page.read_text() == right
+    assert main(["--check", str(tmp_path)]) == 0
+    page.write_text(right.replace("<!-- settings: sharing -->", ""))
+    assert main(["--check", str(tmp_path)]) == 2
+    assert "accepted are one mark of each block" in capsys.readouterr().err
+
+
+def test_the_demo_says_little_and_nothing_that_is_not_known() -> None:
+    said = read_yaml(ROOT / "config/config.yaml")
+    assert len(yaml.safe_dump(said).splitlines()) < 40
+    assert {"experiments", "training", "source", "seed"} <= set(said) <= {field.name for field in fields(Config)}
+
+
+def test_a_config_is_written_whole_and_only_when_it_changed(tmp_path: Path) -> None:
+    path, config = tmp_path / "results/config.yaml", demo_config()
+    write_yaml(config, path)
+    assert read_yaml(path) == config
+    assert list(read_yaml(path)) == list(config)
+    assert recorded_entry(path) is not None
+    before = path.stat()
+    write_yaml(config, path)
+    assert path.stat() == before
+    write_yaml(config | {"seed": 1}, path)
+    assert read_yaml(path) == config | {"seed": 1}
+
+
+def test_options_that_contradict_each_other_are_named() -> None:
+    parser = CommandParser(prog="featuresharing train")
+    add_settings(parser, TrainingSettings)
+    with pytest.raises(
+        InputError, match=r"^--crop: found \[1.0, 0.5\]; accepted are a smaller number and a larger one"
+    ):
+        read_settings(parser.parse_args(["--crop", "1", "0.5"]), TrainingSettings)
+    with pytest.raises(InputError, match=r"^--checkpoints: found \[5, 0\]; accepted are rising steps"):
+        read_settings(parser.parse_args(["--checkpoints", "5", "0"]), TrainingSettings)
+    read = read_settings(parser.parse_args([]), TrainingSettings)
+    assert read == TrainingSettings(seed=0)
+    assert read_settings(parser.parse_args(["--batch-size", "9"]), TrainingSettings, "shift") == TrainingSettings()
 
 
 def test_settings_load_nothing_slow() -> None:

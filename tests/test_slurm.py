@@ -15,6 +15,7 @@ import h5py
 import pytest
 import yaml
 
+from support.configs import demo_config
 from support.slurm import Cluster, missing
 
 pytestmark = [
@@ -59,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def new_folder(path: Path) -> Path:
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = demo_config()
     config["layers"] = {layer: config["layers"][layer] for layer in LAYERS}
     (path / "config").mkdir(parents=True)
     (path / "config/config.yaml").write_text(yaml.safe_dump(config))

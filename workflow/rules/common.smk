@@ -57,7 +57,7 @@ def checked(make, *arguments, **options):
     """Return what a function gives; its problems, a line each, end the workflow, as does its InputError."""
     try:
         found = make(*arguments, **options)
-        lines = list(found) if isinstance(found, Iterator) else []
+        lines = [f"config key '{key}'{text}." for key, text in found] if isinstance(found, Iterator) else []
     except InputError as error:
         lines = [str(error)]
     if lines:

@@ -2,9 +2,11 @@
 import os
 from pathlib import Path
 
-from featuresharing.settings.checking import check_config, check_writable
-from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.errors import InputError
+from featuresharing.settings import Config
+from featuresharing.settings.checking import check_config, check_writable
+from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml, write_yaml
+from featuresharing.settings.plugins import block_of_source
 from featuresharing.workflow.sources import find_source
 
 from snakemake.exceptions import WorkflowError
@@ -33,10 +35,20 @@ configfile: "config/config.yaml"
 
 
 try:
-    schema, defaults = beside("../schemas/config.schema.yaml"), beside("../../config/config.yaml")
-    config = complete_config(config, read_yaml(defaults), workflow.config_settings.config, read_yaml(schema))
-    check_config(config, schema)
+    # beneath a config are the demo's own values, and beneath those the defaults of the settings
+    demo = complete_config(read_yaml(beside("../../config/config.yaml")), Config.defaults())
+    given = complete_config(config, demo, workflow.config_settings.config)
+    SETTINGS = check_config(given)
+    config = SETTINGS.as_config() | {key: given[key] for key in given if key == block_of_source(given["source"])}
     check_writable(Path("results"))
     SOURCE = find_source(config["source"], beside("sources"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+
+# Not on dry runs, nor in jobs, nor where another workflow imports this one.
+onstart:
+    try:
+        write_yaml(config, Path("results/config.yaml"))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None

@@ -10,7 +10,7 @@ localrules:
 
 CHECKPOINTS = checkpoint_names(config["training"]["checkpoints"])
 NETWORK = "results/networks/{experiment}/{checkpoint}.pt"
-NETWORKS = {name: checked(alexnet_of, config, len(experiment["tasks"])) for name, experiment in EXPERIMENTS.items()}
+NETWORKS = {experiment: checked(alexnet_of, SETTINGS, experiment) for experiment in EXPERIMENTS}
 IMAGE_SIZE = {}
 MORE_TARGETS = ["results/figures/training.png"]
 

@@ -5,20 +5,22 @@ import sys
 from pathlib import Path
 
 from featuresharing.cli.options import MOST_SIDE, Commands, add_command, add_output, say, whole
+from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError, quoted
+from featuresharing.settings import ArchiveFile, DownloadSettings, ExtractionSettings
 
 
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "download", _download, "download a file, resumed where a download was interrupted")
     parser.add_argument("--urls", nargs="+", required=True, help="mirrors, in the order in which they are tried")
-    _add_checks(parser)
-    parser.add_argument("--attempts", type=whole(1), default=4, help="tries of each mirror without any progress")
+    add_settings(parser, ArchiveFile, "size", "sha256")
+    add_settings(parser, DownloadSettings, "attempts")
     add_output(parser, "the file; if it is there, it is only checked")
 
     parser = add_command(commands, "extract", _extract, "check a tar archive and extract it safely")
     parser.add_argument("--archive", type=Path, required=True, help="tar archive, compressed or not")
-    _add_checks(parser)
-    parser.add_argument("--most-gb", type=whole(1), default=500, help="most that an archive may hold, in GB")
+    add_settings(parser, ArchiveFile, "size", "sha256")
+    add_settings(parser, ExtractionSettings, "most_gb")
     parser.add_argument("--output-folder", type=Path, required=True, help="gets what is in the archive, all or nothing")
 
     parser = add_command(commands, "import-list", _import_list, "turn a list of class numbers into one of outputs")
@@ -38,20 +40,15 @@ def add_commands(commands: Commands) -> None:
     add_output(parser, "the copy")
 
 
-def _add_checks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=whole(0, 2**63 - 1), help="its size in bytes (none: any)")
-    parser.add_argument("--sha256", help="its SHA-256 (none: that of its first use, recorded in FILE.sha256)")
-
-
 def _download(options: argparse.Namespace) -> None:
-    from featuresharing.fetch.downloads import DownloadSettings, download
+    from featuresharing.fetch.downloads import download
 
     digest = download(
         options.urls,
         options.output,
         size=options.size,
         sha256=options.sha256,
-        settings=DownloadSettings(attempts=options.attempts),
+        settings=read_settings(options, DownloadSettings, "attempts"),
         show=sys.stderr.isatty(),
     )
     say(f"{options.output} is there, with SHA-256 {digest}.")
@@ -62,10 +59,11 @@ def _extract(options: argparse.Namespace) -> None:
     from featuresharing.fetch.extraction import DamagedArchiveError, extract
     from featuresharing.files.atomic import check_free
 
+    limits = read_settings(options, ExtractionSettings, "most_gb")
     check_free(options.output_folder)
     check_archive(options.archive, size=options.size, sha256=options.sha256)
     try:
-        count = extract(options.archive, options.output_folder, most_bytes=options.most_gb * 10**9)
+        count = extract(options.archive, options.output_folder, most_bytes=limits.most_bytes)
     except DamagedArchiveError:
         forget_record(options.archive)
         raise

@@ -4,38 +4,26 @@ import argparse
 from pathlib import Path
 
 from featuresharing.cli.options import (
-    MOST_SEED,
-    MOST_SIDE,
     MOST_THREADS,
     Commands,
     add_command,
     add_wait,
     named_folder,
-    number,
     say,
-    switch,
     whole,
 )
+from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.errors import InputError
+from featuresharing.settings import FolderSettings, ImageSettings
+
+OVERLAY = ("font_sizes", "colours", "outline", "undecodable")
+"""Keys of folders that say how words are drawn over images."""
 
 
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
     parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
-    parser.add_argument("--basic-classes", nargs="*", default=[], help="basic classes to take (none: all)")
-    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=48, help="height and width in pixels")
-    parser.add_argument("--test-designers", type=whole(1), default=2, help="designers of each class held out")
-    parser.add_argument("--train-renderings", type=whole(1), default=48, help="renderings of each training drawing")
-    parser.add_argument("--test-renderings", type=whole(1), default=4, help="renderings of each test drawing")
-    parser.add_argument("--rotation", type=number(0), default=20, help="largest rotation in degrees")
-    parser.add_argument("--scale", type=number(0), nargs=2, default=(0.75, 1.0), help="drawing over image width")
-    parser.add_argument("--shift", type=number(0, 1), default=0.1, help="largest shift over the image's width")
-    parser.add_argument("--colour", type=number(0, 1), default=0.3, help="largest relative change of colours")
-    parser.add_argument("--flip", type=switch, default=True, help="mirror half of the drawings")
-    parser.add_argument("--word-sizes", type=whole(1), nargs=2, default=(13, 15), help="font sizes in pixels")
-    parser.add_argument("--word-colours", type=whole(0), nargs=2, default=(150, 255), help="range of each channel")
-    parser.add_argument("--word-outline", type=whole(0), default=1, help="dark rim around words in pixels")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of split and renderings")
+    add_settings(parser, ImageSettings)
     parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
@@ -44,12 +32,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="has one folder a class, with images")
     parser.add_argument("--words", type=Path, required=True, help="list of words, one a line")
     parser.add_argument("--font", type=Path, required=True, help="TrueType or OpenType font")
-    parser.add_argument("--font-sizes", type=whole(1), nargs=2, default=(32, 64), help="range of sizes in pixels")
-    parser.add_argument("--colours", type=whole(0), nargs=2, default=(122, 255), help="range of each channel")
-    parser.add_argument("--outline", type=whole(0), default=0, help="dark rim around words in pixels")
+    add_settings(parser, FolderSettings, *OVERLAY)
     parser.add_argument("--hierarchy", type=Path, help="table subordinate,basic (none: no basic classes)")
-    parser.add_argument("--undecodable", choices=("stop", "skip"), default="stop", help="what to do about such images")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of words, sizes, colours and places")
+    add_seed(parser, "words, sizes, colours and places")
     parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument(
@@ -69,24 +54,25 @@ def _render_images(options: argparse.Namespace) -> None:
     from featuresharing.data.words import WordStyle, read_words
     from featuresharing.files.locks import holding
 
-    drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), options.basic_classes)
-    train, test = split_drawings(drawings, test_outlines=options.test_designers, seed=options.seed)
+    images = read_settings(options, ImageSettings)
+    drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), images.basic_classes)
+    train, test = split_drawings(drawings, test_outlines=images.test_designers, seed=options.seed)
     settings = StimulusSettings(
-        options.image_size,
+        images.image_size,
         tuple(read_words(options.resources / "words.txt")),
         WordStyle(
             options.resources / "fonts/DejaVuSans-Bold.ttf",
-            tuple(options.word_sizes),
-            tuple(options.word_colours),
-            options.word_outline,
+            images.word_sizes,
+            images.word_colours,
+            images.word_outline,
         ),
-        Variation(options.rotation, tuple(options.scale), options.shift, options.colour, options.flip),
+        Variation(images.rotation, images.scale, images.shift, images.colour, images.flip),
         options.seed,
     )
     with holding(options.output_folder / "train", wait=60 * options.wait, say=say):
         for name, part, renderings in (
-            ("train", train, options.train_renderings),
-            ("test", test, options.test_renderings),
+            ("train", train, images.train_renderings),
+            ("test", test, images.test_renderings),
         ):
             render_stimuli(
                 options.resources / "drawings/drawings.png",
@@ -106,16 +92,13 @@ def _overlay_words(options: argparse.Namespace) -> None:
     from featuresharing.data.words import WordStyle, read_words
     from featuresharing.files.locks import holding
 
-    for name in ("font_sizes", "colours"):
-        low, high = getattr(options, name)
-        if low > high:
-            raise InputError(f"--{name.replace('_', '-')}: found {low} {high}; accepted are rising numbers.")
+    folders = read_settings(options, FolderSettings, *OVERLAY)
     hierarchy = None
     if options.hierarchy:
         hierarchy = read_hierarchy(options.hierarchy, list_class_folders(options.folder))
-    style = WordStyle(options.font, tuple(options.font_sizes), tuple(options.colours), options.outline)
+    style = WordStyle(options.font, folders.font_sizes, folders.colours, folders.outline)
     words = tuple(read_words(options.words))
-    settings = OverlaySettings(words, style, options.seed, skip_undecodable=options.undecodable == "skip")
+    settings = OverlaySettings(words, style, options.seed, skip_undecodable=folders.undecodable == "skip")
     with holding(options.output_folder, wait=60 * options.wait, say=say):
         rows, skipped = overlay_folder(
             options.folder,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featuresharing.cli.options import (
-    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -19,14 +18,14 @@ from featuresharing.cli.options import (
     choose_device,
     is_there,
     named_folder,
-    number,
     read_aliases,
     say,
-    whole,
     whole_range,
 )
+from featuresharing.cli.setting_options import add_seed, add_settings
 from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError, stoppable
+from featuresharing.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,11 +42,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
     )
-    parser.add_argument("--iterations", type=whole(1), default=500, help="steps that an image climbs")
-    parser.add_argument("--step", type=number(0), default=1.0, help="step size")
-    parser.add_argument("--decay", type=number(0, 1), default=0.2, help="share that pixels lose at each")
-    parser.add_argument("--blur-every", type=whole(1), default=4, help="steps from one blur to the next")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the noise at the start")
+    add_settings(parser, FeatureSettings)
+    add_seed(parser, "the noise at the start")
     add_device(parser)
     add_wait(parser)
     parser.add_argument("--output-folder", type=named_folder, required=True, help="gets a PNG file of each unit")

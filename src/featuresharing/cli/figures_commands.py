@@ -5,14 +5,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.cli.options import Commands, add_command, add_figure, ending, number, switch, whole
-from featuresharing.cli.tables_commands import add_evidence
+from featuresharing.cli.options import Commands, add_command, add_figure, ending
+from featuresharing.cli.setting_options import add_settings
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
+from featuresharing.settings import EvidenceSettings, FigureSettings
 
 if TYPE_CHECKING:
     from featuresharing.analysis.evidence import Array
     from featuresharing.store import LayerConditionals
+
+
+STYLE = ("layout", "colour_scale", "limits", "sort", "grid", "columns", "dpi")
+"""Keys of figures that say how units are drawn."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -21,21 +26,13 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("--conditionals", type=Path, required=True, help="file of conditionals")
     parser.add_argument("--sort-by", help="task in red and green that sorts the units (none: the first)")
-    add_evidence(parser)
-    parser.add_argument("--layout", default="rectangle", help="rectangle or sunflower")
-    parser.add_argument("--colour-scale", default="log", help="log or linear")
-    parser.add_argument(
-        "--limits", type=number(0), nargs=2, default=(1 / 8, 8), help="darkest and brightest, in average units"
-    )
-    parser.add_argument("--sort", type=switch, default=True, help="sort units, or keep their order")
-    parser.add_argument("--grid", type=switch, default=True, help="lines between units")
-    parser.add_argument("--columns", type=whole(1), help="units in a row of the rectangle (none: chosen)")
-    parser.add_argument("--dpi", type=whole(1), default=100, help="dots per inch")
+    add_settings(parser, EvidenceSettings)
+    add_settings(parser, FigureSettings, *STYLE)
     add_figure(parser)
 
     parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
-    parser.add_argument("--milliseconds", type=whole(1), default=330, help="duration of a frame")
+    add_settings(parser, FigureSettings, "milliseconds")
     parser.add_argument("--output", type=ending(ANIMATIONS), required=True, help="GIF file")
 
     parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
-    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -21,10 +20,11 @@ from featuresharing.cli.options import (
     say,
     whole,
 )
-from featuresharing.cli.tables_commands import add_evidence
+from featuresharing.cli.setting_options import add_seed, add_settings
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import write_table
 from featuresharing.runs.stopping import stoppable
+from featuresharing.settings import EvidenceSettings, LesionSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,12 +47,11 @@ def add_commands(commands: Commands) -> None:
         commands, "lesion-curves", _curves, "remove more and more units of a layer and see how accuracy falls"
     )
     parser.add_argument("--conditionals", type=Path, required=True, help="the layer's file, whose contributions order")
-    add_evidence(parser)
+    add_settings(parser, EvidenceSettings)
     add_list(parser)
     add_network(parser)
-    parser.add_argument("--steps", type=whole(1), default=20, help="points of a curve beside that of the whole layer")
-    parser.add_argument("--random-orders", type=whole(2), default=20, help="random orders to compare with")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the random orders")
+    add_settings(parser, LesionSettings, "steps", "random_orders")
+    add_seed(parser, "the random orders")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of the free)")
     add_wait(parser)
     add_device(parser)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from featuresharing.cli.options import (
-    MOST_SEED,
     Commands,
     add_command,
     add_device,
@@ -16,16 +15,16 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
-    number,
     read_aliases,
     read_list,
     say,
-    switch,
     whole,
     whole_range,
 )
+from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError
 from featuresharing.runs.stopping import StoppedError, stoppable
+from featuresharing.settings import LesionSettings, MarginalizationSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -34,28 +33,22 @@ def add_commands(commands: Commands) -> None:
     add_network(parser)
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
     add_layer(parser)
-    parser.add_argument(
-        "--estimator", default="prior-weighted", help="prior-weighted, published, monte-carlo, quadrature or lesion"
+    add_setting(
+        parser,
+        MarginalizationSettings,
+        "estimator",
+        help="prior-weighted, published, monte-carlo, quadrature or lesion",
     )
-    parser.add_argument(
-        "--softmax", type=switch, default=True, help="predictions, or with false the raw scores; of lesions only"
-    )
-    parser.add_argument("--samples", type=whole(1), default=100, help="draws from the prior of each unit")
-    parser.add_argument("--scale", type=number(0), default=1.0, help="standard deviation of the prior")
-    parser.add_argument(
-        "--tolerance", type=number(0, 1), default=1e-6, help="largest weight of draws left out, or error of quadrature"
-    )
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the draws")
+    add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "storage", "seed")
+    add_setting(parser, LesionSettings, "softmax", help="predictions, or with false the raw scores; of lesions only")
     parser.add_argument(
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
     )
     parser.add_argument("--batch-size", type=whole(1), help="images in one pass (none: all)")
-    parser.add_argument("--dtype", default="float32", help="float32 or float64")
     parser.add_argument(
         "--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of what is free); not a GPU's"
     )
     parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
-    parser.add_argument("--storage", default="true-class", help="true-class, or full for every class")
     parser.add_argument(
         "--reuse", type=Path, metavar="BASE", help="take units over from BASE.h5, files in BASE/, and their progress"
     )

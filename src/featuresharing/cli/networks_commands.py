@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
-    MOST_SEED,
-    MOST_SIDE,
-    MOST_THREADS,
     Commands,
     add_command,
     add_device,
@@ -19,13 +16,14 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
-    number,
     read_list,
     say,
     switch,
-    whole,
 )
+from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.errors import InputError
+from featuresharing.settings import BaselineSettings, ImageSettings, NetworkSettings, TrainingSettings
+from featuresharing.settings.fields import keys_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,46 +38,10 @@ PREDICT_BATCH = 256
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "train", _train, "train a multi-task AlexNet and save a series of checkpoints")
     add_list(parser)
-    parser.add_argument(
-        "--image-size", type=whole(1, MOST_SIDE), default=48, help="height and width of the images in pixels"
-    )
-    parser.add_argument("--stride", type=whole(1), default=2, help="stride of conv1")
-    parser.add_argument(
-        "--channels", type=whole(1), nargs="+", default=(32, 64, 64, 64, 48), help="units of conv1 to 5"
-    )
-    parser.add_argument(
-        "--kernels", type=whole(1), nargs="+", default=(7, 5, 3, 3, 3), help="kernel sizes of conv1 to conv5"
-    )
-    parser.add_argument("--hidden", type=whole(1), nargs="+", default=(256, 256), help="units of fc6 and fc7")
-    parser.add_argument("--pool", type=whole(2), default=2, help="width of the poolings")
-    parser.add_argument("--padding", type=whole(0), help="of conv1 (none: half its kernel)")
-    parser.add_argument("--batch-norm", type=switch, default=True, help="train with batch norms, folded in afterwards")
-    parser.add_argument(
-        "--checkpoints", type=whole(0), nargs="+", required=True, help="steps at which to save; the last ends"
-    )
-    parser.add_argument("--batch-size", type=whole(2), default=64, help="images a step, of all processes together")
-    parser.add_argument("--optimiser", default="adamw", help="adamw (one cycle) or sgd (momentum, steps)")
-    parser.add_argument("--learning-rate", type=number(0), default=0.003, help="of sgd at first, or peak of the cycle")
-    parser.add_argument("--decay-at", type=whole(1), nargs="*", default=[], help="steps at which the rate of sgd falls")
-    parser.add_argument("--decay", type=number(0), default=0.1, help="factor by which it falls")
-    parser.add_argument("--momentum", type=number(0, 1), default=0.9, help="of sgd")
-    parser.add_argument("--weight-decay", type=number(0), default=0.05, help="for both optimisers")
-    parser.add_argument("--dropout", type=number(0, 1), default=0.3, help="before fc6 and fc7")
-    parser.add_argument("--shift", type=whole(0), default=3, help="largest random shift of an image in pixels")
+    add_settings(parser, ImageSettings, "image_size")
+    add_settings(parser, NetworkSettings)
+    add_settings(parser, TrainingSettings, *(name for name in keys_of(TrainingSettings) if name != "threads"))
     parser.add_argument("--resize", type=switch, default=False, help="read images of any size while training")
-    parser.add_argument("--crop", type=number(0), nargs=2, default=(1, 1), help="with --resize: area of random crops")
-    parser.add_argument("--flip", type=switch, default=False, help="with --resize: mirror half of the images")
-    parser.add_argument("--precision", default="float32", help="of products: float32, bfloat16 or float16")
-    parser.add_argument(
-        "--workers", type=whole(0, MOST_THREADS), default=0, help="with --resize: processes that read ahead"
-    )
-    parser.add_argument(
-        "--processes", type=whole(1, MOST_THREADS), default=1, help="processes that share batches, one a GPU"
-    )
-    parser.add_argument("--log-every", type=whole(1), default=20, help="steps a row of the log averages over")
-    parser.add_argument(
-        "--seed", type=whole(0, MOST_SEED), default=0, help="seed of weights, order, shifts and dropout"
-    )
     add_wait(parser)
     add_device(parser)
     parser.add_argument(
@@ -89,17 +51,15 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "predict", _predict, "predict the classes of a list of images")
     add_list(parser)
     add_network(parser)
-    parser.add_argument(
-        "--undecodable", choices=("stop", "skip"), default="stop", help="what to do about files that are not images"
-    )
+    add_settings(parser, BaselineSettings, "undecodable")
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
 
     parser = add_command(commands, "select-images", _select_images, "keep images that are right in every task")
     add_list(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="predictions on the list")
-    parser.add_argument("--max-images", type=whole(1), default=60, help="most images to keep")
-    parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the choice among more")
+    add_settings(parser, BaselineSettings, "max_images")
+    add_seed(parser, "the choice among more")
     parser.add_argument(
         "--output",
         type=_list_name,
@@ -115,9 +75,9 @@ def _list_name(text: str) -> Path:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from featuresharing.networks.alexnet import trainer
     from featuresharing.networks.alexnet.batches import Share
     from featuresharing.networks.alexnet.sizes import AlexNetShape
-    from featuresharing.networks.alexnet.trainer import TrainingSettings
     from featuresharing.runs.processes import is_one_of_several, process_group, run_processes
     from featuresharing.runs.training import Reading, check_shares, train
 
@@ -125,28 +85,17 @@ def _train(options: argparse.Namespace) -> None:
     if options.processes > 1 and not is_one_of_several():
         run_processes(options.processes, [sys.executable, "-m", "featuresharing", *sys.argv[1:]])
         return
-    last = max(options.checkpoints)
-    if last < 1:
-        found = sorted(set(options.checkpoints))
-        raise InputError(f"--checkpoints: found {found}; accepted are steps from 0, the last at least 1.")
+    training, network = read_settings(options, TrainingSettings), read_settings(options, NetworkSettings)
     classes, images = read_list(options)
-    shape = AlexNetShape(
-        options.image_size,
-        options.stride,
-        tuple(options.channels),
-        tuple(options.kernels),
-        tuple(options.hidden),
-        tuple(len(names) for names in classes.values()),
-        options.pool,
-        options.padding,
-    )
+    heads = tuple(len(names) for names in classes.values())
+    shape = AlexNetShape(options.image_size, classes=heads, **network.sizes())
     names = (
         *("batch_size", "learning_rate", "weight_decay", "dropout", "log_every", "seed", "optimiser", "decay"),
         *("momentum", "batch_norm", "precision"),
     )
     given = {name: getattr(options, name) for name in names}
-    settings = TrainingSettings(last, decay_at=tuple(options.decay_at), **given)
-    reading = Reading(options.shift, options.resize, tuple(options.crop), options.flip, options.workers)
+    settings = trainer.TrainingSettings(training.checkpoints[-1], decay_at=training.decay_at, **given)
+    reading = Reading(training.shift, options.resize, training.crop, training.flip, training.workers)
     wait = 60 * options.wait
     with ExitStack() as stack:
         share, device = Share(), ""

@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
 from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
+from featuresharing.settings import Config, JobSettings
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ImageList
@@ -50,7 +52,7 @@ class _Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         value = action.default
-        if action.required or value in (None, [], argparse.SUPPRESS):
+        if action.required or value in (None, [], (), argparse.SUPPRESS):
             return action.help
         if isinstance(value, bool):
             value = str(value).lower()
@@ -151,8 +153,6 @@ MOST_SIDE = 8192
 """Pixels of the largest side of images that networks take."""
 
 MOST_THREADS = 1024
-
-MOST_SEED = 2**63 - 1
 
 MOST_UNIT = 65535
 
@@ -281,8 +281,8 @@ def switch(text: str) -> bool:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add where and on how many threads torch computes."""
-    parser.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
-    parser.add_argument("--threads", type=whole(1, MOST_THREADS), default=1, help="threads of torch on the CPU")
+    add_setting(parser, Config, "device", help="auto (cuda where there is one), cpu, mps, cuda or cuda:N")
+    add_settings(parser, JobSettings, "threads")
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:

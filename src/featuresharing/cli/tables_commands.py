@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.cli.options import MOST_SEED, Commands, add_command, add_output, say, whole
+from featuresharing.cli.options import Commands, add_command, add_output, say
+from featuresharing.cli.setting_options import add_seed, add_settings
+from featuresharing.settings import EvidenceSettings, SharingSettings
 
 if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
@@ -22,17 +24,11 @@ def add_commands(commands: Commands) -> None:
     ):
         parser = add_command(commands, name, run, help_text)
         parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
-        add_evidence(parser)
+        add_settings(parser, EvidenceSettings)
         add_output(parser, "CSV file")
         if run is _sharing:
-            parser.add_argument("--resamples", type=whole(1), default=1000, help="bootstrap samples of the images")
-            parser.add_argument("--seed", type=whole(0, MOST_SEED), default=0, help="seed of the bootstrap")
-
-
-def add_evidence(parser: argparse.ArgumentParser) -> None:
-    """Add how evidence is measured."""
-    parser.add_argument("--method", choices=("we", "probdiff", "infdiff"), default="we", help="measure of evidence")
-    parser.add_argument("--laplace", choices=("paper", "standard"), default="paper", help="Laplace correction")
+            add_settings(parser, SharingSettings)
+            add_seed(parser, "the bootstrap")
 
 
 def _accuracy(options: argparse.Namespace) -> None:

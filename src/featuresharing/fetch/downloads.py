@@ -23,21 +23,13 @@ from featuresharing.fetch.checksums import accepted_digest, check_archive, forge
 from featuresharing.fetch.recognition import is_gzip
 from featuresharing.files.atomic import is_full, sync
 from featuresharing.progress_bar import progress_bar
+from featuresharing.settings import DownloadSettings
 
 CHUNK = 2**16
 """Bytes that are read at a time; a break loses less than one chunk."""
 
 LONGEST_PAUSE = 60.0
 """Seconds that are waited at most, whatever a server asks for."""
-
-
-@dataclass(frozen=True)
-class DownloadSettings:
-    """How stubborn a download is: ``attempts`` without any progress, ``pause`` in seconds that doubles, ``timeout``."""
-
-    attempts: int = 5
-    pause: float = 1.0
-    timeout: float = 30.0
 
 
 def download(

@@ -16,6 +16,10 @@ from typing import Any, NoReturn, Self
 from featuresharing.errors import DiskFullError, InputError, quoted
 from featuresharing.files.atomic import is_full, sync
 from featuresharing.files.records import entry_of, files_in, record_folder
+from featuresharing.settings import ExtractionSettings
+
+LIMITS = ExtractionSettings()
+"""What an archive may hold, unless a caller says otherwise."""
 
 DAMAGE = (
     tarfile.TarError,
@@ -60,7 +64,9 @@ _HEADERS = (
 )
 
 
-def extract(archive: Path, folder: Path, *, most_bytes: int = 500 * 2**30, most_files: int = 5_000_000) -> int:
+def extract(
+    archive: Path, folder: Path, *, most_bytes: int = LIMITS.most_bytes, most_files: int = LIMITS.most_files
+) -> int:
     """Extract a tar archive (plain, gz, bz2 or xz) to ``folder``, which appears whole or not at all; return its files.
 
     Only files and folders are taken; a link is, if its target is a file of the archive, which is copied. Permissions

@@ -73,6 +73,8 @@ class JobSettings(Block):
         None,
         "units of a layer that one job computes; layers that are not named are not cut",
         names=".+",
+        names_accepted="names of layers",
+        longest_list=100,
         null="all units in one job",
         accepted="an integer from 1, numbers by layer such as {conv1: 24}",
         **UNITS,
@@ -118,10 +120,7 @@ class FigureSettings(Block):
     grid: bool = setting(True, "lines between units")
     columns: int | None = setting(None, "units in a row of the rectangle", least=1, most=999, null="a choice by itself")
     dpi: int = setting(100, "dots per inch of the pictures of units", least=50, most=600)
-    milliseconds: int = setting(
-        330, "duration of a frame of the GIFs", least=20, most=60000, multiple=10,
-        accepted="a multiple of 10, from 20 to 60000", unit="milliseconds",
-    )  # fmt: skip
+    milliseconds: int = setting(330, "duration of a frame of the GIFs", least=20, most=60_000, multiple=10)
 
     def contradictions(self) -> Iterator[Problem]:
         """The average unit, 1, lies between darkest and brightest."""

@@ -33,17 +33,24 @@ class Block:
         return iter(())
 
     @classmethod
-    def unchecked(cls, values: Mapping[str, Any]) -> Self:
-        """Return the block of a config's ``values``, with defaults for those that are not there, as they are."""
+    def defaults(cls) -> dict[str, Any]:
+        """Return what a config of this block holds if it says nothing; keys without a default are left out."""
+        keys = keys_of(cls).items()
+        return {name: plain(key.default) for name, key in keys if not key.required and not key.limits.optional}
+
+    @classmethod
+    def unchecked(cls, values: Mapping[str, Any], base: Self | None = None) -> Self:
+        """Return the block of a config's ``values`` as they are; what it lacks is as in ``base``, or by default."""
         block = object.__new__(cls)
         for name, key in keys_of(cls).items():
-            object.__setattr__(block, name, _typed(key, values[name]) if name in values else key.default)
+            below = key.default if base is None else getattr(base, name)
+            object.__setattr__(block, name, _typed(key, values[name], below) if name in values else below)
         return block
 
     def as_config(self) -> dict[str, Any]:
         """Return the block as a config has it: texts, numbers, lists and dicts in the order of the keys."""
         return {
-            name: _plain(value)
+            name: plain(value)
             for name, key in keys_of(type(self)).items()
             if (value := getattr(self, name)) is not None or not key.limits.optional
         }
@@ -114,16 +121,17 @@ def _is_within(limits: Limits, value: Any) -> bool:
     )
 
 
-def _typed(key: Key, value: Any) -> Any:
+def _typed(key: Key, value: Any, below: Any) -> Any:
     if key.is_block:
         assert issubclass(key.kind, Block)
-        return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value)
+        return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value, below)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as configs have it: blocks as dicts, tuples as lists."""
     if isinstance(value, Block):
         return value.as_config()
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value

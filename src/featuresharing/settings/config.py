@@ -58,7 +58,8 @@ class Config(Block):
     layers: Mapping[str, str] = setting(
         LAYERS,
         "aliases and module paths of the layers that are analysed",
-        names="[A-Za-z0-9.-]+",
+        names="[A-Za-z0-9.][A-Za-z0-9.-]*",
+        names_accepted="names of letters, digits, . and -, which do not start with -",
         longest_list=100,
         fewest=1,
         longest=200,
@@ -94,6 +95,8 @@ class Config(Block):
             if names.index(name) != index:
                 text = f": found '{name}' a second time; accepted are distinct names"
                 yield Problem(f"experiments.{index}.name", text)
+        if len(self.images.basic_classes) == 1:
+            yield Problem("images.basic_classes", ": found one class; accepted are at least two, or none for all")
         units = self.jobs.units
         for alias in units if isinstance(units, Mapping) else ():
             if alias not in self.layers:

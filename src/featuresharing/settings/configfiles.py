@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from featuresharing.errors import InputError
+from featuresharing.settings.schema import config_schema
 
 MOST_VALUES = 20_000
 """Values that a config may hold, those of aliases counted wherever they stand; the shipped ones hold some 200."""
@@ -28,6 +29,17 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where t
 def read_yaml(path: Path) -> Any:
     """Return what a file of YAML holds."""
     return yaml.load(path.read_text(), Loader=_Loader)
+
+
+def write_yaml(values: Mapping[str, Any], path: Path) -> None:
+    """Write a config to a file in the order of its keys, whole or not at all, unless that holds it already."""
+    from featuresharing.files.atomic import replacing
+
+    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def check_config_files(paths: Iterable[str | Path]) -> None:
@@ -153,15 +165,15 @@ def _check_leaf(value: Any, name: str) -> None:
 
 
 def complete_config(
-    config: Mapping[str, Any], defaults: Mapping[str, Any], given: Mapping[str, Any], schema: Mapping[str, Any]
+    config: Mapping[str, Any], defaults: Mapping[str, Any], given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return ``config`` with ``defaults`` for keys that it lacks, and the right types for what the command line gave.
 
     Snakemake reads the inside of a block on the command line (``--config figures='{"dpi": 300}'``) as texts alone;
-    those of ``given`` that the JSON schema wants to be something else are read as YAML. The arguments stay as they are.
+    those of ``given`` that are to be something else are read as YAML. The arguments stay as they are.
     """
     check_extent(config, "the config")
-    return _complete(_read_texts(config, given, schema, schema), defaults)
+    return _complete(_read_texts(config, given or {}, config_schema()), defaults)
 
 
 def _complete(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,20 +186,19 @@ def _complete(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
     return filled
 
 
-def _read_texts(found: Any, given: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+def _read_texts(found: Any, given: Any, schema: Any) -> Any:
     """Return ``found`` with the texts in it that came as ``given`` read as what ``schema`` wants."""
-    schema = _resolve(schema, root)
+    schema = schema if isinstance(schema, Mapping) else {}
     if isinstance(found, Mapping) and isinstance(given, Mapping):
         inner, other = schema.get("properties", {}), schema.get("additionalProperties")
         for option in schema.get("anyOf", []):
             other = option.get("additionalProperties", other)
         return {
-            key: _read_texts(value, given[key], inner.get(key, other) or {}, root) if key in given else value
+            key: _read_texts(value, given[key], inner.get(key, other)) if key in given else value
             for key, value in found.items()
         }
     if isinstance(found, list) and isinstance(given, list | tuple) and len(found) == len(given):
-        items = schema.get("items", {})
-        return [_read_texts(*pair, items, root) for pair in zip(found, given, strict=True)]
+        return [_read_texts(*pair, schema.get("items")) for pair in zip(found, given, strict=True)]
     return _read_text(found, schema) if isinstance(found, str) and found == given else found
 
 
@@ -200,16 +211,6 @@ def _read_text(text: str, schema: Mapping[str, Any]) -> Any:
         return float(value) if isinstance(value, str) and "number" in kinds else value
     except (ValueError, yaml.YAMLError):
         return text
-
-
-def _resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference to a definition."""
-    if not isinstance(schema, Mapping):
-        return {}
-    if "$ref" in schema:
-        found: Mapping[str, Any] = root["$defs"][schema["$ref"].rpartition("/")[2]]
-        return found
-    return schema
 
 
 def _is_json(text: str) -> bool:

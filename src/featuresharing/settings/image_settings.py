@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.settings.block import Block, Problem
-from featuresharing.settings.fields import LINE, SEED, setting
+from featuresharing.settings.fields import LINE, SEED, needed, setting
 from featuresharing.settings.sentences import shown
 
 MOST_BYTES = 2**63 - 1
@@ -29,7 +29,7 @@ BASIC_CLASSES = (
 
 
 @dataclass(frozen=True)
-class DownloadSettings:
+class DownloadSettings(Block):
     """How stubborn a download is; no keys of the config."""
 
     attempts: int = setting(5, "tries of each mirror without any progress", least=1, most=1000)
@@ -38,19 +38,23 @@ class DownloadSettings:
 
 
 @dataclass(frozen=True)
-class ExtractionSettings:
+class ExtractionSettings(Block):
     """The most that an archive may hold; no keys of the config."""
 
     most_gb: int = setting(500, "most that an archive may hold", least=1, most=10**6, unit="GB of 10^9 bytes")
     most_files: int = setting(5_000_000, "most files, and folders, that an archive may hold", least=1, most=10**9)
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that an archive may hold, in bytes."""
+        return self.most_gb * 10**9
 
 
 @dataclass(frozen=True)
 class ArchiveFile(Block):
     """One archive on the mirrors."""
 
-    file: str = setting(
-        "archive.tar",
+    file: str = needed(
         "its name on the mirrors and in `folder`",
         pattern="[A-Za-z0-9][A-Za-z0-9._-]*",
         longest=200,
@@ -198,8 +202,3 @@ class ImageSettings(Block):
     word_colours: tuple[int, int] = setting((150, 255), "range of the red, green and blue of words", **CHANNELS)
     word_outline: int = setting(1, "width of the dark rim that keeps words readable", least=0, most=5, unit="pixels")
     seed: int | None = setting(None, "seed of split and renderings", **SEED)
-
-    def contradictions(self) -> Iterator[Problem]:
-        """A single basic class is no task."""
-        if len(self.basic_classes) == 1:
-            yield Problem("basic_classes", ": found one class; accepted are at least two, or none for all")

@@ -103,6 +103,10 @@ class NetworkSettings(Block):
     padding: int | None = setting(None, "padding of conv1", least=0, most=512, null="half its kernel")
     batch_norm: bool = setting(True, "train with a batch norm behind every layer, folded in afterwards")
 
+    def sizes(self) -> dict[str, Any]:
+        """Return the sizes of the network by their names, without how it is trained."""
+        return {name: value for name, value in vars(self).items() if name != "batch_norm"}
+
 
 @dataclass(frozen=True)
 class TrainingSettings(Block):
@@ -132,7 +136,7 @@ class TrainingSettings(Block):
     )
     decay: float = setting(0.1, "factor by which it falls", above=0, most=1)
     momentum: float = setting(0.9, "momentum of `sgd`", least=0, below=1)
-    weight_decay: float = setting(0.05, "for both optimisers", least=0, most=10**6)
+    weight_decay: float = setting(0.05, "weight decay, of both optimisers", least=0, most=10**6)
     dropout: float = setting(0.3, "share of inputs of fc6 and fc7 that are dropped", least=0, below=1)
     shift: int = setting(
         3, "largest random shift of an image when it is shown; of drawings only", least=0, most=512, unit="pixels"
@@ -144,7 +148,7 @@ class TrainingSettings(Block):
     flip: bool = setting(False, "mirror half of the images, and with them their words; of folders only")
     precision: str = setting(
         "float32",
-        "of matrix products while training; weights are float32",
+        "precision of matrix products while training; weights are float32",
         choices=("float32", "bfloat16", "float16"),
     )
     workers: int = setting(0, "processes that read images ahead; of folders only", least=0, most=1024)

@@ -43,7 +43,7 @@ def accepted_item(key: Key) -> str:
         return "a text"
     noun = "an integer" if key.kind is int else "a number"
     if limits.multiple:
-        noun = f"a multiple of {limits.multiple}"
+        noun = f"a multiple of {limits.multiple},"
     return f"{noun} {_span(key)}{unit}"
 
 

@@ -4,32 +4,31 @@ from collections.abc import Iterator, Mapping
 
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings.block import Problem
 
 
 def layer_problems(
     layers: Mapping[str, str], networks: Mapping[str, NetworkDescription], *, linear: str | None = None
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     """Yield why ``layers``, module paths by alias, are none of the ``networks`` of experiments that can be analysed.
 
     ``linear`` is the estimator that takes linear layers only (None: any).
     """
     for alias, path in layers.items():
-        problems = (_problem(alias, path, network, linear) for network in networks.values())
-        yield from list(dict.fromkeys(problem for problem in problems if problem))[:1]
+        problems = (_problem(path, network, linear) for network in networks.values())
+        if problem := next(filter(None, problems), None):
+            yield Problem(f"layers.{alias}", f": {problem}")
 
 
-def _problem(alias: str, path: str, network: NetworkDescription, linear: str | None) -> str | None:
-    place = f"config key 'layers.{alias}'"
+def _problem(path: str, network: NetworkDescription, linear: str | None) -> str | None:
     try:
         layer = network.layer(path)
     except InputError as error:
-        return f"{place}: {error}"
-    if layer.refused:
-        return f"{place}: {layer.refused}"
+        return str(error).removesuffix(".")
     if linear and not layer.is_linear:
         accepted = ", ".join(other.path for other in network.layers if other.is_linear)
-        return f"{place}: found {path!r}; accepted with {linear} are linear layers: {accepted}."
-    return None
+        return f"found {path!r}; accepted with {linear} are linear layers: {accepted}"
+    return layer.refused and layer.refused.removesuffix(".")
 
 
 def in_order(layers: Mapping[str, str], networks: Mapping[str, NetworkDescription]) -> dict[str, str]:

@@ -4,14 +4,14 @@ docs/plugins.md shows one. Nobody else asks which source a config names.
 """
 
 import os
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from featuresharing.errors import InputError
-from featuresharing.files.records import record_of
 from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.settings import Config
+from featuresharing.settings.block import Problem
+from featuresharing.settings.fields import keys_of
 from featuresharing.workflow.architectures import Architecture
 
 NAMES = {
@@ -56,6 +56,10 @@ def find_source(source: str, folder: Path) -> Path:
     if not source.endswith(".smk") or not os.path.isfile(source):
         missing = ", which is not there" if source.endswith(".smk") else ""
         raise InputError(f"config key 'source': found '{source}'{missing}; {accepted}.")
+    if (name := Path(source).stem) in keys_of(Config):
+        raise InputError(
+            f"config key 'source': found '{source}', called as the key '{name}'; accepted is another name."
+        )
     return Path(source).absolute()
 
 
@@ -67,82 +71,49 @@ def check_source(path: Path, defined: Collection[str]) -> None:
 
 
 def experiment_problems(
-    source: str,
-    experiments: Sequence[Mapping[str, Any]],
-    *,
-    tasks: Collection[str] = (),
-    keys: Mapping[str, str] | None = None,
-) -> Iterator[str]:
+    config: Config, *, tasks: Collection[str] = (), keys: Mapping[str, str] | None = None
+) -> Iterator[Problem]:
     """Yield what a source does not accept of experiments: other ``tasks`` than those (none: any), and other keys.
 
     Beside those of every experiment, each has to have ``keys``, which map to what is accepted.
     """
-    for index, experiment in enumerate(experiments):
-        place = f"config key 'experiments.{index}"
-        for key, accepted in (keys or {}).items():
-            if experiment.get(key) is None:
-                yield f"{place}.{key}' is missing; accepted with source: {source} is {accepted}."
-        for key in experiment:
-            if key not in EXPERIMENT_KEYS and key not in (keys or ()) and experiment[key] is not None:
-                yield f"{place}.{key}' is there; accepted with source: {source} are {', '.join(EXPERIMENT_KEYS)}."
-        for task in experiment["tasks"] if tasks else ():
+    for index, experiment in enumerate(config.experiments):
+        place, wanted = f"experiments.{index}", keys or {}
+        for key, accepted in wanted.items():
+            if getattr(experiment, key) is None:
+                yield Problem(f"{place}.{key}", f" is missing; accepted with source: {config.source} is {accepted}")
+        for key in experiment.as_config():
+            if key not in EXPERIMENT_KEYS and key not in wanted:
+                accepted = ", ".join((*EXPERIMENT_KEYS, *wanted))
+                yield Problem(f"{place}.{key}", f" is there; accepted with source: {config.source} are {accepted}")
+        for task in experiment.tasks if tasks else ():
             if task not in tasks:
-                yield f"{place}.tasks': found '{task}'; accepted are {', '.join(tasks)}."
+                yield Problem(f"{place}.tasks", f": found '{task}'; accepted are {', '.join(tasks)}")
 
 
-def folder_problems(config: Mapping[str, Any]) -> Iterator[str]:
+def folder_problems(config: Config) -> Iterator[Problem]:
     """Yield which folders and files of the block ``folders`` are not there."""
-    folders = config["folders"]
-    for key in ("train", "test"):
-        if folders[key] is None or not os.path.isdir(folders[key]):
-            accepted = "a folder with a folder for each class"
-            yield f"config key 'folders.{key}': found {_shown(folders[key])}; accepted is {accepted}."
-    for key in ("hierarchy", "words", "font"):
-        if folders[key] is not None and not os.path.isfile(folders[key]):
-            found = f"found {_shown(folders[key])}, which is no file"
-            yield f"config key 'folders.{key}': {found}; accepted is a file, or null."
-    wanted = [experiment["name"] for experiment in config["experiments"] if "basic" in experiment["tasks"]]
-    if wanted and folders["hierarchy"] is None:
-        yield f"config key 'folders.hierarchy': found null; accepted is a table, for the task basic of {wanted[0]}."
+    wanted = [experiment.name for experiment in config.experiments if "basic" in experiment.tasks]
+    for key, text in config.folders.problems_on_disk(wanted):
+        yield Problem(f"folders.{key}", text)
 
 
-def archive_problems(archives: Mapping[str, Any]) -> Iterator[str]:
-    """Compare archives that are there with what the config says: once they are extracted, nothing else does."""
-    for part, archive in archives["files"].items():
-        path = Path(archives["folder"]) / archive["file"]
-        if not os.path.isfile(path):
-            continue
-        there: dict[str, Any] = {"size": path.stat().st_size}
-        for record in (record_of(path), path.with_name(f"{path.name}.sha256")):
-            if os.path.isfile(record) and os.access(record, os.R_OK):
-                digest = re.search(r"\b[0-9a-f]{64}\b", record.read_text(errors="replace").lower())
-                there["sha256"] = digest and digest[0]
-        for key, found in there.items():
-            said = str(archive[key]).lower() if key == "sha256" and archive[key] else archive[key]
-            if None not in (said, found) and said != found:
-                accepted = f"that of {path}, which is {found}, or null, or a folder without this file"
-                yield f"config key 'archives.files.{part}.{key}': found {said}; accepted is {accepted}."
+def archive_problems(config: Config) -> Iterator[Problem]:
+    """Yield which archives are there and are not those of the block ``archives``."""
+    for key, text in config.archives.problems_on_disk():
+        yield Problem(f"archives.{key}", text)
 
 
-def alexnet_of(config: Mapping[str, Any], tasks: int) -> Architecture:
-    """Return the multi-task AlexNet of a config's block ``network`` with a head for each of so many ``tasks``.
+def alexnet_of(config: Config, experiment: str) -> Architecture:
+    """Return the multi-task AlexNet of a config's block ``network``, with heads for the tasks of an experiment.
 
     Raises InputError for sizes that do not fit the images.
     """
-    names = ("stride", "channels", "kernels", "hidden", "pool", "padding")
-    sizes: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := config["network"][name], list) else value for name in names
-    }
-    image_size = config["images"]["image_size"]
+    tasks = next(each.tasks for each in config.experiments if each.name == experiment)
+    image_size = config.images.image_size
     try:
-        shape = AlexNetShape(image_size, classes=(SUPPOSED_CLASSES,) * tasks, **sizes)
+        shape = AlexNetShape(image_size, classes=(SUPPOSED_CLASSES,) * len(tasks), **config.network.sizes())
     except InputError as error:
-        reason = str(error).rstrip(".")
-        raise InputError(
-            f"config key 'network': its sizes do not fit images of images.image_size ({reason})."
-        ) from None
+        found = f"its sizes do not fit images of images.image_size ({str(error).rstrip('.')})"
+        raise InputError(f"config key 'network': {found}.") from None
     return Architecture("featuresharing.networks.alexnet.architecture:build_from_sizes", shape.as_dict(), image_size)
-
-
-def _shown(value: str | None) -> str:
-    return "null" if value is None else repr(value)

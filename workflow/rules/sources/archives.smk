@@ -1,8 +1,8 @@
 # The paper's own archives: downloaded or put in place by hand, checked, extracted, and brought into the workflow's form.
 from featuresharing.workflow.sources import ARCHIVE_KEYS, alexnet_of, archive_problems, experiment_problems
 
-checked(experiment_problems, "archives", config["experiments"], keys=ARCHIVE_KEYS)
-checked(archive_problems, config["archives"])
+checked(experiment_problems, SETTINGS, keys=ARCHIVE_KEYS)
+checked(archive_problems, SETTINGS)
 
 
 localrules:
@@ -20,7 +20,7 @@ PREDICT_MINUTES = 120
 # Torch7 models do not say how large their images are. They have to have the sizes of the config.
 CHECKPOINTS = ["pretrained"]
 NETWORK = "results/networks/{experiment}/{checkpoint}.t7"
-NETWORKS = {name: checked(alexnet_of, config, len(experiment["tasks"])) for name, experiment in EXPERIMENTS.items()}
+NETWORKS = {experiment: checked(alexnet_of, SETTINGS, experiment) for experiment in EXPERIMENTS}
 IMAGE_SIZE = {"image_size": config["images"]["image_size"]}
 MORE_TARGETS = []
 

@@ -1,7 +1,7 @@
 # The stimuli of the demo: drawings with a word over each.
 from featuresharing.workflow.sources import STIMULUS_TASKS, experiment_problems
 
-checked(experiment_problems, "drawings", config["experiments"], tasks=STIMULUS_TASKS)
+checked(experiment_problems, SETTINGS, tasks=STIMULUS_TASKS)
 
 
 DRAWINGS = [beside(f"../../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
