@@ -6,7 +6,7 @@ from featuresharing.errors import InputError
 from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config, check_writable
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml, write_yaml
-from featuresharing.settings.plugins import block_of_source
+from featuresharing.settings.plugins import own_blocks
 from featuresharing.workflow.sources import find_source
 
 from snakemake.exceptions import WorkflowError
@@ -39,7 +39,7 @@ try:
     demo = complete_config(read_yaml(beside("../../config/config.yaml")), Config.defaults())
     given = complete_config(config, demo, workflow.config_settings.config)
     SETTINGS = check_config(given)
-    config = SETTINGS.as_config() | {key: given[key] for key in given if key == block_of_source(given["source"])}
+    config = SETTINGS.as_config() | own_blocks(given)
     check_writable(Path("results"))
     SOURCE = find_source(config["source"], beside("sources"))
 except InputError as error:

@@ -16,7 +16,7 @@ from featuresharing.errors import InputError
 from featuresharing.settings.block import Block, problems_of_values
 from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
-from featuresharing.settings.plugins import block_of_source, plugin_problems
+from featuresharing.settings.plugins import own_blocks, plugin_problems
 from featuresharing.settings.schema import block_schema, config_schema
 from featuresharing.settings.sentences import shown
 
@@ -65,7 +65,7 @@ def check_config(config: Mapping[str, Any]) -> Config:
     The block of a source of the user's own is left to that source.
     """
     check_extent(config, "the config")
-    config = {key: value for key, value in config.items() if key != block_of_source(config.get("source"))}
+    config = {key: value for key, value in config.items() if key not in own_blocks(config)}
     _refuse(_problems(_validator(), config))
     settings = Config.unchecked(config)
     _refuse(_contradictions(settings))

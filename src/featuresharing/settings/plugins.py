@@ -1,6 +1,6 @@
 """What a config says to plug-ins: which estimators there are, what they need, and which block is a source's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,14 @@ def plugin_problems(config: Config) -> Iterator[Problem]:
     yield from _estimator_problems(config)
 
 
-def block_of_source(source: Any) -> str | None:
-    """Return the name of the block that a source of the user's own checks itself: that of its file, without ending."""
-    return Path(source).stem if isinstance(source, str) and source.endswith(".smk") else None
+def own_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block that a source of the user's own checks itself, by its name: that of its file, without ending.
+
+    It is empty for other sources, or where a config has no such block.
+    """
+    source = config.get("source")
+    name = Path(source).stem if isinstance(source, str) and source.endswith(".smk") else ""
+    return {key: value for key, value in config.items() if key == name}
 
 
 def _estimator_problems(config: Config) -> Iterator[Problem]:
