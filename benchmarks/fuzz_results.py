@@ -22,15 +22,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featuresharing.analysis.tables import SHARING_COLUMNS
-from featuresharing.cli.lesions_commands import COLUMNS as CURVE_COLUMNS
+from featuresharing.data.columns import LESIONS, SHARING, STIMULI
 from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
-from featuresharing.data.number_tables import SHARE, Number, read_numbers
-from featuresharing.data.stimuli import COLUMNS as STIMULUS_COLUMNS
 from featuresharing.data.stimuli import read_stimuli
+from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.atomic import replacing
 from featuresharing.files.partial import PartialFolder, write_piece
 from featuresharing.files.records import record_folder, record_of
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
@@ -61,15 +59,15 @@ def make_results(folder: Path) -> list[Target]:
         Image.effect_noise((9, 9), 40 + number).convert("RGB").save(path)
     record_folder(images)
     rows = [(f"test/{p.name}", 0, "set", "owl", CLASSES["basic"][i % 2], "sun") for i, p in enumerate(paths)]
-    write_table(folder / "images/test.csv", STIMULUS_COLUMNS, rows)
+    write_table(folder / "images/test.csv", frame_of(STIMULI, rows), STIMULI)
     write_classes(folder / "lists/classes.csv", CLASSES)
     write_image_list(folder / "lists/test.txt", paths, np.arange(24).reshape(12, 2) % 2)
     curves = [
         ("e", "10", "conv1", task, task, n, n / 4, 1 - n / 5, 0.5, 0.1, 1e-6) for task in CLASSES for n in range(5)
     ]
-    write_table(folder / "curves/conv1.csv", CURVE_COLUMNS, curves)
+    write_table(folder / "curves/conv1.csv", frame_of(LESIONS, curves), LESIONS)
     sharing = [("e", "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, float("nan")) for n in range(5)]
-    write_table(folder / "tables/sharing.csv", SHARING_COLUMNS, sharing)
+    write_table(folder / "tables/sharing.csv", frame_of(SHARING, sharing), SHARING)
     with replacing(folder / "figures/conv1.png") as temporary:
         Image.effect_noise((20, 20), 50).save(temporary, "PNG")
     probabilities = {"basic": np.full((12, 2), 0.5, np.float32)}
@@ -79,12 +77,6 @@ def make_results(folder: Path) -> list[Target]:
 
 
 def _final_files(folder: Path) -> list[Target]:
-    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
-    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
-    curves = {name: kinds.get(name) for name in CURVE_COLUMNS}
-    share = Number(0, 1, none=True)
-    sharing = {name: share if name in ("sharing", "low", "high") else None for name in SHARING_COLUMNS}
-
     def images() -> Any:
         listed = read_image_list(folder / "lists/test.txt", list(CLASSES.values()))
         return [str(path) for path in listed.paths], listed.targets.tolist()
@@ -95,11 +87,11 @@ def _final_files(folder: Path) -> list[Target]:
 
     one = folder / "images/test/03.png"
     files: list[tuple[Path, Read]] = [
-        (folder / "images/test.csv", partial(read_stimuli, folder / "images/test.csv", list(CLASSES))),
+        (folder / "images/test.csv", lambda: read_stimuli(folder / "images/test.csv", list(CLASSES)).to_csv()),
         (folder / "lists/classes.csv", partial(read_classes, folder / "lists/classes.csv")),
         (folder / "lists/test.txt", images),
-        (folder / "curves/conv1.csv", partial(read_numbers, folder / "curves/conv1.csv", curves)),
-        (folder / "tables/sharing.csv", lambda: repr(read_numbers(folder / "tables/sharing.csv", sharing))),
+        (folder / "curves/conv1.csv", lambda: read_table(folder / "curves/conv1.csv", LESIONS).to_csv()),
+        (folder / "tables/sharing.csv", lambda: read_table(folder / "tables/sharing.csv", SHARING).to_csv()),
         (folder / "figures/conv1.png", lambda: read_image(folder / "figures/conv1.png").tolist()),
         (folder / "baseline/10.h5", predicted),
         (one, lambda: read_image(one).tolist()),

@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
-from featuresharing.analysis.tables import contribution_rows, sharing_rows
+from featuresharing.analysis.tables import contribution_table, sharing_table
 from featuresharing.hdf5 import trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
 from featuresharing.store import Layout, TaskData, UnitStore
@@ -213,8 +213,7 @@ def numbers_of(path: Path) -> dict[str, Any]:
             "s": predictions.step,
         }
     layer = read_conditionals(path)
-    rows = [*contribution_rows(layer, method="we", laplace="paper")]
-    rows += sharing_rows(layer, method="we", laplace="paper", resamples=10, seed=0)
+    tables = contribution_table([layer], say=print), sharing_table([layer], resamples=10, say=print)
     return {
         **{f"p{task}": values for task, values in layer.predictions.items()},
         **{f"q{task}": values for task, values in layer.conditionals.items()},
@@ -224,7 +223,7 @@ def numbers_of(path: Path) -> dict[str, Any]:
         "skipped": layer.skipped_mass,
         "classes": layer.classes,
         "attributes": layer.attributes,
-        "rows": rows,
+        "tables": [table.to_csv() for table in tables],
     }
 
 

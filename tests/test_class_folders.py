@@ -56,7 +56,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_image_gets_a_word_and_keeps_its_class(folder: Path, tmp_path: Path) -> None:
-    rows, skipped = overlay_folder(folder, tmp_path / "words", settings(), hierarchy={"n01": "x", "n02": "y"})
+    frame, skipped = overlay_folder(folder, tmp_path / "words", settings(), hierarchy={"n01": "x", "n02": "y"})
+    rows = frame.to_dict("records")
     assert skipped == []
     names = [
         f"{name}/{file}"
@@ -191,10 +192,10 @@ def test_names_that_differ_in_case_alone_are_two_images(folder: Path, tmp_path: 
     image(20).save(folder / "n01/A B1.png")
     if len(list((folder / "n01").glob("[aA] [bB]1.png"))) == 1:
         pytest.skip("this file system does not tell them apart")
-    rows, _ = overlay_folder(folder, tmp_path / "words", settings())
-    names = {row["image"] for row in rows}
+    frame, _ = overlay_folder(folder, tmp_path / "words", settings())
+    names = {*frame["image"]}
     assert {"words/n01/a b1.png", "words/n01/A B1.png"} <= names
-    assert len(contents(tmp_path / "words")) == len(rows) == len(names)
+    assert len(contents(tmp_path / "words")) == len(frame) == len(names)
 
 
 @pytest.mark.parametrize(

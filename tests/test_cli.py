@@ -86,7 +86,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run("train", **SIZES, **train, output_folder=path / "networks/demo") == 0
     network = {"classes": classes, "checkpoint": path / "networks/demo/5.pt", "device": "cpu"}
     predictions = path / "baseline/demo/5.h5"
-    assert run("predict", list=path / "lists/test.txt", **network, output=predictions) == 0
+    names = {"experiment": "demo", "checkpoint_name": "5"}
+    assert run("predict", list=path / "lists/test.txt", **network, **names, output=predictions) == 0
 
     # by hand: four images with the classes that the network gives them
     probabilities = read_predictions(predictions).probabilities
@@ -110,7 +111,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     figure = path / "figures/sharing.png"
     assert run("plot-sharing", sharing=table, layers="conv2", checkpoint="5", output=figure) == 0
     log, figure = path / "networks/demo/training.csv", path / "figures/training.png"
-    assert run("plot-training", logs=log, accuracy=path / "tables/accuracy.csv", output=figure) == 0
+    assert run("plot-training", logs=f"demo={log}", accuracy=path / "tables/accuracy.csv", output=figure) == 0
     return path
 
 
@@ -214,7 +215,7 @@ def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
         notes.append(note)
         return plot_units(*arguments, note=note, **rest)
 
-    monkeypatch.setattr("featuresharing.figures.unit_map.plot_units", plot)
+    monkeypatch.setattr("featuresharing.figures.layer_map.plot_units", plot)
     assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
     assert " units, 1 image.  Sharing " in notes[0]
 
@@ -479,7 +480,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
-    kept = tmp_path / "kept.h5"
+    kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
     if command == "select-images":
         assert run("predict", **lists, checkpoint=options["checkpoint"], device="cpu", output=kept) == 0
     arguments: dict[str, dict[str, Any]] = {
@@ -496,7 +497,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-units": conditionals,
         "animate-units": {"frames": folder / "figures/0.png"},
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
-        "plot-training": {"logs": folder / "networks/demo/training.csv", "accuracy": folder / "tables/accuracy.csv"},
+        "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
         "lesion-curves": {**lists, **conditionals, "checkpoint": options["checkpoint"], "steps": 1},
         "tabulate-lesions": {"curves": folder / "tables/curves.csv"},
@@ -611,8 +612,9 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         ["plot-units", *conditionals, "--output", tmp_path / "units.png"],
         ["animate-units", "--frames", tmp_path / "units.png", "--output", tmp_path / "units.gif"],
         *(["plot-sharing", "--sharing", tmp_path / "sharing.csv", "--layers", "conv2", "--checkpoint", "5"],),
-        *(["plot-training", "--logs", folder / "networks/demo/training.csv", "--accuracy", tmp_path / "accuracy.csv"],),
+        ["plot-training", "--logs", f"demo={folder / 'networks/demo/training.csv'}"],
     ]
+    commands[-1] += ["--accuracy", tmp_path / "accuracy.csv"]
     for command in commands[-2:]:
         command += ["--output", tmp_path / f"{command[0]}.png"]
     code = (

@@ -85,7 +85,7 @@ def test_all_classes_give_what_the_true_class_alone_gives(measure: Any, laplace:
 
 @pytest.mark.parametrize("measure", [weight_of_evidence, information_difference])
 def test_unknown_correction_is_named_with_what_is_accepted(measure: Any) -> None:
-    with pytest.raises(InputError, match="laplace: found 'none'; accepted are paper and standard"):
+    with pytest.raises(InputError, match="laplace: found 'none'; accepted is paper or standard"):
         measure(np.array([0.5]), np.array([[0.5]]), laplace="none", classes=2)
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from featuresharing.data.columns import ACCURACY, SHARING, TRAINING
+from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
-from featuresharing.figures.curves import AccuracyPoint, SharingPoint, TrainingPoint, plot_sharing, plot_training
+from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.unit_map import LINE, UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import LINE, plot_units
+from featuresharing.settings import FigureSettings
 from support import all_figures
 from support.all_figures import draw_all
 
@@ -33,7 +35,7 @@ def draw(first: Any, second: Any, **style: Any) -> Figure:
         second_name="basic",
         title="conv5 after 400 steps",
         note="sharing 0.61",
-        style=UnitMapStyle(**style),
+        style=FigureSettings(**style),
     )
 
 
@@ -71,7 +73,7 @@ def test_colours_say_which_task_relies_on_a_unit(tmp_path: Path) -> None:
 
 def test_average_units_are_halfway_on_the_log_scale_and_as_labelled_on_the_linear_one(tmp_path: Path) -> None:
     assert cells(draw([3, 3], [0.1, 0.1]), tmp_path) == [[GREY], [GREY]]
-    linear = cells(draw([1, 3], [2, 2], scale="linear", limits=(0, 2)), tmp_path)
+    linear = cells(draw([1, 3], [2, 2], colour_scale="linear", limits=(0, 2)), tmp_path)
     assert linear == [[(64, 64, 128)], [(191, 191, 128)]]
 
 
@@ -129,8 +131,8 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
 @pytest.mark.parametrize(
     ("style", "found"),
     [
-        ({"layout": "hexagon"}, "layout.*'hexagon'.*rectangle or sunflower"),
-        ({"scale": "sqrt"}, "scale.*'sqrt'"),
+        ({"layout": "hexagon"}, "layout: found .hexagon.; accepted is rectangle or sunflower"),
+        ({"colour_scale": "sqrt"}, "colour_scale.*'sqrt'"),
         ({"limits": (0, 4)}, "limits.*0, 4"),
         ({"limits": (4, 0.5)}, "limits"),
         ({"limits": 3}, "limits"),
@@ -142,7 +144,7 @@ def test_all_figures_of_a_style_are_equally_large_and_repeat_byte_for_byte(tmp_p
 )
 def test_a_style_says_what_is_wrong_with_it(style: dict[str, Any], found: str) -> None:
     with pytest.raises(InputError, match=found):
-        UnitMapStyle(**style)
+        FigureSettings(**style)
 
 
 def test_contributions_say_what_is_wrong_with_them() -> None:
@@ -207,18 +209,18 @@ def test_animation_says_what_is_wrong_with_its_frames(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=found):
             animate(paths, output)
-    with pytest.raises(InputError, match="milliseconds of an animation is 335"):
+    with pytest.raises(InputError, match=r"milliseconds: found 335; accepted is a multiple of 10, from 20 to 60000\."):
         animate(good, output, milliseconds=335)
     assert not output.exists()
 
 
 def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> None:
     rows = [
-        SharingPoint("object_text", "conv1", "basic", "word", 0.9, 0.8, 0.85),
-        SharingPoint("object_text", "conv2", "basic", "word", 0.4, 0.3, 0.5),
-        SharingPoint("related", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan")),
+        ("object_text", "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, 0.5),
+        ("object_text", "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, 0.5),
+        ("related", "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), 0.5),
     ]
-    figure = plot_sharing(rows)
+    figure = plot_sharing(frame_of(SHARING, rows))
     save_figure(figure, tmp_path / "sharing.png")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["conv1", "conv2"]
@@ -229,33 +231,31 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
     assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
     assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
     with pytest.raises(InputError, match="no rows"):
-        plot_sharing([])
+        plot_sharing(frame_of(SHARING, []))
 
 
 def test_sharing_says_why_it_has_no_bars() -> None:
-    point = SharingPoint("object_text", "conv1", "basic", "word", 0.9, 0.8, 0.95)
-    bare = replace(point, layer="conv2", low=float("nan"), high=float("nan"))
+    point = ("object_text", "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, 0.5)
+    bare = (*point[:2], "conv2", *point[3:6], float("nan"), float("nan"), 0.5)
     for rows, words in (
         ([point], "Bars: 95 % bootstrap intervals."),
         ([bare], "No bars: too few images for intervals."),
     ):
-        (axes,) = plot_sharing(rows).axes
+        (axes,) = plot_sharing(frame_of(SHARING, rows)).axes
         assert axes.texts[0].get_text().endswith(f"on different units. {words}")
 
 
 def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
-    curves = [
-        TrainingPoint(e, s, t, 3 / (s + 1), s / 1000) for e in "ab" for t in ("x", "y") for s in range(0, 1001, 50)
-    ]
-    accuracies = [AccuracyPoint(e, s, t, s / 2000) for e in "ab" for t in ("x", "y") for s in (0, 10, 100, 1000)]
-    figure = plot_training(curves, accuracies)
+    log = frame_of(TRAINING, [(s, t, 3 / (s + 1), s / 1000) for t in ("x", "y") for s in range(0, 1001, 50)])
+    accuracies = [(e, str(s), s, t, s / 2000, 9) for e in "ab" for t in ("x", "y") for s in (0, 10, 100, 1000)]
+    figure = plot_training({"a": log, "b": log}, frame_of(ACCURACY, accuracies))
     save_figure(figure, tmp_path / "training.png")
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
     assert list(figure.axes[3].lines[1].get_xdata()) == [0, 10, 100, 1000]  # type: ignore[arg-type]
     assert "100%" in [label.get_text() for label in figure.axes[2].get_yticklabels()]
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["x", "y"]
     with pytest.raises(InputError, match="no points"):
-        plot_training([], [])
+        plot_training({}, frame_of(ACCURACY, []))
 
 
 HOSTILE = """

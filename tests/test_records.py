@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from featuresharing.data.columns import CLASSES
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import InputError
 from featuresharing.files import records
-from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.atomic import replacing
 from featuresharing.files.records import Entry, record_folder, record_of, recorded_entry, refuse_changed
 
 ODD_NAMES = ("plain.csv", "with blank.csv", "-dash.csv", "back\\slash.csv", "new\nline.csv", "$(x) {a}.csv", "ü.csv")
@@ -181,8 +183,8 @@ def test_a_folder_that_was_moved_takes_its_record_along(folder: Path, tmp_path: 
 
 
 def test_tables_are_recorded(tmp_path: Path) -> None:
-    write_table(tmp_path / "a.csv", ("a", "b"), [(1, 2)])
-    assert recorded_entry(tmp_path / "a.csv") == records.entry_of_bytes(b"a,b\n1,2\n")
+    write_table(tmp_path / "a.csv", frame_of(CLASSES, [("t", 0, "a")]), CLASSES)
+    assert recorded_entry(tmp_path / "a.csv") == records.entry_of_bytes(b"task,index,name\nt,0,a\n")
 
 
 def test_the_first_of_two_writers_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from featuresharing.analysis.tables import SHARING_COLUMNS
 from featuresharing.cli import main
+from featuresharing.data.columns import SHARING
 from featuresharing.data.images import load_images
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
-from featuresharing.files.atomic import file_digest, write_table
+from featuresharing.data.table_files import frame_of, write_table
+from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.files.records import ChangedError, record, record_folder, record_of
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs import verification
@@ -268,8 +269,14 @@ def write_lists(folder: Path) -> None:
     for output in ("lists/demo/train.txt", "baseline/demo/kept.txt"):
         write_image_list(folder / output, paths, np.zeros((60, 2), np.int64))
     rows = [("demo", "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, 0.1) for number in range(40)]
-    write_table(folder / "tables/sharing.csv", SHARING_COLUMNS, rows)
+    write_table(folder / "tables/sharing.csv", frame_of(SHARING, rows), SHARING)
     record(folder / "networks/demo/20.pt")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as commands do."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def cut(path: Path, lines: int) -> None:
@@ -341,7 +348,7 @@ def test_verify_names_what_no_record_names(results: Path, capsys: pytest.Capture
 
 
 def test_verify_finishes_what_a_killed_writer_left(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_table(results / "a.csv", ("a",), [(1,)])
+    write_text(results / "a.csv", "a\n1\n")
     record_of(results / "a.csv").rename(results / ".a.csv.sha256.new")
     assert verify(results, capsys) == []
     assert record_of(results / "a.csv").exists()
@@ -368,7 +375,7 @@ def garbage(folder: Path) -> Path:
     (folder / "loop.csv").symlink_to("loop.csv")
     (folder / "back").symlink_to("..")
     (folder / "folder.h5").mkdir()
-    write_table(folder / "last.csv", ("a",), [(1,)])
+    write_text(folder / "last.csv", "a\n1\n")
     cut(folder / "last.csv", 1)
     return folder
 

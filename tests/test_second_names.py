@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import write_table
+from featuresharing.files.atomic import replacing
 from featuresharing.files.records import recorded_key, refuse_changed
 from featuresharing.files.second_names import give_name, keep_second_name, put_back, second_name
 
@@ -14,7 +14,8 @@ from featuresharing.files.second_names import give_name, keep_second_name, put_b
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     output = tmp_path / "curves.csv"
-    write_table(output, ("a",), [["1"]], key="ab12")
+    with replacing(output, key="ab12") as temporary:
+        temporary.write_text("a\n1\n")
     keep_second_name(output, "ab12")
     return output
 

@@ -18,16 +18,16 @@ from featuresharing.data.class_maps import read_numbered_list
 from featuresharing.data.drawings import Drawing, DrawingSheet, read_drawings
 from featuresharing.data.lists import read_classes, read_image_list, write_image_list
 from featuresharing.data.stimuli import read_stimuli
-from featuresharing.data.texts import numbered_rows, read_lines, read_rows, read_text
+from featuresharing.data.table_files import numbered_rows, read_texts
+from featuresharing.data.texts import read_lines, read_text
 from featuresharing.data.words import read_words
-from featuresharing.files.atomic import write_table
 
 ROOT = Path(__file__).parents[1]
 MARK = b"\xef\xbb\xbf"
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "classes": ("task,index,name\nx,0,café\nx,1,dog\n", read_classes),
-    "stimuli": ("image,x\na.png,café\nb.png,dog\n", lambda path: read_stimuli(path, ["x"])),
+    "stimuli": ("image,x\na.png,café\nb.png,dog\n", lambda path: read_stimuli(path, ["x"]).to_dict("list")),
     "hierarchy": ("subordinate,basic\ncafé,place\ndog,animal\n", lambda path: read_hierarchy(path, ["café", "dog"])),
     "drawings": ("index,row,column,basic,subordinate,set\n0,0,0,café,owl,noto\n", read_drawings),
     "words": ("café\nmap\n", read_words),
@@ -124,8 +124,10 @@ def test_lines_end_where_editors_end_them(tmp_path: Path) -> None:
 def test_rows_have_every_column_of_the_head(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text('a, b ,c\n1, "x, y",3\n\n,,\n 4,"say ""hi""",6\n')
-    assert read_rows(table, ("a", "c")) == [{"a": "1", "b": "x, y", "c": "3"}, {"a": "4", "b": 'say "hi"', "c": "6"}]
-    assert [line for line, _ in numbered_rows(table, ())] == [2, 5]
+    rows = [{"a": "1", "b": "x, y", "c": "3"}, {"a": "4", "b": 'say "hi"', "c": "6"}]
+    assert numbered_rows(table, ("a", "c")) == list(zip([2, 5], rows, strict=True))
+    frame = read_texts(table, ("a", "c"))
+    assert (frame.index.tolist(), frame.to_dict("records")) == ([2, 5], rows)
     for text, found in (
         ("a;b\n1;2\n", "column 'a' is missing; accepted is a table with a, b, separated by commas; found is 'a;b'"),
         ("", "column 'a' is missing; .* found is nothing"),
@@ -139,7 +141,7 @@ def test_rows_have_every_column_of_the_head(tmp_path: Path) -> None:
     ):
         table.write_text(text)
         with pytest.raises(InputError, match=rf"table .*table\.csv.*{found}"):
-            read_rows(table, ("a", "b"))
+            read_texts(table, ("a", "b"))
 
 
 def test_lists_take_names_in_quotes_with_blanks_and_of_any_bytes(tmp_path: Path) -> None:
@@ -180,8 +182,8 @@ def test_tables_of_classes_stimuli_and_drawings_have_no_blanks(tmp_path: Path) -
         ("image,x\n,a\n", "line 2: column 'image' is blank", lambda path: read_stimuli(path, ["x"])),
         ("picture,x\na,a\n", "column 'image' is missing", lambda path: read_stimuli(path, ["x"])),
         ("index,row,column,basic,subordinate,set\n0,0,0,,owl,a\n", "line 2: column 'basic' is blank", read_drawings),
-        ("index,row,column,basic,subordinate,set\n0,²,0,b,owl,a\n", "line 2: found", read_drawings),
-        ("index,row,column,basic,subordinate,set\n", "found no drawing", read_drawings),
+        ("index,row,column,basic,subordinate,set\n0,²,0,b,owl,a\n", "line 2, column 'row': found '²'", read_drawings),
+        ("index,row,column,basic,subordinate,set\n", "found no row", read_drawings),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=rf"table\.csv.*{found}"):
@@ -232,14 +234,13 @@ def test_names_that_are_not_utf_8_pass_from_list_to_list(tmp_path: Path, capsys:
 
 def test_tables_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from featuresharing.files.atomic import write_table; "
-        "write_table(Path(sys.argv[1]), ('name',), [('caf\\u00e9',)])"
+        "import sys; from pathlib import Path; from featuresharing.data.lists import write_classes; "
+        "write_classes(Path(sys.argv[1]), {'t': ['caf\\u00e9']})"
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     subprocess.run([sys.executable, "-c", code, tmp_path / "t.csv"], check=True, env=environment)
-    assert (tmp_path / "t.csv").read_bytes() == "name\ncafé\n".encode()
-    write_table(tmp_path / "t.csv", ("name",), [("café",)])
-    assert read_rows(tmp_path / "t.csv", ("name",)) == [{"name": "café"}]
+    assert (tmp_path / "t.csv").read_bytes() == "task,index,name\nt,0,café\n".encode()
+    assert read_classes(tmp_path / "t.csv") == {"t": ["café"]}
 
 
 def test_whatever_is_read_is_read_or_refused(tmp_path: Path) -> None:

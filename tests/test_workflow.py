@@ -20,6 +20,7 @@ from PIL import Image
 from featuresharing import lesion, load_network, read_conditionals
 from featuresharing.data.images import read_inputs, stimulus_preprocessing
 from featuresharing.data.lists import read_classes, read_image_list
+from support.tables_of_runs import check_tables
 
 pytestmark = pytest.mark.end_to_end
 
@@ -98,6 +99,11 @@ def test_all_figures_and_tables_are_there(finished: Path) -> None:
     accuracy = rows(results / "tables/accuracy.csv")
     assert len(accuracy) == 2 * 2 * len(CHECKPOINTS)
     assert {row["images"] for row in accuracy} == {str(len(rows(results / "images/test.csv")))}
+
+
+def test_tables_have_the_columns_of_the_dictionary(finished: Path) -> None:
+    kinds = {"contributions", "sharing", "accuracy", "lesions", "training", "kept", "classes", "stimuli"}
+    assert check_tables(finished) == kinds
 
 
 def test_experiments_have_the_same_images_and_other_labels(finished: Path) -> None:

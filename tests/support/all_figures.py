@@ -5,27 +5,32 @@ from pathlib import Path
 
 import numpy as np
 
-from featuresharing.figures.curves import AccuracyPoint, SharingPoint, TrainingPoint, plot_sharing, plot_training
+from featuresharing.data.columns import ACCURACY, LESIONS, SHARING, TRAINING
+from featuresharing.data.table_files import frame_of
+from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.feature_sheet import plot_features
-from featuresharing.figures.lesion_curves import LesionPoint, plot_lesions
+from featuresharing.figures.lesion_curves import plot_lesions
 from featuresharing.figures.saving import save_figure
-from featuresharing.figures.unit_map import UnitMapStyle, plot_units
+from featuresharing.figures.unit_map import plot_units
+from featuresharing.settings import FigureSettings
 
 
 def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> None:
     """Draw the figures into a folder."""
     values = np.linspace(0, 1, 30)
     names = ("wo$rd$", "basic_")
-    styles = {"units": UnitMapStyle(dpi=120), "sunflower": UnitMapStyle(layout="sunflower")}
+    styles = {"units": FigureSettings(dpi=120), "sunflower": FigureSettings(layout="sunflower")}
     maps = {
         name: plot_units(values, values[::-1], first_name=names[0], second_name=names[1], title="conv5", style=style)
         for name, style in styles.items()
     }
-    training = [TrainingPoint("a", step, "x", 1 / (step + 1), 0.5) for step in range(0, 2000, 50)]
+    log = frame_of(TRAINING, [(step, "x", 1 / (step + 1), 0.5) for step in range(0, 2000, 50)])
+    sharing = frame_of(SHARING, [("a", "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, 0.1)])
+    curves = frame_of(LESIONS, [("e", "1000", "a", "b", "c", 2, 0.5, 0.5, 0.4, 0.1, 1e-9)])
     figures = maps | {
-        "sharing": plot_sharing([SharingPoint("a", "conv1", "x", "y", 0.5, 0.4, 0.6)]),
-        "training": plot_training(training, [AccuracyPoint("a", 1000, "x", 0.5)]),
-        "lesions": plot_lesions([LesionPoint("a", "b", "c", 0.5, 0.5, 0.4, 0.1, 1e-9)], title="t"),
+        "sharing": plot_sharing(sharing),
+        "training": plot_training({"a": log}, frame_of(ACCURACY, [("a", "1000", 1000, "x", 0.5, 9)])),
+        "lesions": plot_lesions(curves, title="t"),
         "features": plot_features({0: np.zeros((8, 8, 3), np.uint8)}, title="t"),
     }
     for name, figure in figures.items():

@@ -33,6 +33,7 @@ rule predict_images:
         "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing predict {params.settings:q} --undecodable {params.undecodable:q}"
+        " --experiment {wildcards.experiment:q} --checkpoint-name {wildcards.checkpoint:q}"
         " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
         " --device {params.device:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 

@@ -70,7 +70,9 @@ rule plot_training:
         "results/logs/plot_training.log",
     conda:
         ENVIRONMENT
+    params:
+        logs=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.logs)],
     message:
         "Plotting training."
     shell:
-        "featuresharing plot-training --logs {input.logs:q} --accuracy {input.accuracy:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-training --logs {params.logs:q} --accuracy {input.accuracy:q} --output {output:q} > {log:q} 2>&1"

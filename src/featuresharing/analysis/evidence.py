@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.settings import EvidenceSettings, check
 
 COUNT = 1e6
 """The n of the Laplace correction (paper's code)."""
-
-LAPLACE = ("paper", "standard")
 
 AXES = ("unit", "image", "class")
 """Axes of conditionals, and of evidence; predictions have no units."""
@@ -23,7 +22,7 @@ Array = NDArray[np.floating[Any]]
 
 
 def weight_of_evidence(
-    predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
+    predictions: Array, conditionals: Array, *, laplace: str = EvidenceSettings.laplace, classes: int | None = None
 ) -> NDArray[np.float64]:
     """Return log2 odds(p) - log2 odds(q) in bits, float64 in the shape of ``conditionals`` (docs/method.md, step 3).
 
@@ -37,7 +36,7 @@ def weight_of_evidence(
 
 
 def probability_difference(
-    predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
+    predictions: Array, conditionals: Array, *, laplace: str = EvidenceSettings.laplace, classes: int | None = None
 ) -> NDArray[np.float64]:
     """Return p - q; arguments as in :func:`weight_of_evidence`, no correction is needed, and raw scores will do.
 
@@ -50,7 +49,7 @@ def probability_difference(
 
 
 def information_difference(
-    predictions: Array, conditionals: Array, *, laplace: str = "paper", classes: int | None = None
+    predictions: Array, conditionals: Array, *, laplace: str = EvidenceSettings.laplace, classes: int | None = None
 ) -> NDArray[np.float64]:
     """Return log2 p - log2 q in bits after the Laplace correction.
 
@@ -118,12 +117,11 @@ def _check_pair(predictions: Array, conditionals: Array, classes: int | None) ->
 
 
 def _correct(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:
+    check(EvidenceSettings, "laplace", laplace)
     p: NDArray[np.float64] = np.asarray(probabilities, np.float64)
     if laplace == "paper":
         return (p * COUNT + 1) / (COUNT * classes)
-    if laplace == "standard":
-        return (np.minimum(p, 1) * COUNT + 1) / (COUNT + classes)  # rounded above 1, a p would have no odds
-    raise InputError(f"laplace: found '{laplace}'; accepted are {' and '.join(LAPLACE)}.")
+    return (np.minimum(p, 1) * COUNT + 1) / (COUNT + classes)  # rounded above 1, a p would have no odds
 
 
 def _log_odds(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import AXES, check_all, check_evidence
-from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, SharingSettings, check
 
 Array = NDArray[np.floating[Any]]
 
@@ -52,7 +52,9 @@ def rank_correlation(first: Array, second: Array) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def estimate_sharing(first: Array, second: Array, *, resamples: int = 1000, seed: int = 0) -> Sharing:
+def estimate_sharing(
+    first: Array, second: Array, *, resamples: int = SharingSettings.resamples, seed: int = Config.seed
+) -> Sharing:
     """Estimate the sharing of two tasks from their evidence [U, N] at the true class of the same N images.
 
     The interval is that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same
@@ -77,8 +79,8 @@ def few_images(images: int) -> str | None:
 
 def bootstrap_sharing(first: Array, second: Array, *, resamples: int, seed: int) -> Sharing:
     """Return what :func:`estimate_sharing` does, without a warning."""
-    check_whole("resamples", resamples, 1)
-    check_whole("seed", seed, 0)
+    check(SharingSettings, "resamples", resamples)
+    check(Config, "seed", seed)
     first, second = check_evidence("first", first), check_evidence("second", second)
     if first.shape != second.shape:
         raise InputError(f"second: found {list(second.shape)}; accepted is the shape {list(first.shape)} of the first.")

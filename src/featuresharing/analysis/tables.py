@@ -1,28 +1,34 @@
-"""Tables of contributions and sharing, from the conditionals of layers."""
+"""Tidy frames of what units contribute, tasks share and networks get right.
 
-from collections.abc import Iterator
+:mod:`featuresharing.data.columns` says what their columns mean. Texts have the dtype of pandas for texts, counts are
+int64, other numbers float64. :func:`featuresharing.data.table_files.write_table` writes a frame.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import METHODS, Array, contribution
-from featuresharing.analysis.sharing import bootstrap_sharing
+from featuresharing.analysis.sharing import bootstrap_sharing, few_images
+from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
+from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
-from featuresharing.store import LayerConditionals
 
-CONTRIBUTION_COLUMNS = (
-    "experiment",
-    "checkpoint",
-    "layer",
-    "unit",
-    "task",
-    "contribution",
-    "effective_samples",
-    "skipped_mass",
-)
-SHARING_COLUMNS = ("experiment", "checkpoint", "layer", "task_a", "task_b", "sharing", "low", "high", "spearman")
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from featuresharing.networks.predictions import Predictions
+    from featuresharing.store import LayerConditionals
+
+Say = Callable[[str], object]
+"""What is told a sentence."""
 
 
-def layer_evidence(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:
+def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> dict[str, Array]:
     """Return by task the evidence [F, N] at the true class, with one of :data:`.evidence.METHODS`.
 
     Raises InputError that names experiment, checkpoint, layer and task for values that have none.
@@ -37,37 +43,117 @@ def layer_evidence(layer: LayerConditionals, *, method: str, laplace: str) -> di
     return found
 
 
-def layer_contributions(layer: LayerConditionals, *, method: str, laplace: str) -> dict[str, Array]:
+def layer_contributions(layer: "LayerConditionals", *, method: str, laplace: str) -> dict[str, Array]:
     """Return by task the contribution [F] of every unit."""
     return {
         task: contribution(values) for task, values in layer_evidence(layer, method=method, laplace=laplace).items()
     }
 
 
-def contribution_rows(layer: LayerConditionals, *, method: str, laplace: str) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of :data:`CONTRIBUTION_COLUMNS` for every unit and task."""
-    contributions = layer_contributions(layer, method=method, laplace=laplace)
-    for row, unit in enumerate(layer.units):
-        for task, values in contributions.items():
-            yield (
-                *_place(layer),
-                int(unit),
-                task,
-                float(values[row]),
-                float(layer.effective_samples[row]),
-                float(layer.skipped_mass[row]),
-            )
+def contribution_table(
+    layers: "Iterable[LayerConditionals]", *, method: str = "we", laplace: str = "paper", say: Say = warnings.warn
+) -> "DataFrame":
+    """Return what every unit of the layers contributes to every task: a row a unit and task.
+
+    Columns are ``experiment``, ``checkpoint``, ``layer``, ``unit``, ``task``, ``contribution`` (bits),
+    ``effective_samples`` and ``skipped_mass``. ``say`` is told which experiments have few images. Raises InputError for
+    conditionals that have no evidence.
+
+    >>> from featuresharing import contribution_table, read_conditionals
+    >>> contribution_table([read_conditionals("results/marginal/object_text/conv5_4500.h5")])  # doctest: +SKIP
+    """
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for layer in _warned(layers, say):
+            contributions = layer_contributions(layer, method=method, laplace=laplace)
+            for row, unit in enumerate(layer.units):
+                said = layer.effective_samples[row], layer.skipped_mass[row]
+                for task, values in contributions.items():
+                    yield *_place(layer), unit, task, values[row], *said
+
+    return frame_of(CONTRIBUTIONS, rows())
 
 
-def sharing_rows(
-    layer: LayerConditionals, *, method: str, laplace: str, resamples: int, seed: int
-) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of :data:`SHARING_COLUMNS` for every pair of tasks."""
-    evidence = layer_evidence(layer, method=method, laplace=laplace)
-    for first, second in combinations(evidence, 2):
-        result = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
-        yield (*_place(layer), first, second, result.sharing, result.low, result.high, result.spearman)
+def sharing_table(
+    layers: "Iterable[LayerConditionals]",
+    *,
+    method: str = "we",
+    laplace: str = "paper",
+    resamples: int = 1000,
+    seed: int = 0,
+    say: Say = warnings.warn,
+) -> "DataFrame":
+    """Return how much the tasks share in every layer: a row a layer and pair of tasks.
+
+    Columns are ``experiment``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its 95 % interval
+    ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is told which
+    experiments have few images. Raises InputError for conditionals that have no evidence.
+    """
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for layer in _warned(layers, say):
+            evidence = layer_evidence(layer, method=method, laplace=laplace)
+            for first, second in combinations(evidence, 2):
+                found = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
+                yield *_place(layer), first, second, found.sharing, found.low, found.high, found.spearman
+
+    return frame_of(SHARING, rows())
 
 
-def _place(layer: LayerConditionals) -> tuple[str, str, str]:
+def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
+    """Return how many images networks get right: a row a network and task.
+
+    Columns are ``experiment``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share) and ``images``.
+    """
+    rows = (
+        (each.experiment, each.checkpoint, each.step, task, float(right.mean()), len(right))
+        for each in predictions
+        for task, right in each.right().items()
+    )
+    return frame_of(ACCURACY, rows)
+
+
+def lesion_table(
+    place: tuple[str, str, str],
+    orders: Sequence[str],
+    tasks: Sequence[str],
+    removed: NDArray[np.int64],
+    accuracy: NDArray[np.float64],
+    random: NDArray[np.float64],
+) -> "DataFrame":
+    """Return how the accuracy of every task falls as a layer's units are removed in several orders.
+
+    ``place`` is experiment, checkpoint and layer. ``removed`` [C] are numbers of removed units, of which the last is
+    all; ``accuracy`` [orders, C, tasks] are the accuracies after ``orders``, each named after the task whose strongest
+    units go first; ``random`` [R, C, tasks] those after random orders. Columns are ``experiment``, ``checkpoint``,
+    ``layer``, ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``, ``random_sd`` and ``p``
+    (:func:`.deviation.deviation_p_values`). Raises InputError for fewer than two random orders.
+    """
+    from featuresharing.analysis.deviation import deviation_p_values
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for order, found in zip(orders, accuracy, strict=True):
+            p_values = deviation_p_values(found, random)
+            for column, task in enumerate(tasks):
+                for row, count in enumerate(removed):
+                    # one column at a time: sums of strided numbers are rounded differently
+                    chances = random[:, row, column]
+                    numbers = found[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column]
+                    yield *place, order, task, count, count / removed[-1], *numbers
+
+    return frame_of(LESIONS, rows())
+
+
+def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
+    """Yield the layers; in the end, say of each experiment that it has few images."""
+    sentences: dict[str, str] = {}
+    for layer in layers:
+        yield layer
+        if sentence := few_images(len(next(iter(layer.predictions.values())))):
+            sentences[str(layer.attributes["experiment"])] = sentence
+    for experiment, sentence in sentences.items():
+        say(f"{experiment}: {sentence}")
+
+
+def _place(layer: "LayerConditionals") -> tuple[str, str, str]:
     return tuple(str(layer.attributes[name]) for name in ("experiment", "checkpoint", "alias"))  # type: ignore[return-value]

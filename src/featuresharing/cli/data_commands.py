@@ -100,7 +100,7 @@ def _overlay_words(options: argparse.Namespace) -> None:
     words = tuple(read_words(options.words))
     settings = OverlaySettings(words, style, options.seed, skip_undecodable=folders.undecodable == "skip")
     with holding(options.output_folder, wait=60 * options.wait, say=say):
-        rows, skipped = overlay_folder(
+        table, skipped = overlay_folder(
             options.folder,
             options.output_folder,
             settings,
@@ -111,7 +111,7 @@ def _overlay_words(options: argparse.Namespace) -> None:
         )
     for problem in skipped:
         say(f"skipped: {problem}")
-    say(f"{len(rows)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
+    say(f"{len(table)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
 
 
 def _list_images(options: argparse.Namespace) -> None:
@@ -126,10 +126,11 @@ def _list_images(options: argparse.Namespace) -> None:
     if double := next((task for task in options.tasks if options.tasks.count(task) > 1), None):
         raise InputError(f"--tasks: found '{double}' twice; accepted are distinct tasks.")
     tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
-    classes = {task: sorted({row[task] for rows in tables.values() for row in rows}) for task in options.tasks}
+    classes = {task: sorted({name for table in tables.values() for name in table[task]}) for task in options.tasks}
     write_classes(options.output_folder / "classes.csv", classes)
-    for path, rows in tables.items():
-        targets = np.array([[classes[task].index(row[task]) for task in options.tasks] for row in rows], dtype=np.int64)
-        images = [path.parent / row["image"] for row in rows]
+    for path, table in tables.items():
+        numbers = [[classes[task].index(name) for name in table[task]] for task in options.tasks]
+        targets = np.array(numbers, dtype=np.int64).T
+        images = [path.parent / name for name in table["image"]]
         write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)
-        say(f"{len(rows)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")
+        say(f"{len(table)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")

@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from featuresharing.cli.options import (
 )
 from featuresharing.cli.setting_options import add_seed, add_settings
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import write_table
 from featuresharing.runs.stopping import stoppable
 from featuresharing.settings import EvidenceSettings, LesionSettings
 
@@ -35,11 +34,6 @@ if TYPE_CHECKING:
     from featuresharing.runs.measurements import Measurements
 
     Accuracies = NDArray[np.float64]
-
-COLUMNS = (
-    *("experiment", "checkpoint", "layer", "order", "task", "removed", "fraction"),
-    *("accuracy", "random_mean", "random_sd", "p"),
-)
 
 
 def add_commands(commands: Commands) -> None:
@@ -70,7 +64,9 @@ def _curves(options: argparse.Namespace) -> None:
     import numpy as np
 
     from featuresharing.analysis.lesions import random_orders
-    from featuresharing.analysis.tables import layer_contributions
+    from featuresharing.analysis.tables import layer_contributions, lesion_table
+    from featuresharing.data.columns import LESIONS
+    from featuresharing.data.table_files import write_table
     from featuresharing.files.locks import holding
     from featuresharing.files.partial import settings_key
     from featuresharing.files.second_names import keep_second_name, put_back
@@ -92,7 +88,7 @@ def _curves(options: argparse.Namespace) -> None:
     counts = np.unique(np.round(np.linspace(0, units, options.steps + 1)).astype(np.int64))
     device = choose_device(options)
     path = layer.attribute("layer", str)
-    place = tuple(layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
+    place = (layer.attribute("experiment", str), layer.attribute("checkpoint", str), layer.attribute("alias", str))
     measured = Measurements(options.output, _key_of_measurements(options, images, path, counts, device))
     named = {task: _name(order) for task, order in orders.items()}
     key = settings_key(
@@ -105,8 +101,9 @@ def _curves(options: argparse.Namespace) -> None:
         measure = _measuring(options, stored, path, images, counts, device)
         found = _measured(measured, [*orders.values(), *chance], measure)
         with stopper.deferred():
-            rows = _rows(place, orders, list(classes), counts, found)
-            write_table(options.output, COLUMNS, rows, key=key)
+            accuracy, random = np.stack(found[: len(orders)]), np.stack(found[len(orders) :])
+            table = lesion_table(place, list(orders), list(classes), counts, accuracy, random)
+            write_table(options.output, table, LESIONS, key=key)
             keep_second_name(options.output, key)
             measured.remove()
 
@@ -178,64 +175,20 @@ def _name(order: "NDArray[Any]") -> str:
     return hashlib.sha256(np.asarray(order, "<i8").tobytes()).hexdigest()
 
 
-def _rows(
-    place: tuple[str, ...],
-    orders: "Mapping[str, NDArray[Any]]",
-    tasks: Sequence[str],
-    counts: "NDArray[np.int64]",
-    found: "Sequence[Accuracies]",
-) -> Iterator[Sequence[Any]]:
-    """Yield rows of COLUMNS; ``found`` are the accuracies of ``orders``, then those of random ones."""
-    import numpy as np
-
-    from featuresharing.analysis.deviation import deviation_p_values
-
-    random = np.stack(found[len(orders) :])
-    for order, accuracy in zip(orders, found, strict=False):
-        p_values = deviation_p_values(accuracy, random)
-        for column, task in enumerate(tasks):
-            for row, count in enumerate(counts):
-                chances = random[:, row, column]
-                numbers = (accuracy[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column])
-                yield (*place, order, task, int(count), f"{count / counts[-1]:.6g}", *(f"{n:.9g}" for n in numbers))
-
-
-def _read_curves(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the rows of tables of curves; raises InputError for one that is not whole."""
-    from featuresharing.data.number_tables import SHARE, Number, check_whole, read_numbers
-
-    kinds = dict.fromkeys(("fraction", "accuracy", "random_mean", "p"), SHARE)
-    kinds |= {"removed": Number(0, whole=True), "random_sd": Number(0)}
-    found = []
-    for path in paths:
-        rows = read_numbers(path, {name: kinds.get(name) for name in COLUMNS})
-        check_whole(path, rows, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
-        if missing := {row["task"] for row in rows} ^ {row["order"] for row in rows}:
-            raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
-        found += rows
-    return found
-
-
 def _tabulate(options: argparse.Namespace) -> None:
-    from featuresharing.data.texts import read_rows
+    from pandas import concat
 
-    _read_curves(options.curves)
-    rows = (row for path in options.curves for row in read_rows(path, COLUMNS))
-    write_table(options.output, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+    from featuresharing.data.columns import LESIONS
+    from featuresharing.data.table_files import write_table
+    from featuresharing.figures.lesion_curves import read_curves
+
+    write_table(options.output, concat(map(read_curves, options.curves)), LESIONS)
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from dataclasses import fields
+    from pandas import concat
 
-    from featuresharing.figures.lesion_curves import LesionPoint, plot_lesions
+    from featuresharing.figures.lesion_curves import plot_lesions, read_curves
     from featuresharing.figures.saving import save_figure
 
-    rows = _read_curves(options.curves)
-    names = [field.name for field in fields(LesionPoint)]
-    points = [LesionPoint(**{name: row[name] for name in names}) for row in rows]
-    save_figure(plot_lesions(points, title=_title(rows)), options.output)
-
-
-def _title(rows: Sequence[Mapping[str, Any]]) -> str:
-    first = rows[0]
-    return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
+    save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)

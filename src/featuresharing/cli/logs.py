@@ -39,7 +39,8 @@ def described(options: argparse.Namespace) -> Iterator[None]:
 
 def _paths(value: object) -> list[Path]:
     values = value if isinstance(value, list | tuple) else [value]
-    return [path for path in values if isinstance(path, Path)]
+    given = [each[1] if isinstance(each, tuple) and len(each) == 2 else each for each in values]  # a named path
+    return [path for path in given if isinstance(path, Path)]
 
 
 def _state(path: Path) -> object:

@@ -52,6 +52,8 @@ def add_commands(commands: Commands) -> None:
     add_list(parser)
     add_network(parser)
     add_settings(parser, BaselineSettings, "undecodable")
+    parser.add_argument("--experiment", default="", help="name of the experiment, for tables")
+    parser.add_argument("--checkpoint-name", default="", help="name of the checkpoint, for tables")
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
 
@@ -143,7 +145,9 @@ def _predict(options: argparse.Namespace) -> None:
         )
     targets = dict(zip(classes, images.targets[read].T, strict=True))
     positions = None if len(read) == len(images.paths) else read
-    predictions = Predictions(dict(zip(classes, probabilities, strict=True)), targets, stored.step, positions)
+    by_task = dict(zip(classes, probabilities, strict=True))
+    names = options.experiment, options.checkpoint_name
+    predictions = Predictions(by_task, targets, stored.step, positions, *names)
     write_predictions(options.output, predictions)
 
 
@@ -181,8 +185,9 @@ def _predict_files(
 
 def _select_images(options: argparse.Namespace) -> None:
     from featuresharing.analysis.sharing import few_images
-    from featuresharing.data.lists import write_image_list
-    from featuresharing.files.atomic import write_table
+    from featuresharing.data.columns import KEPT
+    from featuresharing.data.lists import kept_table, write_image_list
+    from featuresharing.data.table_files import write_table
     from featuresharing.networks.predictions import choose_images, read_predictions
 
     classes, images = read_list(options)
@@ -197,12 +202,8 @@ def _select_images(options: argparse.Namespace) -> None:
     if sentence := few_images(len(kept)):
         say(f"{options.list}: {sentence}")
     chosen = images.select(kept)
-    rows = (
-        (index, path.name, *(names[target] for names, target in zip(classes.values(), targets, strict=True)))
-        for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
-    )
     table = options.output.with_suffix(".csv")
-    write_table(table, ("index", "image", *classes), rows)
+    write_table(table, kept_table(images, kept, classes), KEPT)
     if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
         say(
             f"names of {odd} images are not UTF-8: {table} has escapes for them, {options.output} their bytes.",

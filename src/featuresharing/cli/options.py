@@ -77,7 +77,7 @@ class CommandParser(argparse.ArgumentParser):
             return super().add_argument(*names, **settings)
         group = self._required if settings.get("required") else self._optional
         action = group.add_argument(*names, **settings)
-        if settings.get("type") is Path and action.dest not in WRITTEN:
+        if settings.get("type") in (Path, named_path) and action.dest not in WRITTEN:
             self._read.append(action.dest)
         return action
 
@@ -96,7 +96,8 @@ class CommandParser(argparse.ArgumentParser):
         output = getattr(options, "output", None)
         for option in self._read:
             given = getattr(options, option)
-            for path in given if isinstance(given, list) else [given]:
+            for value in given if isinstance(given, list) else [given]:
+                path = value[1] if isinstance(value, tuple) else value
                 if path is None:
                     continue
                 called = CALLED.get(option, option)
@@ -190,6 +191,14 @@ def named_folder(text: str) -> Path:
     if path.name in ("", ".."):
         raise argparse.ArgumentTypeError(f"found '{text}'; accepted is the name of a folder, such as {text}/new")
     return path
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Return a name and the path that belongs to it; a type of option: NAME=PATH."""
+    name, sign, path = text.partition("=")
+    if not (name and sign and path):
+        raise argparse.ArgumentTypeError(f"found '{text}'; accepted is NAME=PATH")
+    return name, Path(path)
 
 
 def say(sentence: str, *, warning: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from featuresharing.errors import InputError
 from featuresharing.settings import Block, Config
-from featuresharing.settings.block import accepts, problems_of_values
+from featuresharing.settings.block import accepts
 from featuresharing.settings.fields import Key, key_of, keys_of
 from featuresharing.settings.sentences import accepted_item
 
@@ -46,7 +46,7 @@ def read_settings(options: argparse.Namespace, block: type[Settings], *names: st
     Raises InputError, which names the option, for values that contradict each other.
     """
     made = block.unchecked({name: getattr(options, name) for name in names or keys_of(block)})
-    for name, text in (*problems_of_values(made), *made.contradictions()):
+    for name, text in made.problems():
         raise InputError(f"--{name.replace('_', '-')}{text}.")
     return made
 

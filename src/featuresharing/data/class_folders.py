@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from featuresharing.data.texts import UNFIT, numbered_rows
+from featuresharing.data.columns import HIERARCHY
+from featuresharing.data.table_files import read_texts
+from featuresharing.data.texts import UNFIT
 from featuresharing.errors import InputError
 
 IGNORED = frozenset(
@@ -136,17 +138,14 @@ def check_distinct(folder: Path, written: Mapping[str, str]) -> None:
 
 
 def read_hierarchy(path: Path, classes: Iterable[str]) -> dict[str, str]:
-    """Read the basic class of every class folder from a table ``subordinate,basic``.
+    """Read the basic class of every class folder from a table :data:`.columns.HIERARCHY`.
 
     Raises InputError for a class without a row, and, naming its line, a row without a class or one that contradicts
     another.
     """
     found: dict[str, str] = {}
-    for line, row in numbered_rows(path, ("subordinate", "basic")):
-        name, basic = row["subordinate"], row["basic"]
-        if not name or not basic:
-            lacking = "basic" if name else "subordinate"
-            raise InputError(f"table {path}, line {line}: column '{lacking}' is blank; accepted are two names a row.")
+    rows = read_texts(path, HIERARCHY.names)[list(HIERARCHY.names)]
+    for line, name, basic in rows.itertuples(name=None):
         if found.setdefault(name, basic) != basic:
             raise InputError(
                 f"table {path}, line {line}: class '{name}' is '{basic}' here and '{found[name]}' above; "

@@ -1,6 +1,5 @@
 """The embedded drawings: one sheet of equally large cells and a table that says what each cell shows."""
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from featuresharing.data.columns import DRAWINGS
 from featuresharing.data.decoding import open_image
-from featuresharing.data.texts import numbered_rows
+from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 
 CELL = 64
 """Height and width of a cell of the sheet, in pixels."""
-
-COLUMNS = ("index", "row", "column", "basic", "subordinate", "set")
 
 # Two renderings of the same outline: a split that parts them would test on what was trained on.
 SAME_OUTLINE = {"fluent3d": "fluent", "fluentflat": "fluent"}
@@ -40,20 +38,8 @@ class Drawing:
 
 
 def read_drawings(table: Path) -> list[Drawing]:
-    """Read the table of drawings (CSV with the columns of :data:`COLUMNS`); raises InputError if it cannot be used."""
-    drawings = []
-    for line, row in numbered_rows(table, COLUMNS, what="table of drawings"):
-        places = [row[name] for name in COLUMNS[:3]]
-        if not all(re.fullmatch("[0-9]{1,9}", place) for place in places):
-            accepted = "whole numbers for index, row and column"
-            raise InputError(f"{table}, line {line}: found {places}; accepted are {accepted}.")
-        if blank := next((name for name in COLUMNS[3:] if not row[name]), None):
-            raise InputError(f"{table}, line {line}: column '{blank}' is blank; accepted is a name.")
-        index, cell_row, cell_column = map(int, places)
-        drawings.append(Drawing(index, cell_row, cell_column, row["basic"], row["subordinate"], row["set"]))
-    if not drawings:
-        raise InputError(f"{table}: found no drawing; accepted is at least one.")
-    return drawings
+    """Read a table of :data:`.columns.DRAWINGS`; raises InputError if it cannot be used."""
+    return [Drawing(*row) for row in read_table(table, DRAWINGS).itertuples(index=False, name=None)]
 
 
 def choose_classes(drawings: Sequence[Drawing], basic_classes: Sequence[str]) -> list[Drawing]:

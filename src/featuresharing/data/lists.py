@@ -5,13 +5,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.data.texts import UNFIT, numbered_rows, read_lines
+from featuresharing.data.columns import CLASSES, KEPT
+from featuresharing.data.table_files import frame_of, numbered_rows, write_table
+from featuresharing.data.texts import UNFIT, read_lines
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.atomic import replacing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,9 @@ def _example(classes: Sequence[Sequence[str]]) -> str:
 
 
 def write_classes(output: Path, classes: Mapping[str, Sequence[str]]) -> None:
-    """Write the class names of every task as a table ``task,index,name``."""
+    """Write the class names of every task as a table :data:`.columns.CLASSES`."""
     rows = ((task, index, name) for task, names in classes.items() for index, name in enumerate(names))
-    write_table(output, ("task", "index", "name"), rows)
+    write_table(output, frame_of(CLASSES, rows), CLASSES)
 
 
 def read_classes(path: Path) -> dict[str, list[str]]:
@@ -108,7 +114,7 @@ def read_classes(path: Path) -> dict[str, list[str]]:
     """
     classes: dict[str, list[str]] = {}
     seen: set[tuple[str, str]] = set()
-    for line, row in numbered_rows(path, ("task", "index", "name"), what="table of classes"):
+    for line, row in numbered_rows(path, CLASSES.names, what=CLASSES.what):
         task, index, name = row["task"], row["index"], row["name"]
         if not (task and name) or index != str(len(classes.get(task, []))) or (task, name) in seen:
             raise InputError(
@@ -120,3 +126,21 @@ def read_classes(path: Path) -> dict[str, list[str]]:
     if not classes:
         raise InputError(f"{path}: found no class; accepted is at least one.")
     return classes
+
+
+def kept_table(images: ImageList, kept: NDArray[np.int64], classes: Mapping[str, Sequence[str]]) -> "DataFrame":
+    """Return a frame of :data:`.columns.KEPT`: of each image at the positions ``kept``, its name and its classes.
+
+    Columns are ``index`` (int64), ``image`` and one a task of ``classes`` (texts). Bytes of names that are not UTF-8
+    stand there as escapes such as ``\\udce9``.
+    """
+    chosen = images.select(kept)
+    rows = (
+        (
+            index,
+            path.name.encode(errors="backslashreplace").decode(),
+            *(names[target] for names, target in zip(classes.values(), targets, strict=True)),
+        )
+        for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
+    )
+    return frame_of(KEPT, rows, rest=list(classes))

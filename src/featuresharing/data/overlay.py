@@ -8,22 +8,25 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from featuresharing.data.class_folders import check_distinct, check_name, list_class_folders
+from featuresharing.data.columns import WORDED
 from featuresharing.data.fonts import check_words
 from featuresharing.data.images import read_image
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import check_free, content_key, write_table
+from featuresharing.files.atomic import check_free, content_key
 from featuresharing.files.partial import PartialFolder, settings_key, write_piece
 from featuresharing.files.records import Entry, fits, recorded_key
 from featuresharing.randomness import keyed_generator
 
-COLUMNS = ("image", "subordinate", "basic", "word")
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SAVED = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".png": {}}
 """Kinds of files that are written, by the ends of their names, in small letters; others become .png."""
@@ -53,15 +56,15 @@ def overlay_folder(
     jobs: int = 1,
     table: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> tuple[list[dict[str, str]], list[str]]:
+) -> tuple["DataFrame", list[str]]:
     """Write a copy of every image of ``folder``, with a word over it, to the folder ``output``; both have one a class.
 
-    Returns a row of COLUMNS for every image, and what was wrong with those that were skipped; ``table`` gets the rows
-    as well. An image depends on (settings, its path in the folder) alone. What an interrupted run wrote is kept in a
-    hidden folder beside ``output`` and continued; what was damaged since, or of an image that was changed since, is
-    drawn again, and ``say`` told so. Raises InputError for an image that cannot be decoded, unless those are skipped,
-    for an ``output`` that holds something else, words that the font cannot draw, and two images that would become one
-    file.
+    Returns a frame of :data:`.columns.WORDED`, and what was wrong with images that were skipped; the file ``table``
+    gets the frame as well. An image depends on (settings, its path in the folder) alone. What an interrupted run wrote
+    is kept in a hidden folder beside ``output`` and continued; what was damaged since, or of an image that was changed
+    since, is drawn again, and ``say`` told so. Raises InputError for an image that cannot be decoded, unless those are
+    skipped, for an ``output`` that holds something else, words that the font cannot draw, and two images that would
+    become one file.
     """
     check_name(output.name, "output folder")
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
@@ -74,9 +77,7 @@ def overlay_folder(
     written = [_written_name(file) for _, file in files]
     if partial.is_complete(written) and all(_is_drawn(folder, output, file) for _, file in files):
         say(f"{output} is there already.")
-        rows = [_row(output, name, file, settings, hierarchy) for name, file in files]
-        _write_table(table, rows)
-        return rows, []
+        return _tabulate(table, [_row(output, name, file, settings, hierarchy) for name, file in files]), []
     partial.begin()
     for parent in {(partial.path / name).parent for name in written}:
         parent.mkdir(parents=True, exist_ok=True)
@@ -95,22 +96,24 @@ def overlay_folder(
         raise InputError(f"folder {folder}: no image can be decoded; accepted are folders with images.")
     if damaged:
         say(f"Drawn again, since they or their originals were changed: {damaged} of {len(files)} in {partial.path}.")
-    _write_table(table, rows)  # first: Snakemake removes the folder of a job that lacks its table
+    frame = _tabulate(table, rows)  # first: Snakemake removes the folder of a job that lacks its table
     partial.finish(kept)
-    return rows, skipped
+    return frame, skipped
 
 
-def _write_table(table: Path | None, rows: Sequence[Mapping[str, str]]) -> None:
+def _tabulate(table: Path | None, rows: Sequence[tuple[str, ...]]) -> "DataFrame":
+    """Return a frame of the rows; a file ``table`` gets it."""
+    frame = frame_of(WORDED, rows)
     if table is not None:
-        write_table(table, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+        write_table(table, frame, WORDED)
+    return frame
 
 
 def _row(
     output: Path, name: str, file: str, settings: OverlaySettings, hierarchy: Mapping[str, str] | None
-) -> dict[str, str]:
+) -> tuple[str, ...]:
     word, _ = _choose_word(settings, file)
-    values = (f"{output.name}/{_written_name(file)}", name, hierarchy[name] if hierarchy else "", word)
-    return dict(zip(COLUMNS, values, strict=True))
+    return f"{output.name}/{_written_name(file)}", name, hierarchy[name] if hierarchy else "", word
 
 
 def _written_name(file: str) -> str:

@@ -1,31 +1,34 @@
 """The stimulus set of all experiments: every drawing rendered several times, each time with a random word over it."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featuresharing.data.columns import STIMULI
 from featuresharing.data.drawings import Drawing, DrawingSheet
 from featuresharing.data.fonts import check_words
 from featuresharing.data.rendering import Variation, render_stimulus
-from featuresharing.data.texts import numbered_rows
+from featuresharing.data.table_files import frame_of, read_texts, write_table
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import check_free, content_key, write_table
+from featuresharing.files.atomic import check_free, content_key
 from featuresharing.files.partial import PartialFolder, settings_key, write_piece
 from featuresharing.files.records import Entry, fits
 from featuresharing.randomness import keyed_generator
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 OURS = r".+_\d{3,}_\d{2,}_.+\.png|\.snakemake_timestamp"
 """What a folder of stimuli may hold that is replaced."""
-
-COLUMNS = ("image", "drawing", "set", "subordinate", "basic", "word")
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,10 @@ class Stimulus:
         """The name of its file."""
         return f"{self.drawing.subordinate}_{self.drawing.index:03d}_{self.number:02d}_{self.word}.png"
 
-    def row(self, folder: str) -> dict[str, str]:
-        """Return its row of :data:`COLUMNS`, in a folder of this name."""
+    def row(self, folder: str) -> tuple[str | int, ...]:
+        """Return its row of :data:`.columns.STIMULI`, in a folder of this name."""
         of = self.drawing
-        values = (f"{folder}/{self.name}", str(of.index), of.set, of.subordinate, of.basic, self.word)
-        return dict(zip(COLUMNS, values, strict=True))
+        return f"{folder}/{self.name}", of.index, of.set, of.subordinate, of.basic, self.word
 
 
 def render_stimuli(
@@ -74,13 +76,13 @@ def render_stimuli(
     jobs: int = 1,
     table: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, str]]:
-    """Render every drawing ``renderings`` times into PNG files in ``folder``; return a row of :data:`COLUMNS` for each.
+) -> "DataFrame":
+    """Render every drawing ``renderings`` times into PNG files in ``folder``; return a frame of them.
 
     An image depends on (seed, drawing, number of the rendering) alone, not on ``jobs`` processes or on other drawings.
-    ``table`` gets the rows as well. What an interrupted run rendered is kept in a hidden folder beside ``folder`` and
-    continued; what was damaged since is rendered again, and ``say`` told so. Raises InputError for a ``folder`` that
-    holds other things than stimuli.
+    The frame is one of :data:`.columns.STIMULI`; the file ``table`` gets it as well. What an interrupted run rendered
+    is kept in a hidden folder beside ``folder`` and continued; what was damaged since is rendered again, and ``say``
+    told so. Raises InputError for a ``folder`` that holds other things than stimuli.
     """
     check_words(settings.words, settings.style.font, settings.style.font_sizes)
     for part in (*settings.words, *(drawing.subordinate for drawing in drawings)):
@@ -88,7 +90,7 @@ def render_stimuli(
             raise InputError(f"'{part}' holds a slash; accepted are words and classes that fit into names of files.")
     check_free(folder, ours=OURS)
     stimuli = [_choose(settings, drawing, number) for drawing in drawings for number in range(renderings)]
-    rows = [stimulus.row(folder.name) for stimulus in stimuli]
+    frame = frame_of(STIMULI, (stimulus.row(folder.name) for stimulus in stimuli))
     names = [stimulus.name for stimulus in stimuli]
     partial = PartialFolder(folder, settings.key(sheet))
     complete = partial.is_complete(names)
@@ -109,37 +111,26 @@ def render_stimuli(
         if damaged:
             say(f"Rendered again, since they were damaged: {damaged} of {len(names)} images in {partial.path}.")
     if table is not None:  # first: Snakemake removes the folder of a job that lacks its table
-        write_stimuli(table, rows)
+        write_table(table, frame, STIMULI)
     if not complete:
         partial.finish(names)
-    return rows
+    return frame
 
 
-def write_stimuli(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write the table of stimuli."""
-    write_table(path, COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
-
-
-def read_stimuli(path: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
-    """Read the table of stimuli.
+def read_stimuli(path: Path, tasks: Sequence[str]) -> "DataFrame":
+    """Read a table of stimuli, ours or yours: a frame of texts with all its columns.
 
     Raises InputError if it is missing, has no column for the images or one of the ``tasks``, or, with the number of the
     line, a blank there.
     """
-    rows = numbered_rows(path, ("image",), what="table of stimuli")
-    if not rows:
-        raise InputError(f"{path}: found no row; accepted is one for every image.")
-    columns = list(rows[0][1])
+    frame = read_texts(path, ("image",), filled=tasks, what=STIMULI.what)
     for task in tasks:
-        if task not in columns:
-            accepted = ", ".join(column for column in columns if column not in ("image", "drawing", "set"))
+        if task not in frame:
+            accepted = ", ".join(column for column in frame if column not in ("image", "drawing", "set"))
             raise InputError(
                 f"{path}: task '{task}' has no column; accepted are {accepted or 'tables with columns for tasks'}."
             )
-    for line, row in rows:
-        if blank := next((name for name in ("image", *tasks) if not row[name]), None):
-            raise InputError(f"{path}, line {line}: column '{blank}' is blank; accepted is a name.")
-    return [row for _, row in rows]
+    return frame.reset_index(drop=True)
 
 
 def _choose(settings: StimulusSettings, drawing: Drawing, number: int) -> Stimulus:

@@ -1,11 +1,9 @@
-"""The one reader of texts: lists and tables that people write, in UTF-8, with any line ends, checked line by line."""
+"""The one reader of texts that people write: in UTF-8, with any line ends, checked line by line."""
 
 import codecs
-import csv
-import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from featuresharing.errors import InputError
@@ -85,51 +83,3 @@ def read_lines(path: Path, what: str, *, names: bool = False) -> Iterator[tuple[
     for number, line in enumerate(text.split("\n"), start=1):
         if stripped := line.strip():
             yield number, stripped
-
-
-def read_rows(path: Path, columns: Sequence[str], *, what: str = "table") -> list[dict[str, str]]:
-    """Return the rows of a CSV table by column; raises what :func:`numbered_rows` raises."""
-    return [row for _, row in numbered_rows(path, columns, what=what)]
-
-
-def numbered_rows(path: Path, columns: Sequence[str], *, what: str = "table") -> list[tuple[int, dict[str, str]]]:
-    """Return every row of a CSV table with the number of its line.
-
-    A row has all columns of the head, without blanks around values; rows of blanks alone are left out. Raises
-    InputError for what :func:`read_text` refuses, a head that lacks one of ``columns`` or has one twice, and, with the
-    number of the line, for rows of another length, quotes that do not close and line ends inside values.
-    """
-    rows = _split(path, what)
-    _, head = next(rows, (1, []))
-    if missing := next((name for name in columns if name not in head), None):
-        found = ", ".join(f"'{name}'" for name in head[:8]) or "nothing"
-        accepted = f"accepted is a table with {', '.join(columns)}, separated by commas"
-        raise InputError(f"{what} {path}: column '{missing}' is missing; {accepted}; found is {found}.")
-    if double := next((name for name in head if name and head.count(name) > 1), None):
-        raise InputError(f"{what} {path}: column '{double}' stands there twice; accepted are distinct columns.")
-    numbered = []
-    for line, row in rows:
-        if len(row) != len(head):
-            raise InputError(
-                f"{what} {path}, line {line}: found {len(row)} values; accepted are {len(head)}, one a column."
-            )
-        numbered.append((line, dict(zip(head, row, strict=True))))
-    return numbered
-
-
-def _split(path: Path, what: str) -> Iterator[tuple[int, list[str]]]:
-    text = io.StringIO(read_text(path, what), newline="")
-    reader = csv.reader(text, skipinitialspace=True, strict=True)
-    try:
-        for row in reader:
-            if any("\n" in value or "\r" in value for value in row):
-                accepted = "accepted are values in one line, in closed quotes or none"
-                raise InputError(f"{what} {path}, line {reader.line_num}: found a line end in a value; {accepted}.")
-            values = [value.strip() for value in row]
-            if any(values):
-                yield reader.line_num, values
-    except csv.Error as error:
-        raise InputError(
-            f"{what} {path}, line {reader.line_num}: found no row of CSV ({error}); accepted are values separated by "
-            "commas, in closed quotes or none."
-        ) from None

@@ -9,6 +9,7 @@ from PIL import Image
 from featuresharing.data.decoding import open_image, rgb
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
+from featuresharing.settings import FigureSettings, check
 
 TRANSPARENT = 255
 """Palette index that keeps the pixel of the frame before."""
@@ -19,19 +20,18 @@ LETTERS = 200
 GREYS = np.repeat(np.arange(0, 256, 17)[:, None], 3, axis=1)
 
 
-def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = 330) -> None:
+def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = FigureSettings.milliseconds) -> None:
     """Write images of one size to the GIF ``output``, which shows each for ``milliseconds`` and loops forever.
 
     Up to 239 colours of a frame's flat areas are kept exactly, more are reduced to as many; letters get greys. As many
     frames are written as given, equal ones included.
 
     Raises :class:`InputError` if there are no frames, one cannot be read, their sizes differ, or ``milliseconds`` is
-    not a multiple of 10 from 10 to 600000 (GIF counts hundredths of a second).
+    not what the config accepts (GIF counts hundredths of a second).
     """
     if not frames:
         raise InputError("an animation has no frames; accepted: at least one image")
-    if not 0 < milliseconds <= 600_000 or milliseconds % 10:
-        raise InputError(f"milliseconds of an animation is {milliseconds}; accepted: 10 to 600000, in steps of 10")
+    check(FigureSettings, "milliseconds", milliseconds)
     images = [_read(path) for path in frames]
     for path, image in zip(frames, images, strict=True):
         if image.size != images[0].size:

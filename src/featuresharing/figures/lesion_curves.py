@@ -1,61 +1,58 @@
 """Curves of lesions: accuracy against how many units of a layer are removed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from featuresharing.data.columns import LESIONS
+from featuresharing.data.table_files import check_whole, read_table
 from featuresharing.errors import InputError
 from featuresharing.figures.curves import COLOURS
 from featuresharing.figures.style import STYLE
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 THRESHOLD = 1e-5
 """Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
 
 
-@dataclass(frozen=True)
-class LesionPoint:
-    """Accuracy of ``task`` with a ``fraction`` of a layer's units removed, those that ``order`` relies on most first.
-
-    Beside it mean and standard deviation for random orders, and the p-value of the difference.
-    """
-
-    layer: str
-    order: str
-    task: str
-    fraction: float
-    accuracy: float
-    random_mean: float
-    random_sd: float
-    p: float
+def read_curves(path: Path) -> "DataFrame":
+    """Return a table of lesion curves (:data:`.columns.LESIONS`); raises InputError for one that is not whole."""
+    curves = read_table(path, LESIONS)
+    check_whole(path, curves, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
+    if missing := {*curves["task"]} ^ {*curves["order"]}:
+        raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
+    return curves
 
 
 @rc_context(STYLE)
-def plot_lesions(points: Sequence[LesionPoint], *, title: str) -> Figure:
+def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 
-    Lines are the tasks, bands the mean and standard deviation of random orders; dots above mark p < THRESHOLD. Layers
-    and orders stand as they first appear in ``points``. Raises InputError if there are none.
+    ``curves`` is a frame of :data:`.columns.LESIONS` of one experiment and checkpoint. Lines are the tasks, bands the
+    mean and standard deviation of random orders; dots above mark p < THRESHOLD. Layers and orders stand as they first
+    appear. Raises InputError if there are none.
     """
-    if not points:
+    if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
-    layers, orders, tasks = (
-        list(dict.fromkeys(getattr(p, name) for p in points)) for name in ("layer", "order", "task")
-    )
+    layers, orders, tasks = (list(curves[name].unique()) for name in ("layer", "order", "task"))
     size = (1.2 + 1.75 * len(layers), 1.3 + 1.75 * len(orders))
     figure = Figure(figsize=(max(7.2, size[0]), size[1]), dpi=100, facecolor="white")
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
     colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
     for row, order in enumerate(orders):
         for column, layer in enumerate(layers):
+            panel = curves[(curves["layer"] == layer) & (curves["order"] == order)]
             axes = panels[row][column]
             for height, task in enumerate(tasks):
-                line = [p for p in points if (p.layer, p.order, p.task) == (layer, order, task)]
-                _draw_line(axes, sorted(line, key=lambda point: point.fraction), colours[task], 1.05 + 0.06 * height)
+                line = panel[panel["task"] == task].sort_values("fraction", kind="stable")
+                _draw_line(axes, line, colours[task], 1.05 + 0.06 * height)
             axes.set(xlim=(0, 1), ylim=(0, 1.1 + 0.06 * len(tasks)))
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
             axes.set_yticks([0, 0.5, 1])
@@ -64,22 +61,32 @@ def plot_lesions(points: Sequence[LesionPoint], *, title: str) -> Figure:
             if row == 0:
                 axes.set_title(layer, fontsize=10)
         panels[row][0].set_ylabel(f"Accuracy,\n{order} units first", fontsize=9)
-    width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.85 / width, right=1 - 0.2 / width, bottom=0.85 / height, top=1 - 0.65 / height, wspace=0.12, hspace=0.2
-    )
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    _arrange(figure)
+    figure.suptitle(title or _title(curves), x=0.01, ha="left", fontweight="bold", fontsize=11)
     panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
     _write_legend(figure, colours)
     return figure
 
 
-def _draw_line(axes: "object", line: Sequence[LesionPoint], colour: str, height: float) -> None:
-    x, y = ([getattr(point, name) for point in line] for name in ("fraction", "accuracy"))
-    mean, deviation = (np.array([getattr(point, name) for point in line]) for name in ("random_mean", "random_sd"))
+def _arrange(figure: Figure) -> None:
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.85 / width, right=1 - 0.2 / width, bottom=0.85 / height, top=1 - 0.65 / height, wspace=0.12, hspace=0.2
+    )
+
+
+def _title(curves: "DataFrame") -> str:
+    first = curves.iloc[0]
+    return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
+
+
+def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float) -> None:
+    x, y, mean, deviation, p = (
+        line[name].to_numpy() for name in ("fraction", "accuracy", "random_mean", "random_sd", "p")
+    )
     axes.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
     axes.plot(x, y, color=colour, linewidth=1.6, clip_on=False)  # type: ignore[attr-defined]
-    marked = [point.fraction for point in line if point.p < THRESHOLD]
+    marked = x[p < THRESHOLD]
     axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
 
 

@@ -2,8 +2,6 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.figures.style import STYLE
+from featuresharing.settings import FigureSettings
 
 SIZE = (7.2, 5.6)
 """Width and height of every unit map, in inches."""
@@ -26,52 +25,17 @@ KEY = (5.5, 3.3, 1.5, 1.5)
 LINE = 140
 
 
-@dataclass(frozen=True)
-class UnitMapStyle:
-    """How unit maps are drawn.
+def brightness(multiples: NDArray[np.floating[Any]], style: FigureSettings) -> NDArray[np.float64]:
+    """Map multiples of the average unit, of any shape, to brightness in [0, 1].
 
-    ``layout``: "rectangle" (cells in reading order) or "sunflower" (dots on a Vogel spiral, from the centre outwards).
-    ``scale`` and ``limits``: a contribution, in multiples of the layer's average unit, is dark at and below the first
-    limit, bright at and above the second, and in between on a "log" or "linear" scale. Linear limits may start at 0,
-    and (0, 4) suits most layers. ``sort``: by the first task's contribution, or else by index. ``grid``: lines between
-    the cells of a rectangle, where cells are large enough. ``columns`` of the rectangle; None picks a full one, a
-    little higher than wide. ``dpi``: dots per inch.
-
-    Raises :class:`InputError` for anything else.
+    They are dark at and below the first of the style's limits, bright at and above the second, and in between on a
+    logarithmic or linear scale. Linear limits may start at 0, and (0, 4) suits most layers.
     """
-
-    layout: str = "rectangle"
-    scale: str = "log"
-    limits: tuple[float, float] = (1 / 8, 8)
-    sort: bool = True
-    grid: bool = True
-    columns: int | None = None
-    dpi: int = 100
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        low, high = self.limits if _are_numbers(self.limits) else (1, 0)
-        start = low > 0 if self.scale == "log" else low >= 0
-        accepted = {
-            "layout": (self.layout in ("rectangle", "sunflower"), "rectangle or sunflower"),
-            "scale": (self.scale in ("log", "linear"), "log or linear"),
-            "limits": (start and low < 1 < high < math.inf, "a number in (0, 1), or 0 if linear, and one above 1"),
-            "sort": (isinstance(self.sort, bool), "true or false"),
-            "grid": (isinstance(self.grid, bool), "true or false"),
-            "columns": (self.columns is None or _is_count(self.columns, 1, 999), "an integer from 1 to 999, or none"),
-            "dpi": (_is_count(self.dpi, 50, 600), "an integer from 50 to 600"),
-        }
-        for key, (valid, values) in accepted.items():
-            if not valid:
-                raise InputError(f"{key} of a unit map is {getattr(self, key)!r}; accepted: {values}")
-
-    def brightness(self, multiples: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Map multiples of the average unit, of any shape, to brightness in [0, 1]."""
-        low, high = self.limits
-        clipped = np.clip(np.asarray(multiples, np.float64), low, high)
-        if self.scale == "log":
-            return np.asarray(np.log(clipped / low) / np.log(high / low))
-        return np.asarray((clipped - low) / (high - low))
+    low, high = style.limits
+    clipped = np.clip(np.asarray(multiples, np.float64), low, high)
+    if style.colour_scale == "log":
+        return np.asarray(np.log(clipped / low) / np.log(high / low))
+    return np.asarray((clipped - low) / (high - low))
 
 
 @rc_context(STYLE)
@@ -83,7 +47,7 @@ def plot_units(
     second_name: str,
     title: str,
     note: str = "",
-    style: UnitMapStyle,
+    style: FigureSettings,
 ) -> Figure:
     """Draw the contributions ``first`` and ``second`` [U] of a layer's units to two tasks, in bits.
 
@@ -108,7 +72,7 @@ def plot_units(
             raise InputError(f"contributions to {name} of {invalid} units are negative or not finite; accepted: >= 0")
 
     order = np.lexsort((second, first)) if style.sort else np.arange(first.size)
-    levels = [style.brightness(task / (task.mean() or 1))[order] for task in (first, second)]
+    levels = [brightness(task / (task.mean() or 1), style)[order] for task in (first, second)]
     colours = _colours(*levels)
 
     figure = Figure(figsize=SIZE, dpi=style.dpi, facecolor="white")
@@ -123,18 +87,6 @@ def plot_units(
         _draw_sunflower(figure, colours[::-1] if style.sort else colours)
     _draw_key(figure, first_name, second_name, style)
     return figure
-
-
-def _are_numbers(limits: object) -> bool:
-    return (
-        isinstance(limits, Sequence)
-        and len(limits) == 2
-        and all(isinstance(limit, int | float) and not isinstance(limit, bool) for limit in limits)
-    )
-
-
-def _is_count(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _colours(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -153,7 +105,7 @@ def _columns(units: int) -> int:
     return min(range(1, math.isqrt(units) + 2), key=cost)
 
 
-def _draw_rectangle(figure: Figure, colours: NDArray[np.uint8], style: UnitMapStyle) -> None:
+def _draw_rectangle(figure: Figure, colours: NDArray[np.uint8], style: FigureSettings) -> None:
     """Paint one square cell a colour [U, 3], pixel by pixel, so that all cells of a map are equally large and flat."""
     columns = style.columns or _columns(len(colours))
     rows = math.ceil(len(colours) / columns)
@@ -200,7 +152,7 @@ def _draw_sunflower(figure: Figure, colours: NDArray[np.uint8]) -> None:
     axes.add_collection(dots, autolim=False)
 
 
-def _draw_key(figure: Figure, first_name: str, second_name: str, style: UnitMapStyle) -> None:
+def _draw_key(figure: Figure, first_name: str, second_name: str, style: FigureSettings) -> None:
     """Draw the colour key, a square with the tasks as axes, and how to read the map below it."""
     axes = figure.add_axes((KEY[0] / SIZE[0], KEY[1] / SIZE[1], KEY[2] / SIZE[0], KEY[3] / SIZE[1]))
     # Steps rather than a gradient: few enough colours for the palette of an animation, and cells as in the map.
@@ -226,7 +178,7 @@ def _draw_key(figure: Figure, first_name: str, second_name: str, style: UnitMapS
     low, high = style.limits
     ticks = {low: f"\N{LESS-THAN OR EQUAL TO}{_multiple(low)}" if low else "0", 1: "1"}
     ticks[high] = f"\N{GREATER-THAN OR EQUAL TO}{_multiple(high)}"
-    places = style.brightness(np.array(list(ticks)))
+    places = brightness(np.array(list(ticks)), style)
     axes.set_xticks(places, list(ticks.values()), fontsize=8)
     axes.set_yticks(places, list(ticks.values()), fontsize=8)
     axes.set_xlabel(first_name, fontsize=_fit(first_name, 9, KEY[2]), fontweight="bold")

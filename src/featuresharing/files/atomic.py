@@ -1,6 +1,5 @@
 """Files that appear whole or not at all."""
 
-import csv
 import errno
 import glob
 import hashlib
@@ -8,10 +7,9 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files.records import entry_of, publish
@@ -129,20 +127,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_table(output: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, key: str = "") -> None:
-    """Write a CSV table in UTF-8 whole or not at all: a head of ``columns``, then ``rows``.
-
-    Bytes of names that are not UTF-8 are written as escapes such as ``\\udce9``; ``key`` goes into its record.
-    """
-    with (
-        replacing(output, key=key) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def file_digest(*paths: Path) -> str:

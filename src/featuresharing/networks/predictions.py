@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,13 +24,16 @@ SUM_TOLERANCE = 1e-4
 class Predictions:
     """By task: softmax ``probabilities`` float32 [N, K], true classes ``targets`` int64 [N]; and the ``step``.
 
-    ``images`` int64 [N] are positions in the image list, where some were skipped (None: all of them).
+    ``images`` int64 [N] are positions in the image list, where some were skipped (None: all of them). ``experiment``
+    and ``checkpoint`` are the names of what predicted them, blank where nobody said them.
     """
 
     probabilities: Mapping[str, NDArray[np.float32]]
     targets: Mapping[str, NDArray[np.int64]]
     step: int
     images: NDArray[np.int64] | None = None
+    experiment: str = ""
+    checkpoint: str = ""
 
     def right(self) -> dict[str, NDArray[np.bool_]]:
         """Return by task whether the likeliest class is the true one, [N]."""
@@ -73,7 +77,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             yield put(file, f"target_{task}", np.asarray(predictions.targets[task], np.int64))
 
     with replacing(path) as temporary:
-        write_sealed(temporary, fill, {"step": predictions.step, "tasks": list(predictions.targets)})
+        write_sealed(temporary, fill, _attributes(predictions))
+
+
+def _attributes(predictions: Predictions) -> dict[str, Any]:
+    names = {"experiment": predictions.experiment, "checkpoint": predictions.checkpoint}
+    said = {name: value for name, value in names.items() if value}
+    return {"step": predictions.step, "tasks": list(predictions.targets)} | said
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -94,7 +104,19 @@ def read_predictions(path: Path) -> Predictions:
         known = {*(f"{name}_{task}" for name in ("probability", "target") for task in tasks), "image"}
         if unknown := sorted({*source.names} - known):
             raise ValueError(f"{unknown[0]} is no dataset of such a file")
-        return Predictions(probabilities, targets, step, images)
+        names = [str(source.attributes.get(name, "")) for name in ("experiment", "checkpoint")]
+        return Predictions(probabilities, targets, step, images, *names)
+
+
+def read_named_predictions(path: Path) -> Predictions:
+    """Read predictions that say what predicted them; raises InputError for others, and as :func:`read_predictions`."""
+    found = read_predictions(path)
+    if not (found.experiment and found.checkpoint):
+        raise InputError(
+            f"{path} does not say of which experiment and checkpoint it is, as files of earlier versions; accepted are "
+            "predictions that were made with --experiment and --checkpoint-name."
+        )
+    return found
 
 
 def _read_probabilities(source: Source, task: str, targets: NDArray[np.int64], count: int) -> NDArray[np.float32]:

@@ -20,8 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featuresharing.data.columns import TRAINING
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import DiskFullError, InputError
-from featuresharing.files.atomic import replacing, write_table
+from featuresharing.files.atomic import replacing
 from featuresharing.files.record_format import open_regular
 from featuresharing.files.records import entry_of, record, recorded_entry
 from featuresharing.files.second_names import give_name
@@ -154,9 +156,9 @@ class TrainingProgress:
         for name in self._checkpoints.values():
             if _digest(self.folder / name) != self._digests.get(name):
                 raise self._changed_on_disk(name)
-        rows = ((row.step, row.task, f"{row.loss:.6g}", f"{row.accuracy:.6g}") for row in log)
+        table = frame_of(TRAINING, ((row.step, row.task, row.loss, row.accuracy) for row in log))
         with self._said_if_full():
-            write_table(self.folder / LOG, ("step", "task", "loss", "accuracy"), rows)
+            write_table(self.folder / LOG, table, TRAINING)
             sums = self._digests | {LOG: _digest(self.folder / LOG)}
             with replacing(self.folder / SUMS, recorded=False) as temporary:
                 temporary.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))

@@ -24,9 +24,13 @@ class Block:
     """A block of the config; raises InputError for values that its keys do not accept, alone or together."""
 
     def __post_init__(self) -> None:
-        wrong = [*problems_of_values(self), *self.contradictions()]
-        if wrong:
-            raise InputError(f"{wrong[0].key}{wrong[0].text}.")
+        for name, text in self.problems():
+            raise InputError(f"{name}{text}.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with the values of keys, or else with values that are accepted each by itself."""
+        wrong = list(problems_of_values(self))
+        yield from wrong or self.contradictions()
 
     def contradictions(self) -> Iterator[Problem]:
         """Yield what is wrong with keys of this block together, where each is accepted by itself."""

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.settings.block import Block, problems_of_values
+from featuresharing.settings.block import Block
 from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
 from featuresharing.settings.plugins import own_blocks, plugin_problems
@@ -77,8 +77,7 @@ def check_block(kind: type[Own], name: str, values: Any) -> Own:
     schema = {"type": "object", "properties": {name: block_schema(kind)}}
     _refuse(_problems(_Validator(schema), {name: values}))
     block = kind.unchecked(values)
-    wrong = (*problems_of_values(block), *block.contradictions())
-    _refuse(f"config key '{name}.{key}'{text}." for key, text in wrong)
+    _refuse(f"config key '{name}.{key}'{text}." for key, text in block.problems())
     return block
 
 
@@ -107,9 +106,9 @@ def check_writable(folder: Path) -> None:
 
 def _contradictions(config: Config) -> Iterator[str]:
     for place, block in config.blocks():
-        for key, text in (*problems_of_values(block), *block.contradictions()):
+        for key, text in block.problems():
             yield f"config key '{place}.{key}'{text}."
-    for key, text in (*problems_of_values(config), *config.contradictions(), *plugin_problems(config)):
+    for key, text in (*config.problems(), *plugin_problems(config)):
         yield f"config key '{key}'{text}."
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import count
 
 from featuresharing.errors import InputError
-
-LARGEST = 10**4
-"""Images of so many pixels in height are beyond any use."""
+from featuresharing.settings import NetworkSettings, check
 
 
 @dataclass(frozen=True)
@@ -24,37 +23,21 @@ class AlexNetShape:
     kernels: tuple[int, ...]
     hidden: tuple[int, ...]
     classes: tuple[int, ...]
-    pool: int = 2
-    padding: int | None = None
+    pool: int = NetworkSettings.pool
+    padding: int | None = NetworkSettings.padding
 
     def __post_init__(self) -> None:
-        for name, found, wanted in (
-            ("channels", self.channels, 5),
-            ("kernels", self.kernels, 5),
-            ("hidden", self.hidden, 2),
-        ):
-            if len(found) != wanted:
-                raise InputError(f"{name}: found {len(found)} numbers; accepted are {wanted}.")
-        if self.stride < 1:
-            raise InputError(f"stride: found {self.stride}; accepted is at least 1 pixel.")
+        for name in ("stride", "channels", "kernels", "hidden", "pool", "padding"):
+            check(NetworkSettings, name, getattr(self, name))
         if min(self.classes, default=0) < 1:
             raise InputError(f"classes: found {list(self.classes)}; accepted is at least one task of 1 class or more.")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            raise InputError(f"kernels: found {list(self.kernels)}; accepted are odd numbers, which keep a map's size.")
-        if min(*self.channels, *self.hidden) < 1:
-            raise InputError(
-                f"channels: found {[*self.channels, *self.hidden]} with hidden; accepted is at least 1 unit."
-            )
-        if self.pool not in (2, 3):
-            raise InputError(f"pool: found {self.pool}; accepted are 2 and 3 pixels.")
-        if self.padding is not None and not 0 <= self.padding <= self.kernels[0] // 2:
+        if self.padding is not None and self.padding > self.kernels[0] // 2:
             raise InputError(
                 f"padding: found {self.padding}; accepted is 0 to {self.kernels[0] // 2}, half the kernel."
             )
         if min(self.maps) < 1:
-            least = next((size for size in range(1, LARGEST) if min(map_sizes(self, size)) >= 1), None)
-            accepted = f"are at least {least}" if least else f"is a smaller stride than {self.stride}"
-            raise InputError(f"image_size: found {self.image_size} pixels; accepted {accepted}.")
+            least = next(size for size in count(1) if min(map_sizes(self, size)) >= 1)
+            raise InputError(f"image_size: found {self.image_size} pixels; accepted are at least {least}.")
 
     @property
     def paddings(self) -> tuple[int, ...]:
