@@ -28,6 +28,7 @@ from support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "workflow/rules/sources"
+DEFINED: dict[str, Any] = dict.fromkeys(NAMES) | {"NETWORK": "x/{experiment}/{checkpoint}.pt"}
 
 
 @pytest.fixture
@@ -65,8 +66,11 @@ def test_a_source_is_a_file_of_the_folder_or_of_the_user(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_source_does_not_define_is_named(name: str) -> None:
     with pytest.raises(InputError, match=rf"source own\.smk does not define {name}; accepted is .+\."):
-        check_source(Path("own.smk"), set(NAMES) - {name})
-    check_source(Path("own.smk"), set(NAMES))
+        check_source(Path("own.smk"), {each: DEFINED[each] for each in NAMES if each != name})
+    check_source(Path("own.smk"), DEFINED)
+    found = r"source own\.smk: found NETWORK x/\{experiment\}_\{checkpoint\}\.pt; accepted is a path such as"
+    with pytest.raises(InputError, match=found):
+        check_source(Path("own.smk"), DEFINED | {"NETWORK": "x/{experiment}_{checkpoint}.pt"})
 
 
 @dataclass(frozen=True)

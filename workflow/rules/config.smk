@@ -22,6 +22,8 @@ def beside(name):
     return (Path(workflow.current_basedir) / name).resolve()
 
 
+RULES = beside(".")
+
 # Imported into another workflow, this one gets its config from that one.
 IMPORTED = Path(workflow.basedir).resolve() != beside("..")
 

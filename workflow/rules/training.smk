@@ -1,5 +1,6 @@
-# Train the network of each experiment, for sources that say RESIZED (whether images of any size are read while training,
-# not all of one size before), and TRAIN_MB and TRAIN_MINUTES, the limits of the job.
+# Train the network of each experiment, for sources that include lists.smk and say TRAIN_IMAGES and TRAIN_STIMULI, which are
+# as TEST_IMAGES and TEST_STIMULI, RESIZED (whether images of any size are read while training, not all of one size before),
+# and TRAIN_MB and TRAIN_MINUTES, the limits of the job.
 from featuresharing.networks.alexnet.names import checkpoint_names
 from featuresharing.workflow.sources import alexnet_of
 

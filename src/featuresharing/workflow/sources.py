@@ -6,6 +6,7 @@ docs/plugins.md shows one. Nobody else asks which source a config names.
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -18,7 +19,7 @@ NAMES = {
     "TEST_IMAGES": "what rules that read test images take as their input: a folder, or [] where nothing makes it",
     "TEST_STIMULI": "a list that names what test images are made of, where Snakemake cannot see it; [] where it can",
     "CHECKPOINTS": "the names of each network's checkpoints, in the order of training",
-    "NETWORK": "the path of a network, with {experiment} and {checkpoint}",
+    "NETWORK": "a path such as networks/{experiment}/{checkpoint}.pt, whose file is called {checkpoint}",
     "NETWORKS": "what each experiment's network is, by the experiment's name: an Architecture or a NetworkFile",
     "IMAGE_SIZE": "options for networks whose files do not say the size of their images, such as {'image_size': 224}",
     "PREDICT_MINUTES": "the time limit of a job that predicts all test images",
@@ -63,11 +64,14 @@ def find_source(source: str, folder: Path) -> Path:
     return Path(source).absolute()
 
 
-def check_source(path: Path, defined: Collection[str]) -> None:
-    """Raise InputError unless what the file of a source defines has all of :data:`NAMES`."""
+def check_source(path: Path, defined: Mapping[str, Any]) -> None:
+    """Raise InputError unless what the file of a source defines has all of :data:`NAMES`, and NETWORK a proper form."""
     for name, meaning in NAMES.items():
         if name not in defined:
             raise InputError(f"source {path} does not define {name}; accepted is {meaning}.")
+    network = Path(defined["NETWORK"])
+    if network.stem != "{checkpoint}" or not any("{experiment}" in part for part in network.parent.parts):
+        raise InputError(f"source {path}: found NETWORK {network}; accepted is {NAMES['NETWORK']}.")
 
 
 def experiment_problems(

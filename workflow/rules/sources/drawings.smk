@@ -45,5 +45,5 @@ RESIZED = False
 TRAIN_MB, TRAIN_MINUTES = 3000, 60
 
 
-include: "../lists.smk"
-include: "../training.smk"
+include: RULES / "lists.smk"
+include: RULES / "training.smk"

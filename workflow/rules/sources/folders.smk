@@ -49,5 +49,5 @@ RESIZED = True
 TRAIN_MB, TRAIN_MINUTES = 16000, 1440
 
 
-include: "../lists.smk"
-include: "../training.smk"
+include: RULES / "lists.smk"
+include: RULES / "training.smk"

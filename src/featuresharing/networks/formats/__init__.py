@@ -12,9 +12,8 @@ Nobody else asks which format a file is.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol, cast
@@ -76,19 +75,18 @@ def formats() -> Iterator[Format]:
     for module in sorted(iter_modules(__path__), key=lambda module: module.name):
         yield cast(Format, import_module(f"{__name__}.{module.name}"))
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        yield _installed(point.name, point.value)
+        yield _installed(point)
 
 
-@cache
-def _installed(name: str, value: str) -> Format:
+def _installed(point: EntryPoint) -> Format:
+    place = f"format '{point.name}' ({point.value})"
     try:
-        (point,) = {point for point in entry_points(group=GROUP) if (point.name, point.value) == (name, value)}
         found = point.load()
     except Exception as error:  # whatever the code of others does when it is imported
-        found = f"cannot be loaded ({type(error).__name__}: {error})"
-        raise InputError(f"format '{name}' ({value}) {found}; accepted is a module that can.") from error
+        reason = f"cannot be loaded ({type(error).__name__}: {error})"
+        raise InputError(f"{place} {reason}; accepted is a module that can.") from error
     if lacks := next((part for part in PARTS if not hasattr(found, part)), None):
-        raise InputError(f"format '{name}' ({value}) has no {lacks}; accepted are modules with {', '.join(PARTS)}.")
+        raise InputError(f"{place} has no {lacks}; accepted are modules with {', '.join(PARTS)}.")
     return cast(Format, found)
 
 
