@@ -1,5 +1,5 @@
-# make run: the demo, from drawings to figures.    make test: every test.
-# Both first make .venv with the pinned versions of constraints.txt; it is made anew when those change.
+# make run: the demo, from drawings to figures.    make test: every test.    make test-fast: those that take no time.
+# All first make .venv with the pinned versions of constraints.txt; it is made anew when those change.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,15 +10,18 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 FLOCK := $(shell command -v flock)
 LOCKED := $(if $(FLOCK),flock --nonblock --conflict-exit-code 75 $(VENV)/.running)
 UNLOCK := $(if $(FLOCK),if ls .snakemake/locks/* >/dev/null 2>&1; then snakemake --unlock; fi;)
+# Each process runs whole files of tests, the longest first, and computes on one core.
+TESTS := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 RUN := $(UNLOCK) exec snakemake --cores all --resources gpu=1
 
-.PHONY: help run test check clean
+.PHONY: help run test test-fast check clean
 
 help:
-	@echo "make run    install into $(VENV), then draw all figures of the demo into results/"
-	@echo "make test   install into $(VENV), then run every test"
-	@echo "make check  install into $(VENV), then check format, lint and types"
-	@echo "make clean  remove $(VENV) and results/"
+	@echo "make run        install into $(VENV), then draw all figures of the demo into results/"
+	@echo "make test       install into $(VENV), then run every test"
+	@echo "make test-fast  install into $(VENV), then run the tests that take no time"
+	@echo "make check      install into $(VENV), then check format, lint and types"
+	@echo "make clean      remove $(VENV) and results/"
 
 run: $(READY)
 	@echo "Running the demo on all cores: figures go to results/figures, tables to results/tables."
@@ -26,7 +29,11 @@ run: $(READY)
 
 test: $(READY)
 	@echo "Running every test."
-	python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(TESTS)
+
+test-fast: $(READY)
+	@echo "Running the tests that take no time: no workflows, clusters or killed processes."
+	$(TESTS) -m "not end_to_end and not slow"
 
 check: $(READY)
 	ruff check .

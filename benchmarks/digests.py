@@ -142,10 +142,9 @@ def run_small(root: Path, folder: Path, cores: int) -> None:
 
 def run_paper(root: Path, folder: Path, cores: int) -> None:
     """Run the paper's config on small archives that a local web server gives."""
-    sys.path.insert(0, str(root / "tests"))
-    from test_paper import SMALL, make_archives
-
-    from support.archive_server import Site, serving
+    sys.path.insert(0, str(root))
+    from tests.support.archive_server import Site, serving
+    from tests.support.paper_archives import SMALL, make_archives
 
     with serving(Site(make_archives(folder / "made"))) as site:
         there = folder / "there.yaml"

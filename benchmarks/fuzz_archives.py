@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from featuresharing import InputError
 from featuresharing.fetch.checksums import check_archive, forget_record
 from featuresharing.fetch.extraction import extract
-from support.damaged_archives import random_archive, random_record
+from tests.support.damaged_archives import random_archive, random_record
 
 
 def read(folder: Path) -> str:

@@ -25,7 +25,7 @@ from featuresharing.errors import InputError
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.batches import MemoryBatches, Order
 from featuresharing.networks.alexnet.sizes import AlexNetShape
-from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
+from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
 from featuresharing.networks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from featuresharing.runs.training_progress import TrainingProgress
 
@@ -207,7 +207,7 @@ class States:
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)
         targets = np.column_stack([rng.integers(0, count, 6) for count in SHAPE.classes])
-        settings = TrainingSettings(9, 4, 0.01, 0.05, 0.3, 2, 0)
+        settings = TrainerSettings(9, 4, 0.01, 0.05, 0.3, 2, 0)
         return Trainer(MemoryBatches(images, targets, Order(6, 4, 0)), TASKS, SHAPE, settings)
 
     def read(self, content: bytes) -> str:

@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path.insert(0, str(TESTS))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
 from featuresharing import InputError  # noqa: E402
 from featuresharing.data.class_maps import read_class_map  # noqa: E402
 from featuresharing.networks.opening import open_network  # noqa: E402
 from featuresharing.networks.outputs import task_outputs  # noqa: E402
 from featuresharing.torch7 import TorchObject, read_torch7  # noqa: E402
-from support.torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402
+from tests.support.torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402
 
 EVERY_CLASS = "every class"
 SIZES = {EVERY_CLASS: 16, "alexnet67_cudnn_cuda": 67, "alexnet67_ascii": 67, "meta": 67, "primitives": 67}
@@ -38,7 +38,7 @@ def damaged_file(name: str, rng: np.random.Generator) -> bytes:
     if name == EVERY_CLASS:
         network = every_class()
         return torch7_bytes(changed(network, rng)) if rng.random() < 0.7 else corrupted(torch7_bytes(network), rng)
-    path = TESTS / f"fixtures/torch7/{name}.t7"
+    path = ROOT / f"tests/fixtures/torch7/{name}.t7"
     if name != "alexnet67_cudnn_cuda" or rng.random() < 0.4:
         return corrupted(path.read_bytes(), rng)
     return torch7_bytes(changed(read_torch7(path), rng))

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing import InputError, marginalize, prior_draws
+from featuresharing import Conditionals, InputError, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
-from support.naive import marginalize_naively, sample_shares
+from tests.support.naive import marginalize_naively, sample_shares
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -727,15 +728,26 @@ def predict_every_draw(network: nn.Module, path: str, images: Tensor, unit: int)
     return marginalize_naively(network, path, images, [unit] * SAMPLES, draws)
 
 
+ONE, BOTH = ("monte-carlo",), ("prior-weighted", "monte-carlo")
+
+
 def assert_conditionals_of_the_plain_loop(
-    network: nn.Module, path: str, images: Tensor, units: list[int], closeness: tuple[float, float], **options: Any
+    network: nn.Module,
+    path: str,
+    images: Tensor,
+    units: list[int],
+    closeness: tuple[float, float],
+    *,
+    estimators: tuple[str, ...] = ONE,
+    **options: Any,
 ) -> float:
-    """Compare sums by the draws' weights, and plain means, to which all draws add; return the largest effect."""
+    """Compare plain means, to which all draws add, or sums by the draws' weights; return the largest effect."""
     layer = network.get_submodule(path)
     own = images.clone()
     every = [predict_every_draw(network, path, images, unit) for unit in units]
     shares = [sample_shares(layer, unit, prior_draws(network, path, unit, samples=SAMPLES)) for unit in units]
-    for estimator, parts in (("prior-weighted", shares), ("monte-carlo", np.full_like(shares, 1 / SAMPLES))):
+    for estimator in estimators:
+        parts = shares if estimator == "prior-weighted" else np.full_like(shares, 1 / SAMPLES)
         estimation = {"units": units, "samples": SAMPLES, "tolerance": 0, "estimator": estimator}
         found = marginalize(network, path, images, **estimation, **options)
         for row, (unit, tasks) in enumerate(zip(units, every, strict=True)):
@@ -791,7 +803,7 @@ def test_the_papers_alexnet(alias: str, paper_alexnet: nn.Sequential, photograph
     path = LAYERS[alias]
     units = [1, len(paper_alexnet.get_submodule(path).weight) - 2]
     closeness = CLOSENESS[torch.float32]
-    effect = assert_conditionals_of_the_plain_loop(paper_alexnet, path, photographs, units, closeness)
+    effect = assert_conditionals_of_the_plain_loop(paper_alexnet, path, photographs, units, closeness, estimators=BOTH)
     assert effect > 1e-5
 
 
@@ -815,7 +827,7 @@ def test_double_precision_of_a_network_in_single_precision() -> None:
 def test_networks_and_images_in_channels_last(dtype: torch.dtype) -> None:
     network, images = build("residual", dtype)
     network, images = network.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    assert_conditionals_of_the_plain_loop(network, "5.conv1", images, [1, 4], CLOSENESS[dtype])
+    assert_conditionals_of_the_plain_loop(network, "5.conv1", images, [1, 4], CLOSENESS[dtype], estimators=BOTH)
 
 
 @pytest.mark.parametrize(
@@ -834,7 +846,7 @@ def test_networks_and_images_in_channels_last(dtype: torch.dtype) -> None:
 def test_the_plain_engine_agrees(name: str, path: str) -> None:
     network, images = build(name)
     closeness = CLOSENESS[torch.float64]
-    assert_conditionals_of_the_plain_loop(network, path, images, [0, 1], closeness, engine="plain")
+    assert_conditionals_of_the_plain_loop(network, path, images, [0, 1], closeness, estimators=BOTH, engine="plain")
     quick, plain = (marginalize(network, path, images, samples=4, engine=e) for e in ("one-channel", "plain"))
     assert quick.tasks == plain.tasks
     assert quick.skipped_mass.tolist() == plain.skipped_mass.tolist()
@@ -953,14 +965,20 @@ def test_memory_changes_no_number(name: str, path: str, memory: int) -> None:
 @pytest.mark.parametrize("units", [[3, 0, 2], [1], [2, 2], [2, 1, 0]], ids=str)
 @pytest.mark.parametrize(("name", "path"), INVARIANT)
 def test_order_and_subset_of_units_change_no_number(name: str, path: str, units: list[int]) -> None:
-    network, _ = build(name, torch.float32)
-    count = len(network.get_submodule(path).weight)
+    count = len(whole_layer(name, path)[2].units)
     assert_same_numbers(name, path, {"units": [unit % count for unit in units]})
 
 
-def assert_same_numbers(name: str, path: str, options: dict[str, Any]) -> None:
+@cache
+def whole_layer(name: str, path: str) -> tuple[nn.Module, Tensor, Conditionals]:
+    """Return a network, images, and the conditionals of all units of a layer at once."""
     network, images = build(name, torch.float32, images=5)
-    whole, part = (marginalize(network, path, images, samples=7, **given) for given in ({}, options))
+    return network, images, marginalize(network, path, images, samples=7)
+
+
+def assert_same_numbers(name: str, path: str, options: dict[str, Any]) -> None:
+    network, images, whole = whole_layer(name, path)
+    part = marginalize(network, path, images, samples=7, **options)
     assert part.units.tolist() == options.get("units", whole.units.tolist())
     assert part.effective_samples.tolist() == whole.effective_samples[part.units].tolist()
     assert part.skipped_mass.tolist() == whole.skipped_mass[part.units].tolist()
@@ -987,7 +1005,7 @@ def test_draws_are_bit_identical_however_the_work_is_cut(
     monkeypatch.setattr(OneChannelEngine, "scores", spy)
     network, images = build("residual", images=5)
     marginalize(network, "5.shortcut.0", images, samples=9, tolerance=0, **options)
-    wanted = set()
+    wanted: set[tuple[int, bytes, float]] = set()
     for unit in options.get("units", range(6)):
         weights, biases = prior_draws(network, "5.shortcut.0", unit, samples=9)
         wanted.update((unit, w.tobytes(), b) for w, b in zip(weights, biases.tolist(), strict=True))

@@ -31,9 +31,8 @@ SIZE = 20
 
 
 def settings(**changes: Any) -> OverlaySettings:
-    return OverlaySettings(
-        **{"words": ("sun", "map"), "style": WordStyle(FONT, (9, 12), (122, 255)), "seed": 0} | changes
-    )
+    given: dict[str, Any] = {"words": ("sun", "map"), "style": WordStyle(FONT, (9, 12), (122, 255)), "seed": 0}
+    return OverlaySettings(**given | changes)
 
 
 def image(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import (
     contribution,
@@ -92,8 +93,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # by hand: four images with the classes that the network gives them
     probabilities = read_predictions(predictions).probabilities
     guesses = np.column_stack([task.argmax(axis=1) for task in probabilities.values()])
-    names = [line.rpartition(" ")[0] for line in (path / "lists/test.txt").read_text().splitlines()]
-    (path / "lists/kept.txt").write_text("".join(f"{names[i]} {guesses[i][0]},{guesses[i][1]}\n" for i in (0, 3, 7, 9)))
+    paths = [line.rpartition(" ")[0] for line in (path / "lists/test.txt").read_text().splitlines()]
+    (path / "lists/kept.txt").write_text("".join(f"{paths[i]} {guesses[i][0]},{guesses[i][1]}\n" for i in (0, 3, 7, 9)))
     kept = {"list": path / "lists/kept.txt", "experiment": "demo", "layer": "conv2", "aliases": "conv2=0.0.3"}
     conditionals, contributions = path / "marginal/conv2_5.h5", path / "tables/contributions.csv"
     assert run("marginalize", **kept, **network, samples=20, output=conditionals) == 0
@@ -144,6 +145,7 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
     }
     with Image.open(folder / "figures/units.gif") as gif:
+        assert isinstance(gif, GifImageFile)
         assert gif.n_frames == 2
 
 
@@ -273,7 +275,11 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(
 def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv", "device": "cpu"}
+    given: dict[str, Any] = {
+        "list": folder / "lists/kept.txt",
+        "classes": folder / "lists/classes.csv",
+        "device": "cpu",
+    }
     given |= {"checkpoint": folder / "networks/demo/5.pt", "conditionals": folder / "marginal/conv2_5.h5"}
     given |= {"steps": 4, "random_orders": 3}
     whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
@@ -287,7 +293,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
         return lesion_accuracy(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("featuresharing.analysis.lesions.lesion_accuracy", counted)
+        patch.setattr("featuresharing.runs.lesioning.lesion_accuracy", counted)
         assert run("lesion-curves", **given, output=cut) == 130
     assert not cut.exists()
     assert run("lesion-curves", **given, output=cut) == 0
@@ -295,7 +301,7 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert cut.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
     assert not list(tmp_path.glob(".*.measured"))
-    monkeypatch.setattr("featuresharing.analysis.lesions.lesion_accuracy", None)  # nothing is measured any more
+    monkeypatch.setattr("featuresharing.runs.lesioning.lesion_accuracy", None)  # nothing is measured any more
     assert run("lesion-curves", **given, output=cut) == 0
     assert "cut.csv is there already." in capsys.readouterr().out
     cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
@@ -603,7 +609,7 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
     conditionals = ["--conditionals", folder / "marginal/conv2_5.h5"]
     stimuli = folder / "images/test.csv"
     sizes = ["--image-size", 16, "--train-renderings", 1, "--test-renderings", 1]
-    commands = [
+    commands: list[list[Any]] = [
         ["render-images", "--resources", RESOURCES, "--basic-classes", "boat", *sizes, "--output-folder", tmp_path],
         ["list-images", "--stimuli", stimuli, "--tasks", "basic", "word", "--output-folder", tmp_path],
         ["tabulate-accuracy", "--predictions", folder / "baseline/demo/5.h5", "--output", tmp_path / "accuracy.csv"],

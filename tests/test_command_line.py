@@ -221,7 +221,7 @@ def test_tables_without_rows_and_tasks_that_stand_twice_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "s.csv"
-    command = ["list-images", "--stimuli", table, "--output-folder", tmp_path / "out", "--tasks", "a"]
+    command: list[str | Path] = ["list-images", "--stimuli", table, "--output-folder", tmp_path / "out", "--tasks", "a"]
     table.write_text("image,a\n")
     assert "s.csv: found no row; accepted is at least one." in refusal(capsys, *command)
     table.write_text("image,a\nx.png,1\n")

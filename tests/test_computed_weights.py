@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from featuresharing import InputError, lesion, marginalize, maximize_units, prior_draws
 from featuresharing.analysis.maximization import Maximization
 from featuresharing.networks.layers import find_layer
-from support.naive import marginalize_naively
+from tests.support.naive import marginalize_naively
 
 torch.set_num_threads(1)
 

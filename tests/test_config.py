@@ -10,7 +10,7 @@ import yaml
 
 from featuresharing import InputError
 from featuresharing.settings.checking import check_config, check_writable
-from support.configs import demo_config
+from tests.support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -218,7 +218,8 @@ def test_a_missing_key_of_an_experiment_is_explained(config: dict[str, Any]) -> 
 
 
 def test_keys_that_are_no_texts_are_not_known(config: dict[str, Any]) -> None:
-    config |= {1: 2, None: 3, "a\nb": 4}
+    others: dict[Any, Any] = {1: 2, None: 3, "a\nb": 4}
+    config |= others
     lines = problem(config).splitlines()
     assert [line.partition(" is not known")[0] for line in lines] == [
         "config key ''a\\nb''",

@@ -13,7 +13,7 @@ from featuresharing.cli.logs import described
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import check_config_files, check_extent, complete_config
 from featuresharing.workflow.targets import describe_target
-from support.configs import demo_config
+from tests.support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

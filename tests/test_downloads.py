@@ -23,8 +23,8 @@ from featuresharing.fetch.checksums import OURS, check_archive, forget_record
 from featuresharing.fetch.downloads import download
 from featuresharing.fetch.extraction import extract
 from featuresharing.settings import DownloadSettings
-from support.archive_server import Site, serving
-from support.damaged_archives import Members, archive, member
+from tests.support.archive_server import Site, serving
+from tests.support.damaged_archives import Members, archive, member
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -24,7 +24,8 @@ def runtime_packages() -> dict[str, str]:
 
 
 def split(packages: list[str]) -> dict[str, str]:
-    return dict(re.fullmatch(r"([\w-]+)(.*)", package).groups() for package in packages)  # type: ignore[union-attr]
+    matches = [re.fullmatch(r"([\w-]+)(.*)", package) for package in packages]
+    return {match[1]: match[2] for match in matches if match}
 
 
 def test_conda_installs_what_pip_would() -> None:

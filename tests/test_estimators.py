@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
 from featuresharing.engine.engines import OneChannelEngine
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
-from support.naive import predict_naively
+from featuresharing.networks.alexnet.architecture import build_alexnet
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from tests.support.naive import predict_naively
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -25,7 +25,7 @@ from featuresharing import (
 )
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.store import LayerConditionals
-from support.naive import (
+from tests.support.naive import (
     contribution_naively,
     sharing_naively,
     spearman_naively,

@@ -15,7 +15,7 @@ from featuresharing.fetch import extraction
 from featuresharing.fetch.checksums import check_archive
 from featuresharing.fetch.extraction import extract
 from featuresharing.files.records import forget
-from support.damaged_archives import archive, member, random_archive, random_record, tar_bytes
+from tests.support.damaged_archives import archive, member, random_archive, random_record, tar_bytes
 
 
 def test_many_files_are_brought_to_disk_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ from featuresharing.cli import main
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
 from featuresharing.files.locks import holding
-from featuresharing.networks.alexnet.architecture import AlexNetShape, plain_alexnet
+from featuresharing.networks.alexnet.architecture import plain_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.randomness import keyed_generator
 
@@ -308,7 +309,7 @@ def test_the_sheet_does_not_lie_among_the_pictures(
     for output in (folder / "0000.png", folder / "below/sheet.png", tmp_path / "conv5.png"):
         given = {"output": output} | ({"output-folder": output} if output.parent == tmp_path else {})
         assert main(arguments(checkpoint, tmp_path, iterations=1, **given)) == 2
-        assert "accepted is a name beside the folder of --output-folder." in capsys.readouterr().err
+        assert "accepted is a name beside that of the pictures." in capsys.readouterr().err
     assert not folder.exists()
 
 
@@ -321,7 +322,7 @@ def test_what_is_there_is_said_and_a_removed_output_put_back(
 
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     first, sheet = contents(tmp_path / "conv5"), (tmp_path / "conv5.png").read_bytes()
-    monkeypatch.setattr("featuresharing.analysis.maximization.maximize_units", forbidden)
+    monkeypatch.setattr("featuresharing.runs.picturing.maximize_units", forbidden)
     capsys.readouterr()
     assert main(arguments(checkpoint, tmp_path, iterations=3)) == 0
     assert "conv5.png are there already." in capsys.readouterr().out

@@ -148,14 +148,14 @@ def test_the_text_and_the_code_of_the_paper_weigh_draws_differently(
 ) -> None:
     """With a bias of its own for each draw, the original's density is that of ``prior-weighted``."""
     layer = network.get_submodule(path)
-    size = layer.weight[0].numel()  # type: ignore[operator, index]
+    size = layer.weight[0].numel()
     options: dict[str, Any] = {"samples": SAMPLES, "tolerance": 0.0, "dtype": "float64"}
     text, code = (
         marginalize(network, path, images, estimator=name, **options) for name in ("prior-weighted", "published")
     )
     for unit in range(len(text.units)):
         weights, biases = prior_draws(network, path, unit, samples=SAMPLES)
-        own = layer.weight[unit].detach().numpy().ravel(), layer.bias[unit : unit + 1].detach().numpy()  # type: ignore[operator, index]
+        own = layer.weight[unit].detach().numpy().ravel(), layer.bias[unit : unit + 1].detach().numpy()
         filters = log_density(weights.reshape(SAMPLES, size), own[0])
         for found, logs in ((text, filters + log_density(biases[:, None], own[1])), (code, filters)):
             shares = np.exp(logs - logs.max())

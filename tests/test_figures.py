@@ -21,8 +21,8 @@ from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
 from featuresharing.figures.unit_map import LINE, plot_units
 from featuresharing.settings import FigureSettings
-from support import all_figures
-from support.all_figures import draw_all
+from tests.support import all_figures
+from tests.support.all_figures import draw_all
 
 YELLOW, BLUE, WHITE, BLACK, GREY = (255, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128)
 

@@ -22,7 +22,7 @@ from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.formats import Format, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
-from support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
+from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures/torch7"

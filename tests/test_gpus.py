@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Properties:
 
 def test_a_claim_is_of_the_gpu_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever number CUDA_VISIBLE_DEVICES gives it in a process."""
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     visible = ["x", "y"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(visible))
@@ -73,5 +74,5 @@ def test_slurm_chooses_the_gpus_of_its_jobs(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_claimed_gpu_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     assert torch.ones(1, device=gpus.claim_gpu(print)).sum().item() == 1

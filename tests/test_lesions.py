@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import InputError, lesion, lesion_accuracy, random_orders
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from support.naive import predict_naively
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from tests.support.naive import predict_naively
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from featuresharing import Estimation, InputError, Marginalization, marginalize, predict, prior_draws
 from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
+from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from support.naive import marginalize_naively, predict_naively, sample_shares
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from tests.support.naive import marginalize_naively, predict_naively, sample_shares
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -167,7 +168,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[str, .
     "one dimension": (lambda: convolutions(nn.Conv1d(3, 4, 3), nn.ReLU(), dimensions=1), (3, 8), ("0",)),
     "three dimensions": (lambda: convolutions(nn.Conv3d(2, 3, 2), nn.ReLU(), dimensions=3), (2, 3, 3, 3), ("0",)),
     "perceptron": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), (4,), ("0", "2")),
-    "no bias": (lambda: nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Linear(6, 3, bias=False)), (4,), "02"),
+    "no bias": (
+        lambda: nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Linear(6, 3, bias=False)),
+        (4,),
+        ("0", "2"),
+    ),
     "heads in a list": (lambda: Outputs((3, 2, 5), list), (4,), ("hidden", "heads.1")),
     "heads in a dict": (lambda: Outputs((3, 2), lambda o: {"b": o[1], "a": o[0]}), (4,), ("hidden", "heads.0")),
     "tokens": (Tokens, (5, 4), ("embed", "keys", "head")),

@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from featuresharing import InputError, load_network
-from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet, fold_batch_norm
+from featuresharing.networks.alexnet.architecture import build_alexnet, fold_batch_norm
 from featuresharing.networks.alexnet.batches import MemoryBatches, Order
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
+from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
 from featuresharing.networks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from featuresharing.networks.opening import check_fits, open_network
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
@@ -38,7 +39,7 @@ TARGETS = np.column_stack([RNG.integers(0, count, size=10) for count in SHAPE.cl
 def trainer(steps: int = 6, **changes: Any) -> Trainer:
     options = {"batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.05, "dropout": 0.3, "seed": 3, "log_every": 4}
     shift = changes.pop("shift", 2)
-    settings = TrainingSettings(steps, **options | changes)
+    settings = TrainerSettings(steps, **options | changes)
     order = Order(len(IMAGES), settings.batch_size, settings.seed)
     return Trainer(MemoryBatches(IMAGES, TARGETS, order, shift=shift), TASKS, SHAPE, settings)
 
@@ -163,7 +164,7 @@ def test_training_that_diverges_stops_with_its_step() -> None:
     with pytest.raises(
         InputError, match=r"diverged: the loss of task '\w+' is .* at step \d+; accepted is a lower learning"
     ):
-        advance(trainer(60, learning_rate=1e30), 60)
+        advance(trainer(60, learning_rate=1e6), 60)
 
 
 def test_the_log_has_a_row_for_each_interval_and_task() -> None:
@@ -228,7 +229,8 @@ def test_files_that_hold_no_checkpoint_are_named(tmp_path: Path) -> None:
         path.write_bytes(garbage)
         with pytest.raises(InputError, match=refused):
             load_checkpoint(path)
-    for other in ({"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)):
+    others: list[Any] = [{"state": {}}, [1, 2], nn.Linear(2, 2), "text", torch.ones(2)]
+    for other in others:
         torch.save(other, path)
         with pytest.raises(InputError, match=refused):
             load_checkpoint(path)

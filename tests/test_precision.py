@@ -13,18 +13,20 @@ from featuresharing.networks.precision import full_precision
 
 torch.set_num_threads(1)
 
-if not hasattr(torch.backends, "fp32_precision"):
+BACKENDS: Any = torch.backends  # of which torch's types know a part
+
+if not hasattr(BACKENDS, "fp32_precision"):
     pytest.skip("torch has the newer settings from 2.9 on", allow_module_level=True)
 
 PLACES = {
-    "all": torch.backends,
-    "CUDA": torch.backends.cudnn,
-    "products on CUDA": torch.backends.cuda.matmul,
-    "convolutions on CUDA": torch.backends.cudnn.conv,
-    "recurrence on CUDA": torch.backends.cudnn.rnn,
-    "CPU": torch.backends.mkldnn,
-    "products on CPU": torch.backends.mkldnn.matmul,
-    "convolutions on CPU": torch.backends.mkldnn.conv,
+    "all": BACKENDS,
+    "CUDA": BACKENDS.cudnn,
+    "products on CUDA": BACKENDS.cuda.matmul,
+    "convolutions on CUDA": BACKENDS.cudnn.conv,
+    "recurrence on CUDA": BACKENDS.cudnn.rnn,
+    "CPU": BACKENDS.mkldnn,
+    "products on CPU": BACKENDS.mkldnn.matmul,
+    "convolutions on CPU": BACKENDS.mkldnn.conv,
 }
 
 
@@ -32,8 +34,8 @@ def older() -> list[Any]:
     """Return the settings of the older way, or that torch refuses to tell them beside those of the newer."""
     found: list[Any] = []
     reads: list[Callable[[], Any]] = [
-        lambda: torch.backends.cuda.matmul.allow_tf32,
-        lambda: torch.backends.cudnn.allow_tf32,
+        lambda: BACKENDS.cuda.matmul.allow_tf32,
+        lambda: BACKENDS.cudnn.allow_tf32,
         torch.get_float32_matmul_precision,
     ]
     for read in reads:
@@ -52,7 +54,7 @@ def settings_behind() -> list[Any]:
     """Return what shows when parents change: what was set by itself stays, what was not follows its parent."""
     found = [settings()]
     for value in ("ieee", "tf32", "none"):
-        for place in (torch.backends.cudnn, torch.backends.mkldnn, torch.backends):
+        for place in (BACKENDS.cudnn, BACKENDS.mkldnn, BACKENDS):
             place.fp32_precision = value
             found.append(settings())
     return found
@@ -68,23 +70,23 @@ def reset() -> None:
     torch.set_float32_matmul_precision("highest")
     for place in PLACES.values():
         place.fp32_precision = "none"
-    torch.backends.cudnn.allow_tf32 = True
+    BACKENDS.cudnn.allow_tf32 = True
 
 
 def mixed() -> None:
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    BACKENDS.cuda.matmul.allow_tf32 = True
+    BACKENDS.fp32_precision = "ieee"
+    BACKENDS.cudnn.conv.fp32_precision = "tf32"
 
 
 STATES: dict[str, Callable[[], Any]] = {
     "as it is": lambda: None,
-    "all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
-    "products": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
-    "on CUDA": lambda: setattr(torch.backends.cudnn, "fp32_precision", "tf32"),
-    "on CPU": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
-    "older, products": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
-    "older, convolutions": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "all": lambda: setattr(BACKENDS, "fp32_precision", "tf32"),
+    "products": lambda: setattr(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "on CUDA": lambda: setattr(BACKENDS.cudnn, "fp32_precision", "tf32"),
+    "on CPU": lambda: setattr(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
+    "older, products": lambda: setattr(BACKENDS.cuda.matmul, "allow_tf32", True),
+    "older, convolutions": lambda: setattr(BACKENDS.cudnn, "allow_tf32", False),
     "older, high": lambda: torch.set_float32_matmul_precision("high"),
     "older, medium": lambda: torch.set_float32_matmul_precision("medium"),
     "a mix of both": mixed,

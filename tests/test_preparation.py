@@ -99,7 +99,7 @@ def test_lesions_of_every_container_are_those_of_the_tensor_in_it() -> None:
 @pytest.mark.parametrize("name", ["one-channel", "plain", "lesion", "maximize_units"])
 def test_units_are_numbers_or_a_mask(name: str) -> None:
     def chosen(units: Any) -> list[int]:
-        found = CLIMBING[name](Net(), IMAGES, units=units)
+        found: Any = CLIMBING[name](Net(), IMAGES, units=units)
         return [unit for unit, _ in found] if name == "maximize_units" else found.units.tolist()
 
     mask = [True, False, True, False]
@@ -108,10 +108,11 @@ def test_units_are_numbers_or_a_mask(name: str) -> None:
     assert chosen(torch.tensor([0, 2])) == chosen([np.int64(0), torch.tensor(2)]) == [0, 2]
     assert chosen(None) == [0, 1, 2, 3]
     assert chosen([False] * 4) == chosen([]) == []
-    for units in (
+    wrong: tuple[Any, ...] = (
         *(3, np.int64(3), torch.tensor(3), True, "01", [0.0, 2.0], np.array([0.5]), torch.tensor([1.0]), {0: 1}),
         *([True, False], [True] * 5, [True, 2, 3, 0], [[0, 1]], np.zeros((1, 2), int), ["0"], [None], object()),
-    ):
+    )
+    for units in wrong:
         with pytest.raises(InputError, match=r"units of layer 'conv': found .*; accepted are whole numbers, as in "):
             chosen(units)
     for units in ([-1], [4], [2**70], np.array([-1])):
@@ -539,12 +540,12 @@ def test_errors_of_a_network_name_its_module_and_line() -> None:
 
 
 class Two(Net):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
         return self.scores(x + y)
 
 
 class Named(Net):
-    def forward(self, x: Tensor, *, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor) -> Tensor:  # type: ignore[override]
         return self.scores(x * mask)
 
 
@@ -591,10 +592,10 @@ class OptimizedModule(nn.Module):
 def test_wrappers_are_looked_through() -> None:
     (wanted,) = marginalize(Net(), "conv", IMAGES, samples=3)
     inner = Net()
-    inner.last = nn.DataParallel(inner.last)
+    inner.add_module("last", nn.DataParallel(inner.last))
     compiled = OptimizedModule(Net())
     in_place = Net()
-    in_place._compiled_call_impl = cannot_be_called  # type: ignore[assignment]
+    in_place._compiled_call_impl = cannot_be_called
     for network, names in (
         (nn.DataParallel(Net()), ("conv", "module.conv")),
         (nn.DataParallel(nn.DataParallel(Net())), ("conv", "module.module.conv")),
@@ -640,7 +641,7 @@ def test_a_layer_is_one_name() -> None:
     with pytest.raises(InputError, match=r"layer 'x' does not exist; accepted are .*: 0, 1, .*, 38, 39 and 5 more"):
         marginalize(many, "x", torch.ones(1, 2))
     with pytest.raises(InputError, match="aliases: found a list; accepted is a dict of module paths by alias"):
-        marginalize(network, "conv", IMAGES, aliases=["conv"])  # type: ignore[arg-type]
+        marginalize(network, "conv", IMAGES, aliases=["conv"])
     with pytest.raises(InputError, match=r"layer '0' is a ReLU; accepted are .*: this network has none"):
         marginalize(nn.Sequential(nn.ReLU()), "0", IMAGES)
     with pytest.raises(InputError, match=r"layer 'conv9' does not exist; accepted are .*: '' \(the network itself\)"):
@@ -804,7 +805,7 @@ def test_gradients_reach_images_that_a_network_writes_into() -> None:
         assert lesion(network, "conv", IMAGES).probabilities[0].shape == (4, 4, 3)
     for shape in ((3, 0, 6), (3, 6.0, 6), 3, (3, 6)):
         with pytest.raises(InputError, match=r"image_shape: found .*; accepted are the three numbers of an image"):
-            list(maximize_units(Net(), "conv", shape, settings=QUICK))  # type: ignore[arg-type]
+            list(maximize_units(Net(), "conv", shape, settings=QUICK))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,20 @@ class TwoTasks(nn.Module):
         return self.first(x), self.second(x)
 
 
-def test_the_examples_run_on_ones_own_network(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_run_on_ones_own_network(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"(?:^    from featuresharing.*\n)(?:^(?:    .*)?\n)+", README, re.MULTILINE)
     code = "\n".join(map(textwrap.dedent, blocks)).replace("layer3.0.conv1", "hidden")
     targets = [np.array([0, 1, 2]), np.array([0, 1, 0])]
-    names = {"network": TwoTasks(), "images": np.eye(3, 12, dtype=np.float32).reshape(3, 3, 2, 2), "targets": targets}
+    names: dict[str, Any] = {
+        "network": TwoTasks(),
+        "images": np.eye(3, 12, dtype=np.float32).reshape(3, 3, 2, 2),
+        "targets": targets,
+    }
     exec(code, names)
+    assert names["layer"].conditionals["word"].shape == (5, 3)
     assert names["accuracy"].shape == (21, 6, 2)
     assert names["image"].shape == (3, 2, 2)
     assert names["unit"] == 1

@@ -15,8 +15,8 @@ from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.fetch.downloads import download
 from featuresharing.settings import DownloadSettings
-from support.archive_server import Site, serving
-from support.damaged_archives import archive, member, tar_bytes
+from tests.support.archive_server import Site, serving
+from tests.support.damaged_archives import archive, member, tar_bytes
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 TAR = tar_bytes([member("a", CONTENT)])

@@ -78,7 +78,7 @@ def test_wherever_a_writer_is_killed_the_file_fits_its_record(
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", stop(os.replace))
         patched.setattr(os, "fsync", stop(os.fsync))
-        patched.setattr(records.Path, "unlink", lambda *_, **__: None)  # a kill cleans nothing up
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # a kill cleans nothing up
         with pytest.raises(KeyboardInterrupt):
             write(path, "new")
     if path.exists():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.configs import demo_config
+from tests.support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
 

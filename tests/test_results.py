@@ -23,6 +23,7 @@ from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.files.records import ChangedError, record, record_folder, record_of
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs import verification
+from featuresharing.runs.kinds import KINDS, UNKNOWN, kind_of
 from featuresharing.store import Layout, TaskData, UnitStore
 from featuresharing.store.status import layer_statuses
 
@@ -182,12 +183,20 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
+def check_sum(summary: str, folder: Path) -> None:
+    """Add up what a summary says of the files of a folder."""
+    said, *parts = map(int, re.findall(r"(\d+)(?: files in| are )", summary))
+    links = [Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names]
+    assert said == sum(parts) == len(links), summary
+
+
 def verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     status = main(["verify", str(folder)])
     out, err = capsys.readouterr()
     problems = out.splitlines()
     if status == 0:
-        assert re.match(r"All \d+ files in .* are as they should be\.", problems[-1])
+        assert problems[-1].endswith("; none is wrong.")
+        check_sum(problems[-1], folder)
         return [problem for problem in problems[:-1] if not problem.startswith("No record names ")]
     assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* are wrong; the lines above say how\.\n", err)
     return problems
@@ -212,6 +221,11 @@ def test_a_damaged_network_is_named_alone(results: Path, capsys: pytest.CaptureF
 
 def test_verify_finds_nothing_wrong_with_what_is_right(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(results, capsys) == []
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def flip(path: Path, place: int) -> None:
@@ -244,7 +258,23 @@ def flip_number(path: Path, dataset: str) -> None:
         ),
         (lambda f: (f / "baseline/demo/.a.csv.sha256").mkdir(), ".a.csv.sha256 is a folder where a record belongs"),
         (lambda f: (f / "images/a.png").write_bytes((f / "images/a.png").read_bytes()[:40]), "no complete picture"),
-        (lambda f: (f / "table.csv").write_text("a,b\n1,2\n3\n"), "table.csv, line 3 is not complete"),
+        (lambda f: (f / "table.csv").write_text("a,b\n1,2\n3\n"), "table.csv, line 3: found 1 values; accepted are 2"),
+        (lambda f: (f / "table.csv").write_bytes(b"a,b\n1,\xe9\n"), "line 2: found the byte 0xE9, which is not UTF-8"),
+        (
+            lambda f: put(f / "networks/demo/training.csv", "step,task,loss,accuracy\n1,t,1,2\n"),
+            "training.csv, line 2, column 'accuracy': found '2'; accepted is a finite number from 0 to 1",
+        ),
+        (lambda f: put(f / "lists/demo/classes.csv", "task,name\nt,a\n"), "classes.csv: column 'index' is missing"),
+        (lambda f: put(f / "lists/demo/test.txt", "../../images/a.png 0\n"), "lists/demo/classes.csv does not exist"),
+        (lambda f: put(f / "config.yaml", "seed: [\n"), "config.yaml"),
+        (lambda f: put(f / "networks/demo/10.t7", "4\n"), "10.t7 is no complete Torch7 file"),
+        (lambda f: put(f / "features/demo/.conv1_10.0ab.done/0001.png", "x"), "0001.png is no complete picture"),
+        (lambda f: put(f / "networks/demo/.progress/0ab/30.pt", "x"), ".progress/0ab/30.pt is no complete checkpoint"),
+        (
+            lambda f: put(f / "lesion_curves/demo/.a.csv.0ab.done", "a,b\n1\n"),
+            ".a.csv.0ab.done, line 2: found 1 values",
+        ),
+        (lambda f: put(f / "marginal/demo/.a.h5.0ab.done", "x"), ".a.h5.0ab.done is no complete file of conditionals"),
         (lambda f: flip(f / "networks/demo/20.pt", 1500), "20.pt is"),
         (lambda f: (f / "networks/demo/30.pt").write_bytes(b"x"), "30.pt is no complete checkpoint"),
         (lambda f: shutil.copy(f / "networks/demo/20.pt", f / "networks/demo/10.pt"), "from another network than"),
@@ -332,19 +362,69 @@ def test_commands_refuse_what_is_not_as_it_was_written(results: Path, capsys: py
     assert not (results / "sharing.png").exists()
 
 
-def test_verify_names_what_no_record_names(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_what_no_record_names_and_what_is_not_checked(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (results / "logs").mkdir()
-    (results / "logs/train.log").write_text("x")
-    (results / "benchmarks").mkdir()
+    for name in ("train.log", "plot.log"):
+        (results / "logs" / name).write_text("x")
     (results / "images/.snakemake_timestamp").touch()
     for number in range(20):
         (results / f"images/{number}.txt").touch()
+    before = sum(path.is_file() for path in results.rglob("*"))
     assert main(["verify", str(results)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"No record names 21 files in {results}/images, such as 0.txt." in lines
     assert f"No record names {results}/table.csv." in lines
-    assert "No record names 24 of them; the lines above say which." in lines[-1]
-    assert len(lines) == 5
+    assert lines[-4:] == [
+        "Logs are not checked (2): they hold what jobs said.",
+        "Marks of Snakemake are not checked (1): they are Snakemake's own.",
+        "Files of no known kind are not checked (20): their names say nothing of what they hold.",
+        f"Of all {before} files in {results}, 3 are as their records say, 7 are sound by what they hold, "
+        "3 are records, 23 are not checked; none is wrong.",
+    ]
+
+
+KINDS_OF_FILES = {
+    "logs": "logs/train_network/object_text.log logs/slurm/rule_x/12.log",
+    "benchmarks": "benchmarks/tabulate_sharing.tsv benchmarks/marginalize_block/a/conv1_5/0-3.tsv",
+    "reports": "report.zip my-report.html",
+    "marks of Snakemake": "images/train/.snakemake_timestamp archives/models/.snakemake_timestamp",
+    "locks": "marginal/a/.conv1_5.h5.lock networks/a/.training.csv.lock images/.train.lock",
+    "records": ".config.yaml.sha256 images/.train.sha256 tables/.sharing.csv.sha256",
+    "records to come": "tables/.sharing.csv.sha256.new",
+    "second names": "marginal/a/.conv1_5.h5.0ab.done lesion_curves/a/.conv1_5.csv.0ab.done"
+    " features/a/.conv1_5.0ab.done/0001.png networks/a/.progress/0ab/5.pt networks/a/.progress/0ab/training.csv",
+    "working files of trainings": "networks/a/.progress/0ab/state-0.pt networks/a/.progress/0ab/SHA256SUMS"
+    " networks/a/.progress/0ab/run.json networks/a/.progress/0ab/.5.pt.12.part",
+    "working files of folders": "images/.train.0ab.part/a.png images/.train.0ab.written",
+    "files left behind": "tables/.sharing.csv.12.part",
+    "progress of units": "marginal/a/.conv1_5.h5.0ab.progress marginal/a/conv1_5/.0-3.h5.0ab.progress",
+    "measured orders": "lesion_curves/a/.conv1_5.csv.0ab.measured",
+    "conditionals and predictions": "marginal/a/conv1_5.h5 lesion/a/conv1_5/0-3.h5 baseline/a/5.h5",
+    "pictures": "figures/a/conv1.gif figures/sharing.png images/test/n01/a.JPEG features/a/conv1_5/0001.png"
+    " archives/images/images/test/a.JPEG",
+    "networks": "networks/a/5.pt",
+    "files of Torch7": "networks/a/pretrained.t7 archives/models/meta.objectsvstext.t7",
+    "tables": "tables/sharing.csv networks/a/training.csv baseline/a/kept.csv lists/a/classes.csv images/train.csv",
+    "image lists": "lists/a/train.txt baseline/a/kept.txt",
+    "configs": "config.yaml",
+    "vector figures": "figures/sharing.svg figures/a/conv1_5.pdf",
+    "extracted files": "archives/images/labels/Object+Text/test.txt archives/models/readme",
+    "files of no known kind": "notes.txt tables/notes.odt .DS_Store",
+}
+
+
+def test_every_kind_of_file_is_told_by_its_path() -> None:
+    assert list(KINDS_OF_FILES) == [kind.name for kind in (*KINDS, UNKNOWN)]
+    for name, paths in KINDS_OF_FILES.items():
+        for path in paths.split():
+            assert kind_of(Path("results", path), Path("results")).name == name, path
+
+
+def test_every_kind_is_checked_or_says_why_not() -> None:
+    for kind in (*KINDS, UNKNOWN):
+        assert bool(kind.check) + bool(kind.reason) == (kind.name != "records"), kind.name
 
 
 def test_verify_finishes_what_a_killed_writer_left(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -393,9 +473,9 @@ def test_verify_survives_whatever_is_there(
             "results is a link to a folder that it is in",
             "last.csv is not what",
         ),
-        *("latin\\udce9.csv, line 2 is not complete", "line\\x0aend.csv, line 2 is not complete"),
+        *("latin\\udce9.csv, line 2: found 1 values", "line\\x0aend.csv, line 2: found 1 values"),
         *("2.png is no complete picture", "4.pt is no complete checkpoint", "5.h5 is no complete file"),
-        *(".b.csv.sha256 is no record", "1/.a.h5.0.progress is damaged", "0.csv, line 1 is not complete"),
+        *(".b.csv.sha256 is no record", "1/.a.h5.0.progress is damaged", "0.csv: found no row"),
     ):
         assert any(words in problem for problem in problems), words
 

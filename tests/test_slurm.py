@@ -1,29 +1,26 @@
 """The workflow on a real SLURM cluster with the shipped profile, and everything that happens to jobs there."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import pytest
-import yaml
 
-from support.configs import demo_config
-from support.slurm import Cluster, missing
+from tests.support.commands import PROGRAM
+from tests.support.files import assert_same_datasets
+from tests.support.slurm import Cluster, missing
+from tests.support.workflows import SMALL, environment_with_gpu, new_folder, snakemake
 
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.skipif(bool(missing()), reason=missing() or "a cluster can run here"),
 ]
 
-ROOT = Path(__file__).parent.parent
 CONFIG = {
     "experiments": [{"name": "object_text", "tasks": ["basic", "word"], "sort_by": "word"}],
     "network": {"hidden": [100, 80]},
@@ -59,11 +56,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     running.stop()
 
 
-def new_folder(path: Path) -> Path:
-    config = demo_config()
-    config["layers"] = {layer: config["layers"][layer] for layer in LAYERS}
-    (path / "config").mkdir(parents=True)
-    (path / "config/config.yaml").write_text(yaml.safe_dump(config))
+def folder_for_jobs(path: Path) -> Path:
+    """Make a folder to run in, with what is particular to this cluster."""
+    new_folder(path, LAYERS)
     (path / "change.yaml").write_text(json.dumps(CONFIG))
     (path / "long.yaml").write_text(json.dumps(LONG))
     (path / "site").mkdir()
@@ -73,13 +68,9 @@ def new_folder(path: Path) -> Path:
 
 
 def command(folder: Path, profile: str, *arguments: str, long: bool = False) -> list[str]:
-    configs = [ROOT / "tests/small.yaml", folder / "change.yaml", *([folder / "long.yaml"] if long else [])]
-    site = ["--profile", str(folder / "site")] if profile == "slurm" else ["--cores", "2"]
-    return [
-        *(str(Path(sys.executable).parent / "snakemake"), *arguments, "--snakefile", str(ROOT / "workflow/Snakefile")),
-        *("--workflow-profile", str(ROOT / "workflow/profiles" / profile), "--directory", str(folder), *site),
-        *("--configfile", *map(str, configs)),
-    ]
+    configs = [SMALL, folder / "change.yaml", *([folder / "long.yaml"] if long else [])]
+    site = ["--profile", str(folder / "site")] if profile == "slurm" else []
+    return snakemake(folder, *arguments, *site, configs=configs, profile=profile)
 
 
 def run(folder: Path, profile: str, *arguments: str, long: bool = False) -> str:
@@ -93,28 +84,21 @@ def run(folder: Path, profile: str, *arguments: str, long: bool = False) -> str:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which all tables were made here, with a long marginalization in ``long``."""
-    folder = new_folder(tmp_path_factory.mktemp("local") / "run")
+    folder = folder_for_jobs(tmp_path_factory.mktemp("local") / "run")
     run(folder, "default", *TABLES)
     shutil.copytree(folder, folder / "long", ignore=shutil.ignore_patterns("long", "marginal"), symlinks=True)
     run(folder / "long", "default", *TARGETS, long=True)
     return folder
 
 
-def check_equal(found: Path, wanted: Path) -> None:
-    with h5py.File(found) as one, h5py.File(wanted) as other:
-        assert set(one) == set(other)
-        for name in other:
-            assert one[name][:].tobytes() == other[name][:].tobytes(), name
-
-
 def test_three_nodes_give_the_numbers_of_one_machine(local: Path, cluster: Cluster, tmp_path: Path) -> None:
-    folder = new_folder(tmp_path / "run")
+    folder = folder_for_jobs(tmp_path / "run")
     said = run(folder, "slurm", *TABLES)
     assert "Submitted array job" in said
     files = sorted(path.relative_to(local) for path in local.glob("results/marginal/**/*.h5"))
     assert len(files) == 2 * len(LAYERS)
     for file in files:
-        check_equal(folder / file, local / file)
+        assert_same_datasets(folder / file, local / file)
     for table in TABLES:
         assert (folder / table).read_text() == (local / table).read_text()
     assert {job["state"] for job in cluster.jobs()} == {"COMPLETED"}
@@ -124,19 +108,19 @@ def test_three_nodes_give_the_numbers_of_one_machine(local: Path, cluster: Clust
 
 def test_jobs_with_a_gpu_go_where_gpus_are(local: Path, cluster: Cluster, tmp_path: Path) -> None:
     folder = started(local, tmp_path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: made up (UUID: GPU-0)'\n")
-    (tmp_path / "bin/nvidia-smi").chmod(0o755)
     target = "results/marginal/object_text/fc7_60.h5"
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
-        command(folder, "slurm", target), env=environment, capture_output=True, text=True, check=False
+        command(folder, "slurm", target),
+        env=environment_with_gpu(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     job = max(cluster.jobs(), key=lambda job: int(job["number"].partition("_")[0]))
     assert (job["partition"], job["node"]) == ("gpu", "n1")
     assert "gres:gpu:1" in cluster.run("scontrol", "show", "job", job["number"])
-    check_equal(folder / target, local / target)
+    assert_same_datasets(folder / target, local / target)
 
 
 def started(local: Path, tmp_path: Path) -> Path:
@@ -155,14 +139,12 @@ def jobs_in_the_middle(folder: Path, cluster: Cluster, targets: list[str]) -> di
 
     def counts() -> dict[str, int]:
         shown = subprocess.run(
-            [sys.executable, "-c", "from featuresharing.cli import main; main()", "status", str(folder / "results")],
-            capture_output=True,
-            text=True,
-            check=True,
+            [*PROGRAM, "status", str(folder / "results")], capture_output=True, text=True, check=True
         ).stdout
         return {f"{layer}_{step}": int(n) for step, layer, n in re.findall(r"(\d+) +(fc\d) +(\d+) of", shown)}
 
-    before, stopped = counts(), {}
+    before = counts()
+    stopped: dict[str, dict[str, str]] = {}
 
     def all_are_stopped() -> bool:
         now = counts()
@@ -189,7 +171,7 @@ def check_resumed(folder: Path, local: Path, target: str) -> None:
     found = re.search(r"(\d+) of \d+ units are there already|is there already, with all (\d+) units", said)
     assert found, said
     assert int(found[1] or found[2]) >= 3
-    check_equal(folder / target, local / "long" / target)
+    assert_same_datasets(folder / target, local / "long" / target)
 
 
 def state(cluster: Cluster, number: str) -> str:
@@ -240,5 +222,5 @@ def test_after_the_main_process_was_killed_its_job_is_waited_for(local: Path, cl
         cluster.signal_job(orphan, signal.SIGCONT)
         said, _ = second.communicate(timeout=240)
     assert second.returncode == 0, said
-    check_equal(folder / target, local / "long" / target)
+    assert_same_datasets(folder / target, local / "long" / target)
     assert not [path for path in folder.rglob("*.progress") if path.is_file()]

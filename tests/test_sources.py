@@ -24,7 +24,7 @@ from featuresharing.workflow.sources import (
     find_source,
     folder_problems,
 )
-from support.configs import demo_config
+from tests.support.configs import demo_config
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "workflow/rules/sources"

@@ -33,7 +33,8 @@ from featuresharing.store import STORAGE, Layout, UnitStore
 from featuresharing.store.progress_file import ProgressFile, read_progress
 from featuresharing.store.soundness import problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
-from support.stores import (
+from tests.support.commands import ROOT
+from tests.support.stores import (
     ATTRIBUTES,
     CELLS,
     CLASSES,
@@ -64,7 +65,7 @@ def test_what_is_written_comes_back(tmp_path: Path, storage: str, errors: str) -
     found = read_conditionals(output)
     check(found)
     for name, value in ATTRIBUTES.items():
-        assert np.array_equal(found.attributes[name], value)
+        assert np.array_equal(found.attributes[name], np.asarray(value))
     assert found.attributes["storage"] == storage
     assert json.loads(found.attributes["settings"]) == SETTINGS
     assert visible(output.parent) == {output.name}
@@ -109,7 +110,7 @@ def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.Mon
             store.begin(step=40, conditions={})
             for first in range(0, units, 500):
                 even = np.full((500, 40, 2), 0.5)
-                write_even = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
+                write_even: dict[str, Any] = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
                 store.write(slice(first, first + 500), slice(0, 40), [np.full((500, 40, 3), 1 / 3), even], **write_even)
             store.finish()
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -425,7 +426,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from support import stores
+from tests.support import stores
 from featuresharing.hdf5 import writing
 from featuresharing.store import progress_file, unit_store
 
@@ -466,7 +467,7 @@ stores.compute(Path(sys.argv[1]))
 )
 def test_a_kill_at_the_worst_moment_loses_what_was_unsure(tmp_path: Path, place: str, computed: int) -> None:
     output = tmp_path / "conv5.h5"
-    command = [sys.executable, "-c", KILLED.replace("PLACE", place), str(output), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED.replace("PLACE", place), str(output), str(ROOT)]
     killed = subprocess.run(command, check=False, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     if output.exists():
@@ -559,7 +560,7 @@ FULL = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from support import stores
+from tests.support import stores
 from featuresharing import InputError
 
 try:
@@ -573,7 +574,7 @@ except InputError as error:
 def test_a_full_disk_does_not_crash_hdf5(small_disk: Callable[[str], Path], storage: str, size: str) -> None:
     """It may leave tracebacks or crash when the process ends, where it could not write."""
     output = small_disk(f"size={size}") / "conv5.h5"
-    command = [sys.executable, "-c", FULL, str(output), str(Path(__file__).parent), storage]
+    command = [sys.executable, "-c", FULL, str(output), str(ROOT), storage]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert "no space is left on the disk; accepted is a disk with room. What is done is kept in" in result.stdout
@@ -631,7 +632,8 @@ def test_a_second_process_waits_and_says_for_whom(tmp_path: Path, monkeypatch: p
 def test_a_lock_that_was_removed_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening the file and locking it, its holder may finish and remove it."""
     output = tmp_path / "conv5.h5"
-    real, calls = fcntl.flock, []
+    real = fcntl.flock
+    calls: list[int] = []
 
     def flock(file: int, kind: int) -> None:
         if not calls:

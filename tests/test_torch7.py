@@ -23,7 +23,7 @@ from featuresharing.networks.formats.torch7_model.torch7_conversion import load_
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
-from support.torch7_files import (
+from tests.support.torch7_files import (
     changed,
     classifier,
     convolution,
@@ -94,9 +94,7 @@ def test_every_layer_by_its_path(name: str, images: Any, layers: Table) -> None:
         results = task_outputs(found[path]).values()
         expected = list(wanted.sequence()) if isinstance(wanted, Table) else [wanted]
         for result, values in zip(results, expected, strict=True):
-            torch.testing.assert_close(
-                result, tensor(values), rtol=0, atol=1e-5, msg=lambda text, p=path: f"{p}: {text}"
-            )
+            torch.testing.assert_close(result, tensor(values), rtol=0, atol=1e-5, msg=f"{path} gives other numbers")
             compared += 1
     assert compared >= len(layers)
 
@@ -206,7 +204,7 @@ def test_checkpoint_tables_hold_a_network_at_model(tmp_path: Path) -> None:
     entries = struct.pack("<i", 2) + text("epoch") + number(55) + struct.pack("<i", 2) + text("model") + network
     path.write_bytes(struct.pack("<iii", 3, 10**6, 2) + entries)
     assert is_torch7(path)
-    assert load_torch7_network(path).get_submodule("1.7.1").weight.dtype == torch.float64  # type: ignore[union-attr]
+    assert load_torch7_network(path).get_submodule("1.7.1").weight.dtype == torch.float64
 
 
 @pytest.mark.parametrize(

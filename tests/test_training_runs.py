@@ -96,7 +96,8 @@ def test_a_kill_before_any_renaming_is_resumed_to_the_same_bytes(
     replace = os.replace
     kills = 0
     while True:
-        output, counted = tmp_path / str(kills), []
+        output = tmp_path / str(kills)
+        counted: list[int] = []
 
         def killed(source: Any, target: Any, counted: list[Any] = counted, kills: int = kills) -> None:
             counted.append(target)

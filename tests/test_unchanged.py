@@ -39,8 +39,10 @@ class Keeping(nn.Module):
         self.plain = torch.zeros(4)
         self.last: Any = None
         self.gone = "here"
-        self.table, self.ordered = {"a": [1]}, OrderedDict(x=1, y=2)
-        self.rows, self.names, self.recent = [1, 2], {"n"}, deque([1], maxlen=2)
+        self.table: dict[str, Any] = {"a": [1]}
+        self.ordered = OrderedDict(x=1, y=2)
+        self.rows: list[Any] = [1, 2]
+        self.names, self.recent = {"n"}, deque[Any]([1], maxlen=2)
         self.array = np.zeros(3)
         self.notes, self.slotted = SimpleNamespace(deep={"k": []}), Slotted()
         memory: dict[str, Any] = {}
@@ -178,7 +180,7 @@ def test_running_statistics_written_by_force_are_put_back() -> None:
 
 
 def test_shared_containers_keep_their_identity() -> None:
-    network = nn.Linear(2, 2)
+    network: Any = nn.Linear(2, 2)
     shared: list[Any] = []
     network.first, network.second = shared, {"same": shared}
     with unchanged(network):
@@ -218,7 +220,8 @@ class Caching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
-        self.table, self.cache = nn.Parameter(torch.tensor([0.1, -0.7, 0.3])), {}
+        self.table = nn.Parameter(torch.tensor([0.1, -0.7, 0.3]))
+        self.cache: dict[Any, Any] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         if str(x.device) not in self.cache:

@@ -27,7 +27,7 @@ def member(name: str, content: bytes = b"", **changes: Any) -> tuple[tarfile.Tar
 
 def archive(path: Path, members: Members, mode: str = "w") -> Path:
     """Write an archive."""
-    with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as file:
         for info, content in members:
             file.addfile(info, io.BytesIO(content))
     return path
@@ -52,7 +52,7 @@ KINDS = (
     *(tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, b"?"),
 )
 LINKS = ("a.txt", "../a.txt", "/etc/passwd", "d", ".", "", "a.txt\n", "../../../../etc/passwd", "d/../a.txt")
-PAX = (
+PAX: tuple[dict[str, str], ...] = (
     *({}, {"path": "pax/../../evil"}, {"path": "p" * 5000}, {"size": "-5"}, {"size": "x"}, {"linkpath": "/etc/passwd"}),
     *({"GNU.sparse.map": "0,512", "GNU.sparse.size": "9999999999"}, {"hdrcharset": "BINARY", "path": "caf\udce9"}),
     *({"mtime": "nan"}, {"uid": "99999999999999999999"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),

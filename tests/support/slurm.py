@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -138,10 +139,10 @@ class Cluster:
         lines = self.run("squeue", "-h", "-t", "all", "-o", "%i|%T|%N|%P|%k").splitlines()
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
-    def wait_for(self, condition: object, what: str, seconds: float = 180) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 180) -> None:
         """Wait until a condition holds."""
         deadline = time.monotonic() + seconds
-        while not condition():  # type: ignore[operator]
+        while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no {what} within {seconds} s")
             time.sleep(0.1)

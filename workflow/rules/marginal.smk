@@ -5,6 +5,12 @@ localrules:
     merge_blocks,
 
 
+def files_of_layer(wildcards, output):
+    """Return where units of a layer may be, whole or in blocks, for params; it is unrecorded too."""
+    whole = CONDITIONALS.format(**wildcards)
+    return [f"{whole}.h5", whole]
+
+
 rule marginalize_layer:
     input:
         images=TEST_IMAGES,
@@ -31,7 +37,7 @@ rule marginalize_layer:
         size=flags(IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         units=lambda wildcards: flags({"units": wildcards.get("units")}),
-        reuse=lambda wildcards, output: (os.path.dirname(output[0]) if wildcards.get("units") else output[0][:-3]),
+        reuse=files_of_layer,
         device=unrecorded(config["device"]),
         stimuli=lambda wildcards: TEST_STIMULI,
         numerics=NUMERICS["marginalization"],

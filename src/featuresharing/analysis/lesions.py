@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.analysis.conditionals import Conditionals, Marginalization, collect, retried
+from featuresharing.analysis.true_classes import check_targets
 from featuresharing.arguments import check_whole
-from featuresharing.engine.engines import Engine, OneChannelEngine, make_engine
+from featuresharing.engine.engines import OneChannelEngine, make_engine
 from featuresharing.engine.memory import cut
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
@@ -21,6 +22,7 @@ from featuresharing.networks.layers import Layer, Units, choose_units, find_laye
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
 from featuresharing.progress_bar import progress_bar
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, check
 
 
 def lesion(
@@ -89,7 +91,7 @@ def lesion_accuracy(
     otherwise = "accepted are networks that can be traced, since units are removed together"
     runner = make_engine(network, path, images, whole=True, otherwise=otherwise, **settings)
     assert isinstance(runner, OneChannelEngine)
-    truth = _check_targets(targets, runner)
+    truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
     blocks = [steps[part] for part in cut(len(steps), BLOCK)]
@@ -122,37 +124,17 @@ def _check_counts(counts: Any, length: int) -> NDArray[np.int64]:
     return removed.astype(np.int64)
 
 
-def _check_targets(targets: Any, engine: Engine) -> NDArray[np.int64]:
-    """Return true classes [images, tasks]."""
-    wanted = [engine.images, len(engine.tasks)]
-    try:
-        truth = targets.cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
-    except ValueError:
-        accepted = f"accepted are true classes [images, tasks]: {wanted}"
-        raise InputError(f"targets: found rows of different lengths; {accepted}.") from None
-    if list(truth.shape) != wanted:
-        raise InputError(f"targets: found {list(truth.shape)}; accepted are true classes [images, tasks]: {wanted}.")
-    if truth.dtype.kind not in "iu":
-        raise InputError(f"targets: found {truth.dtype}; accepted are the numbers of true classes, as integers.")
-    for column, (task, (classes,)) in enumerate(zip(engine.tasks, engine.shapes, strict=True)):
-        wrong = np.flatnonzero((truth[:, column] < 0) | (truth[:, column] >= classes))
-        if len(wrong):
-            found = f"{truth[wrong[0], column]} for image {wrong[0]}"
-            raise InputError(f"targets of task '{task}': found {found}; accepted are 0 to {classes - 1}.")
-    return truth.astype(np.int64)
-
-
 BLOCK = 64
 """Sets of removed units that are worked on together."""
 
 
-def random_orders(units: Sequence[int], repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
+def random_orders(units: Sequence[int], repeats: int, *, seed: int = Config.seed) -> NDArray[np.int64]:
     """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
 
     Raises InputError for no orders, and for a seed below 0.
     """
     check_whole("repeats", repeats, 1)
-    check_whole("seed", seed, 0)
+    check(Config, "seed", seed)
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 

@@ -17,6 +17,7 @@ from featuresharing.analysis.sharing import bootstrap_sharing, few_images
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
+from featuresharing.settings import Config, EvidenceSettings, SharingSettings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,7 +52,11 @@ def layer_contributions(layer: "LayerConditionals", *, method: str, laplace: str
 
 
 def contribution_table(
-    layers: "Iterable[LayerConditionals]", *, method: str = "we", laplace: str = "paper", say: Say = warnings.warn
+    layers: "Iterable[LayerConditionals]",
+    *,
+    method: str = EvidenceSettings.method,
+    laplace: str = EvidenceSettings.laplace,
+    say: Say = warnings.warn,
 ) -> "DataFrame":
     """Return what every unit of the layers contributes to every task: a row a unit and task.
 
@@ -77,10 +82,10 @@ def contribution_table(
 def sharing_table(
     layers: "Iterable[LayerConditionals]",
     *,
-    method: str = "we",
-    laplace: str = "paper",
-    resamples: int = 1000,
-    seed: int = 0,
+    method: str = EvidenceSettings.method,
+    laplace: str = EvidenceSettings.laplace,
+    resamples: int = SharingSettings.resamples,
+    seed: int = Config.seed,
     say: Say = warnings.warn,
 ) -> "DataFrame":
     """Return how much the tasks share in every layer: a row a layer and pair of tasks.

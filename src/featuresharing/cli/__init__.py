@@ -65,7 +65,8 @@ def _main(arguments: list[str]) -> int:
         return 2
     except StoppedError as stopped:
         if stopped.number != signal.SIGPIPE:  # who closed the pipe knows
-            _complain(f"stopped, {stopped.reason}.")
+            kept = f": {stopped.kept}; the same command goes on there" if stopped.kept else ""
+            _complain(f"stopped, {stopped.reason}{kept}.")
         return 128 + stopped.number
     except BrokenPipeError:
         if _is_heard():

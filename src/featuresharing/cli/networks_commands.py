@@ -77,9 +77,9 @@ def _list_name(text: str) -> Path:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from featuresharing.networks.alexnet import trainer
     from featuresharing.networks.alexnet.batches import Share
     from featuresharing.networks.alexnet.sizes import AlexNetShape
+    from featuresharing.networks.alexnet.trainer import TrainerSettings
     from featuresharing.runs.processes import is_one_of_several, process_group, run_processes
     from featuresharing.runs.training import Reading, check_shares, train
 
@@ -96,7 +96,7 @@ def _train(options: argparse.Namespace) -> None:
         *("momentum", "batch_norm", "precision"),
     )
     given = {name: getattr(options, name) for name in names}
-    settings = trainer.TrainingSettings(training.checkpoints[-1], decay_at=training.decay_at, **given)
+    settings = TrainerSettings(training.checkpoints[-1], decay_at=training.decay_at, **given)
     reading = Reading(training.shift, options.resize, training.crop, training.flip, training.workers)
     wait = 60 * options.wait
     with ExitStack() as stack:

@@ -281,6 +281,16 @@ def read_aliases(options: argparse.Namespace) -> dict[str, str]:
     return aliases
 
 
+def read_units(options: argparse.Namespace) -> list[int] | None:
+    """Return the units that ``--units`` names; None for all."""
+    return None if options.units is None else [unit for units in options.units for unit in units]
+
+
+def read_memory(options: argparse.Namespace, device: str) -> int | None:
+    """Return the bytes of ``--memory``, which are those of main memory; None without it, and on a GPU."""
+    return None if options.memory is None or device.startswith("cuda") else options.memory * 2**20
+
+
 def switch(text: str) -> bool:
     """Return whether an option is on; a type of option: true or false."""
     if text not in ("true", "false"):
@@ -303,17 +313,6 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="wait for another process that computes the output",
     )
-
-
-def is_there(output: Path, key: str) -> bool:
-    """Return whether an output is there as it was written, with the settings that ``key`` names."""
-    from featuresharing.files.records import fits, recorded_entry, recorded_key
-
-    try:
-        entry = recorded_entry(output)
-    except InputError:
-        return False
-    return recorded_key(output) == key and entry is not None and fits(output, entry)
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

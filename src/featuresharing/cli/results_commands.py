@@ -81,12 +81,11 @@ def _duration(seconds: float) -> str:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from featuresharing.runs.verification import verify
+    from featuresharing.runs.verification import summary, verify
 
     _check_folder(options.folder)
-    found = verify(options.folder, say)
-    files, wrong, unrecorded = len(found.files), len(found.wrong), len(found.unrecorded)
-    if wrong:
+    result = verify(options.folder, say)
+    if result.wrong:
+        wrong, files = len(result.wrong), len(result.found)
         raise InputError(f"{wrong} of {files} files in {options.folder} are wrong; the lines above say how.")
-    rest = f" No record names {unrecorded} of them; the lines above say which." if unrecorded else ""
-    say(f"All {files} files in {options.folder} are as they should be.{rest}")
+    say(summary(result, options.folder))

@@ -21,7 +21,8 @@ from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.data.words import WordStyle, overlay_word
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import check_free, content_key
-from featuresharing.files.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.identity import Identity
+from featuresharing.files.partial import PartialFolder, write_piece
 from featuresharing.files.records import Entry, fits, recorded_key
 from featuresharing.randomness import keyed_generator
 
@@ -44,7 +45,8 @@ class OverlaySettings:
     def key(self, folder: Path) -> str:
         """Return what names these settings with a ``folder``; raises InputError if the font cannot be read."""
         style = {**asdict(self.style), "font": content_key(self.style.font)}
-        return settings_key({**asdict(self), "style": style, "folder": os.fspath(folder.resolve())}, "stimuli")
+        values = {**asdict(self), "style": style, "folder": os.fspath(folder.resolve())}
+        return Identity("stimuli", values).key
 
 
 def overlay_folder(

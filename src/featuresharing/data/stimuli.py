@@ -20,7 +20,8 @@ from featuresharing.data.table_files import frame_of, read_texts, write_table
 from featuresharing.data.words import WordStyle
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import check_free, content_key
-from featuresharing.files.partial import PartialFolder, settings_key, write_piece
+from featuresharing.files.identity import Identity
+from featuresharing.files.partial import PartialFolder, write_piece
 from featuresharing.files.records import Entry, fits
 from featuresharing.randomness import keyed_generator
 
@@ -44,7 +45,7 @@ class StimulusSettings:
     def key(self, sheet: Path) -> str:
         """Return what names these settings with a ``sheet`` of drawings; raises InputError if that cannot be read."""
         style = {**asdict(self.style), "font": content_key(self.style.font)}
-        return settings_key({**asdict(self), "style": style, "sheet": content_key(sheet)}, "stimuli")
+        return Identity("stimuli", {**asdict(self), "style": style, "sheet": content_key(sheet)}).key
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,10 @@ def read_texts(path: Path, columns: Sequence[str], *, filled: Sequence[str] = ()
     """
     from pandas import DataFrame, Index
 
-    rows = numbered_rows(path, columns, what=what)
-    head = rows[0][1] if rows else {}
-    kinds = [Column(name, "", "") for name in (*columns, *filled) if name in head]
+    rows = _some_rows(path, columns, what)
+    kinds = [Column(name, "", "") for name in (*columns, *filled) if name in rows[0][1]]
     for line, row in rows:
         _values(path, line, row, kinds, what)
-    if not rows:
-        raise InputError(f"{what} {path}: found no row; accepted is at least one.")
     lines = Index([line for line, _ in rows], name="line")
     return DataFrame([row for _, row in rows], index=lines, dtype=str)
 
@@ -94,14 +91,31 @@ def read_table(path: Path | str, table: Table) -> "DataFrame":
     >>> from featuresharing import read_table, TABLES
     >>> read_table("results/tables/sharing.csv", TABLES["sharing"])  # doctest: +SKIP
     """
-    path = Path(path)
-    numbered = numbered_rows(path, table.names, what=table.what)
-    if not numbered:
-        raise InputError(f"{table.what} {path}: found no row; accepted is at least one.")
-    names = list(numbered[0][1]) if table.rest else []
-    columns = [*table.columns, *(_named(table, name) for name in names if name not in table.names)]
-    rows = [_values(path, line, row, columns, table.what) for line, row in numbered]
-    return _frame(columns, rows)
+    return _frame(*_read_values(Path(path), table))
+
+
+def check_table(path: Path, kinds: Sequence[Table]) -> None:
+    """Raise InputError if a table cannot be read, or not as the first of ``kinds`` whose columns it has."""
+    numbered = _some_rows(path, (), "table")
+    head = numbered[0][1]
+    fitting = (kind for kind in kinds if all(name in head for name in kind.names))
+    if kind := next(fitting, kinds[0] if kinds else None):
+        _read_values(path, kind)
+
+
+def _read_values(path: Path, table: Table) -> tuple[list[Column], list[Any]]:
+    """Return the columns of a table of a kind, and the values of each row."""
+    numbered = _some_rows(path, table.names, table.what)
+    more = [name for name in numbered[0][1] if name not in table.names] if table.rest else []
+    columns = [*table.columns, *(_named(table, name) for name in more)]
+    return columns, [_values(path, line, row, columns, table.what) for line, row in numbered]
+
+
+def _some_rows(path: Path, columns: Sequence[str], what: str) -> list[tuple[int, dict[str, str]]]:
+    """Return what :func:`numbered_rows` does; raises InputError for no rows too."""
+    if rows := numbered_rows(path, columns, what=what):
+        return rows
+    raise InputError(f"{what} {path}: found no row; accepted is at least one.")
 
 
 def _named(table: Table, name: str) -> Column:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from featuresharing.data.fonts import check_word, layout, load_font
 from featuresharing.data.texts import read_lines
 from featuresharing.errors import InputError
+from featuresharing.settings import FolderSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class WordStyle:
     font: Path
     font_sizes: tuple[int, int]
     colours: tuple[int, int]
-    outline: int = 0
+    outline: int = FolderSettings.outline
 
 
 def read_words(path: Path) -> list[str]:

@@ -8,9 +8,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
 from featuresharing.errors import InputError
@@ -25,12 +24,6 @@ from featuresharing.files.records import (
     record_of,
     recorded_key,
 )
-from featuresharing.version import NUMERICS
-
-
-def settings_key(settings: Mapping[str, object], stage: str) -> str:
-    """Return a short name of settings, which are numbers and texts, with the version of the stage's numeric code."""
-    return sha256(json.dumps([settings, NUMERICS[stage]], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_piece(target: Path, content: bytes) -> Entry:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
-from featuresharing.files.records import fits, recorded_entry, recorded_key
+from featuresharing.files.records import Entry, fits, recorded_entry, recorded_key
 
 
 def second_name(output: Path, key: str) -> Path:
@@ -36,21 +36,29 @@ def give_name(output: Path, second: Path, *, key: str = "") -> None:
         os.utime(temporary)  # Snakemake compares times with those of inputs
 
 
+def is_there(output: Path, key: str) -> bool:
+    """Return whether an output is there as it was written, with the settings that ``key`` names."""
+    entry = _entry(output, key)
+    return entry is not None and fits(output, entry)
+
+
 def put_back(output: Path, key: str) -> bool:
     """Give an output that was removed its name again; return whether it is there, as it was written, with this key.
 
     Raises InputError if something else has its name.
     """
-    try:
-        entry = recorded_entry(output)
-    except InputError:
-        return False
-    if entry is None or recorded_key(output) != key:
-        return False
-    if fits(output, entry):
+    if is_there(output, key):
         return True
-    second = second_name(output, key)
-    if not fits(second, entry):
+    entry, second = _entry(output, key), second_name(output, key)
+    if entry is None or not fits(second, entry):
         return False
     give_name(output, second, key=key)
     return fits(output, entry)
+
+
+def _entry(output: Path, key: str) -> Entry | None:
+    """Return what an output was when it was written with the settings that ``key`` names; None if it was not."""
+    try:
+        return recorded_entry(output) if recorded_key(output) == key else None
+    except InputError:
+        return None

@@ -67,7 +67,7 @@ class _Reader:
         folders = os.pathsep.join(each for each in sys.path if each)
         self._owner = os.getpid()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from featuresharing.hdf5.trials import serve; serve()"],
+            [sys.executable, "-P", "-c", "from featuresharing.hdf5.trial_process import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,20 +111,3 @@ class _Reader:
                     pipe.close()
         self._process.wait()
         atexit.unregister(self.close)
-
-
-def serve() -> None:
-    """Answer questions from standard input until it ends: what the other process does."""
-    import resource
-
-    from featuresharing.hdf5.reading import examine
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(ValueError, OSError):  # not every system bounds memory
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for question in sys.stdin:
-        path, seconds = json.loads(question)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        found = examine(Path(os.fsdecode(bytes.fromhex(path))))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps({"reason": found.reason, "format": found.format, "changed": found.changed}), flush=True)

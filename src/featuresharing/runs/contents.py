@@ -1,61 +1,92 @@
-"""What is wrong with a file of results by what it holds, whoever wrote it."""
+"""What is wrong with a file of results by what it holds, whoever wrote it: one check for each kind of :mod:`.kinds`."""
 
-import csv
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 from featuresharing.errors import InputError
 
 
-def problems_of_work(path: Path) -> Iterator[str]:
-    """Yield what is wrong with a hidden file: work in progress, or a second name."""
-    from featuresharing.store import soundness
-
-    name = path.name
-    if name.endswith(".part"):
-        yield f"{path} was left behind by a process that was killed; the next run of its job removes it."
-    elif name.endswith(".progress"):
-        yield from soundness.problems_of_progress(path)
-    elif name.endswith(".done") and ".h5." in name and path.stat().st_nlink == 1:
-        yield from soundness.problems_of_final(path, whole=False)
-    elif name.endswith(".measured"):
-        from featuresharing.runs.measurements import damaged_lines
-
-        if damaged := damaged_lines(path):
-            yield f"{path}: {damaged} lines are damaged; the next run measures their orders again."
-
-
-def problems_of(path: Path, folder: Path, *, recorded: bool) -> Iterator[str]:
-    """Yield what is wrong with a file in a ``folder`` of results; ``recorded`` ones have been compared with that."""
-    from featuresharing.store import soundness
-
-    if path.suffix == ".h5":
-        try:
-            conditionals = soundness.is_conditionals(path)
-        except InputError as error:
-            yield str(error)
-            return
-        yield from _wrong_conditionals(path, folder) if conditionals else _wrong_predictions(path)
-    elif recorded:
+def problems_of_second_name(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a second name, unless it is of the same file as its output, which is checked itself."""
+    output = _output_of(path)
+    if output is None or (output.exists() and os.path.samefile(path, output)):
         return
-    elif path.suffix in (".png", ".gif", ".jpg", ".jpeg"):
-        yield from _wrong_picture(path)
-    elif path.suffix == ".pt":
-        yield from _wrong_archive(path)
-    elif path.suffix == ".csv":
-        yield from _wrong_table(path)
+    if output.suffix == ".h5":
+        yield from _wrong_conditionals_of_any_network(path, whole=False)
+    elif output.suffix == ".csv":
+        yield from problems_of_table(path, folder)
+    elif output.suffix == ".pt":
+        yield from problems_of_checkpoint(path, folder)
+    else:
+        yield from problems_of_picture(path, folder)
 
 
-def _wrong_conditionals(path: Path, folder: Path) -> Iterator[str]:
+def _output_of(path: Path) -> Path | None:
+    """Return the output that a second name is of; None for a name of another form."""
+    place = path.parent
+    if place.parent.name == ".progress":
+        return place.parent.parent / path.name
+    for part in (path, *path.parents):
+        if found := re.fullmatch(r"\.(.+)\.[0-9a-f]+\.done", part.name, flags=re.DOTALL):
+            return part.with_name(found[1]) / path.relative_to(part)
+    return None
+
+
+def problems_of_part(path: Path, folder: Path) -> Iterable[str]:
+    """Say that a file was left behind."""
+    yield f"{path} was left behind by a process that was killed; the next run of its job removes it."
+
+
+def problems_of_progress(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with conditionals in progress."""
+    from featuresharing.store import soundness
+
+    return soundness.problems_of_progress(path)
+
+
+def problems_of_measured(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with measurements of lesion curves."""
+    from featuresharing.runs.measurements import damaged_lines
+
+    if damaged := damaged_lines(path):
+        yield f"{path}: {damaged} lines are damaged; the next run measures their orders again."
+
+
+def problems_of_hdf5(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with conditionals, or with predictions."""
+    from featuresharing.networks.predictions import read_predictions
+    from featuresharing.store import soundness
+
+    try:
+        if soundness.is_conditionals(path):
+            attributes = soundness.attributes_of(path)
+            block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
+            yield from _wrong_conditionals_of_any_network(path, whole=not block)
+            yield from _wrong_network(path, folder)
+        else:
+            read_predictions(path)
+    except InputError as error:
+        yield str(error)
+
+
+def _wrong_conditionals_of_any_network(path: Path, *, whole: bool) -> Iterable[str]:
+    from featuresharing.store import soundness
+
+    return soundness.problems_of_final(path, whole=whole)
+
+
+def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
+    """Say so if the network that conditionals were computed from is another one now."""
     from featuresharing.files.atomic import file_digest
     from featuresharing.files.records import refuse_changed
     from featuresharing.store import soundness
 
     attributes = soundness.attributes_of(path)
-    block = path.parent.name == f"{attributes.get('alias')}_{attributes.get('checkpoint')}"
-    yield from soundness.problems_of_final(path, whole=not block)
-    network = folder / f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}.pt"
-    if not network.is_file() or file_digest(network) == attributes.get("network_sha256"):
+    stem = f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}"
+    network = next((each for ending in ("pt", "t7") if (each := folder / f"{stem}.{ending}").is_file()), None)
+    if network is None or file_digest(network) == attributes.get("network_sha256"):
         return
     try:
         refuse_changed(network)
@@ -64,16 +95,8 @@ def _wrong_conditionals(path: Path, folder: Path) -> Iterator[str]:
     yield f"{path} was computed from another network than {network} is now."
 
 
-def _wrong_predictions(path: Path) -> Iterator[str]:
-    from featuresharing.networks.predictions import read_predictions
-
-    try:
-        read_predictions(path)
-    except InputError as error:
-        yield str(error)
-
-
-def _wrong_picture(path: Path) -> Iterator[str]:
+def problems_of_picture(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a picture."""
     from PIL import Image
 
     from featuresharing.data.decoding import FORMATS
@@ -87,7 +110,8 @@ def _wrong_picture(path: Path) -> Iterator[str]:
         yield f"{path} is no complete picture ({error})."
 
 
-def _wrong_archive(path: Path) -> Iterator[str]:
+def problems_of_checkpoint(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a checkpoint."""
     from zipfile import BadZipFile, ZipFile
 
     try:
@@ -98,9 +122,44 @@ def _wrong_archive(path: Path) -> Iterator[str]:
         yield f"{path} is no complete checkpoint ({error})."
 
 
-def _wrong_table(path: Path) -> Iterator[str]:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        head, *rows = [*csv.reader(file)] or [[]]
-    short = [number for number, row in enumerate(rows, start=2) if len(row) != len(head)]
-    if short or not head:
-        yield f"{path}, line {short[0] if short else 1} is not complete; accepted are rows of {len(head)} fields."
+def problems_of_torch7(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a network, or a class map, of Torch7."""
+    from featuresharing.torch7 import read_torch7
+
+    try:
+        read_torch7(path)
+    except InputError as error:
+        yield str(error)
+
+
+def problems_of_table(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a table: its rows, and the values of a kind that the column dictionary has."""
+    from featuresharing.data.columns import tables_of
+    from featuresharing.data.table_files import check_table
+
+    kinds = tables_of(PurePosixPath("results", path.relative_to(folder).as_posix()))
+    try:
+        check_table(path, kinds)
+    except InputError as error:
+        yield str(error)
+
+
+def problems_of_list(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with an image list: its form, its classes, and whether its images are there."""
+    from featuresharing.data.lists import read_classes, read_image_list
+
+    try:
+        classes = read_classes(folder / "lists" / path.parent.name / "classes.csv")
+        read_image_list(path, list(classes.values()))
+    except InputError as error:
+        yield str(error)
+
+
+def problems_of_config(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a config."""
+    from featuresharing.settings.configfiles import check_config_files
+
+    try:
+        check_config_files([path])
+    except InputError as error:
+        yield str(error)

@@ -4,20 +4,31 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
+
+Say = Callable[[str], None]
+"""What is told whatever a user should know, a sentence each."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+"""What tells a process to stop; SIGALRM, shortly before the time limit of its SLURM job."""
 
 MARGIN_SECONDS = 60.0
 """How long before the time limit of a SLURM job work ends, unless that is more than a tenth of what is left."""
 
 
 class StoppedError(BaseException):
-    """The process was told to stop; ``number`` is the signal, ``reason`` says it in words."""
+    """The process was told to stop; ``number`` is the signal, ``reason`` says it in words, ``kept`` how far it got."""
 
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(reason)
-        self.number, self.reason = number, reason
+    def __init__(self, number: int, reason: str, kept: str = "") -> None:
+        super().__init__(f"{reason}: {kept}; the same call goes on there" if kept else reason)
+        self.number, self.reason, self.kept = number, reason, kept
+
+
+class InterruptedWorkError(StoppedError, KeyboardInterrupt):
+    """Ctrl-C, or the interrupt of a notebook: a KeyboardInterrupt that says how far the work got."""
 
 
 class Stopper:
@@ -30,7 +41,8 @@ class Stopper:
     def handle(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""
         limit = "the time limit of its SLURM job is near"
-        stopped = StoppedError(number, limit if number == signal.SIGALRM else signal.Signals(number).name)
+        kind = InterruptedWorkError if number == signal.SIGINT else StoppedError
+        stopped = kind(number, limit if number == signal.SIGALRM else signal.Signals(number).name)
         if not self._deferred:
             raise stopped
         self._waiting = stopped
@@ -48,20 +60,35 @@ class Stopper:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stopper]:
-    """Raise StoppedError in the block at SIGTERM, at SIGINT, and shortly before the time limit of a SLURM job."""
+def stoppable(kept: Callable[[], str] = lambda: "") -> Iterator[Stopper]:
+    """Raise StoppedError in the block at SIGTERM, at SIGINT, and shortly before the time limit of a SLURM job.
+
+    What is raised says what ``kept`` returns then: how much is done. Signals of which a caller has a handler of its own
+    stay the caller's, and all do outside of the main thread, where Python sets none.
+    """
     stopper = Stopper()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    main = current_thread() is main_thread()
+    numbers = [number for number in SIGNALS if main and not _is_taken(number)]
     before = {number: signal.signal(number, stopper.handle) for number in numbers}
-    left = seconds_left()
+    left = seconds_left() if signal.SIGALRM in before else None
     if left is not None:
         signal.setitimer(signal.ITIMER_REAL, max(0.1, left - min(MARGIN_SECONDS, left / 10)))
     try:
         yield stopper
+    except StoppedError as stopped:
+        raise type(stopped)(stopped.number, stopped.reason, stopped.kept or kept()) from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if left is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_taken(number: signal.Signals) -> bool:
+    """Return whether a caller has set a handler of its own."""
+    handler = signal.getsignal(number)
+    ours = isinstance(getattr(handler, "__self__", None), Stopper) or handler is signal.default_int_handler
+    return handler is None or (callable(handler) and not ours)
 
 
 def seconds_left() -> float | None:

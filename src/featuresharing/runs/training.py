@@ -14,11 +14,12 @@ from featuresharing.networks.alexnet.names import checkpoint_names
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.runs.stopping import StoppedError, Stopper, stoppable
 from featuresharing.runs.training_progress import LOG, STATES, TrainingProgress
+from featuresharing.settings import TrainingSettings, check
 from featuresharing.version import NUMERICS
 
 if TYPE_CHECKING:
     from featuresharing.networks.alexnet.batches import Batches, Share
-    from featuresharing.networks.alexnet.trainer import Trainer, TrainingSettings
+    from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
 
 SAVE_SECONDS = 10.0
 """At most this much training is lost by a kill, and as much again if the kill spoils what is being written."""
@@ -36,21 +37,20 @@ class Reading:
 
     shift: int = 0
     resize: bool = False
-    crop: tuple[float, float] = (1.0, 1.0)
-    flip: bool = False
-    workers: int = 0
+    crop: tuple[float, float] = TrainingSettings.crop
+    flip: bool = TrainingSettings.flip
+    workers: int = TrainingSettings.workers
 
     def __post_init__(self) -> None:
-        low, high = self.crop
-        if not 0 < low <= high <= 1:
-            raise InputError(f"--crop: found {low:g} and {high:g}; accepted are two rising numbers above 0, at most 1.")
+        for name in ("shift", "crop", "flip", "workers"):
+            check(TrainingSettings, name, getattr(self, name))
 
 
 def train(
     images: ImageList,
     tasks: Sequence[str],
     shape: AlexNetShape,
-    settings: "TrainingSettings",
+    settings: "TrainerSettings",
     output: Path,
     *,
     checkpoints: Sequence[int],
@@ -174,7 +174,7 @@ def _advance(
 
 
 def _make_batches(
-    images: ImageList, size: int, settings: "TrainingSettings", reading: Reading, share: "Share"
+    images: ImageList, size: int, settings: "TrainerSettings", reading: Reading, share: "Share"
 ) -> "tuple[Batches, str]":
     """Return the batches of a training set, and what they depend on beside the settings and the network's sizes."""
     from featuresharing.data.images import imagenet_preprocessing, load_images

@@ -3,76 +3,108 @@
 import os
 import re
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import PROGRESS
-from featuresharing.files.records import (
-    IGNORED,
-    Entry,
-    described_by,
-    fits,
-    read_record,
-    settle,
-)
-from featuresharing.runs import contents
-
-FOREIGN = re.compile(r"logs|benchmarks|[^/]*report[^/]*\.(zip|html)")
-"""What Snakemake puts into a folder of results."""
-
-WORK = (".part", ".done")
-"""Ends of hidden names of folders: work in progress and second names, of which nothing has to be checked."""
+from featuresharing.files.records import Entry, described_by, fits, read_record, settle
+from featuresharing.runs.kinds import KINDS, UNKNOWN, Check, kind_of
 
 LISTED = 10
 """Of so many files in a folder that no record names, each is named; of more, the folder is."""
 
 
+WRONG, COMPARED, SOUND, RECORD = "wrong", "compared", "sound", "record"
+"""What was found of a file: a problem; it is as its record says; it holds what it should; it is a sound record."""
+
+
 @dataclass
 class Verification:
-    """What was found: the ``files`` that are or were there, the ``wrong`` ones, and those that no record names."""
+    """What was found of every file that is or was there, by its path: WRONG, COMPARED, SOUND, RECORD, or its kind.
 
-    files: set[str] = field(default_factory=set)
-    wrong: set[str] = field(default_factory=set)
+    Files have the name of their :class:`.kinds.Kind` where they were not checked. ``unrecorded`` are results that no
+    record names.
+    """
+
+    found: dict[str, str] = field(default_factory=dict)
     unrecorded: list[Path] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> set[str]:
+        """The paths of files of which something is wrong."""
+        return {path for path, state in self.found.items() if state == WRONG}
+
+    @property
+    def unchecked(self) -> dict[str, int]:
+        """How many files of each kind were not checked, by the name of the kind."""
+        counts = Counter(self.found.values())
+        return {kind.name: counts[kind.name] for kind in (*KINDS, UNKNOWN) if counts[kind.name]}
+
+    def count(self, state: str) -> int:
+        """Return how many files were found to be so."""
+        return sum(found == state for found in self.found.values())
 
 
 def verify(folder: Path, say: Callable[[str], None]) -> Verification:
-    """Check every file in a folder of results and tell ``say`` what is wrong, a sentence each.
+    """Check every file in a folder of results and tell ``say`` what is wrong, a sentence each, and what is not checked.
 
     Whatever a file, a record or a name is, the others are checked too; one that vanishes meanwhile is no matter.
+    :data:`.kinds.KINDS` says how files are checked.
     """
-    found = Verification()
+    result = Verification()
 
     def name(path: Path, problem: str) -> None:
-        found.files.add(str(path))
-        found.wrong.add(str(path))
+        result.found[str(path)] = WRONG
         say(_shown(problem))
 
-    there = list(_walk(folder))
-    pending = [path for path, _ in there if path.name.endswith(".sha256.new")]
-    if pending:
-        for path in pending:
-            settle(path)
-        there = list(_walk(folder))
     recorded: set[str] = set()
     paths: list[Path] = []
-    for path, problem in there:
+    for path, problem in _settled(folder):
         if problem:
             name(path, problem)
         elif described_by(path) and str(path) not in recorded:  # an archive may hold such names
+            result.found[str(path)] = RECORD
             recorded |= _check_record(path, name)
         else:
             paths.append(path)
+    for named in recorded:
+        result.found.setdefault(named, COMPARED)
     for path in paths:
-        if not path.name.startswith(".") and str(path) not in recorded:
-            found.unrecorded.append(path)
-        _check_contents(path, folder, recorded, name)
-    found.files |= recorded | {str(path) for path in found.unrecorded}
-    _name_unrecorded(found.unrecorded, say)
-    return found
+        kind = kind_of(path, folder)
+        is_recorded = str(path) in recorded
+        if kind.check and (kind.always or not is_recorded):
+            _check_contents(path, folder, kind.check, name)
+        if not is_recorded:
+            result.found.setdefault(str(path), SOUND if kind.check else kind.name)
+            result.unrecorded += [path] if kind.final else []
+    _name_unrecorded(result.unrecorded, say)
+    for kind in (*KINDS, UNKNOWN):
+        if count := result.unchecked.get(kind.name):
+            say(f"{kind.name[0].upper()}{kind.name[1:]} are not checked ({count}): {kind.reason}.")
+    return result
+
+
+def _settled(folder: Path) -> list[tuple[Path, str]]:
+    """Return what :func:`_walk` yields, once what killed writers left of records is finished."""
+    there = list(_walk(folder))
+    pending = [path for path, _ in there if path.name.endswith(".sha256.new")]
+    for path in pending:
+        settle(path)
+    return list(_walk(folder)) if pending else there
+
+
+def summary(result: Verification, folder: Path) -> str:
+    """Return what was found of how many files of a folder; the numbers add up."""
+    counts = (
+        (result.count(COMPARED), "as their records say"),
+        (result.count(SOUND), "sound by what they hold"),
+        (result.count(RECORD), "records"),
+        (sum(result.unchecked.values()), "not checked"),
+    )
+    parts = ", ".join(f"{count} are {what}" for count, what in counts if count)
+    return f"Of all {len(result.found)} files in {folder}, {parts or 'none is there'}; none is wrong."
 
 
 Name = Callable[[Path, str], None]
@@ -123,16 +155,12 @@ def _compare(path: Path, entry: Entry) -> str:
     return f"{path} is not what was written: found are {found}; its record says {wanted}."
 
 
-def _check_contents(path: Path, folder: Path, recorded: set[str], name: Name) -> None:
+def _check_contents(path: Path, folder: Path, check: Check, name: Name) -> None:
     """Look at what a file holds."""
-    problems: list[str] = []
     try:
-        if path.name.startswith("."):
-            problems += contents.problems_of_work(path)
-        else:
-            problems += contents.problems_of(path, folder, recorded=str(path) in recorded)
+        problems = list(check(path, folder))
     except Exception as error:  # a damaged file makes libraries raise nearly anything
-        problems.append(f"{path} cannot be read ({type(error).__name__}: {error}).")
+        problems = [f"{path} cannot be read ({type(error).__name__}: {error})."]
     if os.path.exists(path):  # else it vanished while it was read
         for problem in problems:
             name(path, problem)
@@ -158,8 +186,6 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
         folders = []
         for name in names:
             path = current / name
-            if name in IGNORED or (current == folder and FOREIGN.fullmatch(name)):
-                continue
             try:
                 mode = path.stat().st_mode
             except OSError as error:
@@ -169,8 +195,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
             if stat.S_ISDIR(mode) and described_by(path):
                 yield path, f"{path} is a folder where a record belongs; delete it."
             elif stat.S_ISDIR(mode):
-                hidden = name == PROGRESS or (name.startswith(".") and name.endswith(WORK))
-                folders += [] if hidden else [(path, above | {here})]
+                folders.append((path, above | {here}))
             elif stat.S_ISREG(mode):
                 yield path, ""
             else:

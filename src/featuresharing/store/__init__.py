@@ -9,7 +9,7 @@ numbers are kept, :mod:`.status` how far files got, :mod:`.soundness` what is wr
 from featuresharing.store.final import merge_conditionals
 from featuresharing.store.layer_files import LayerConditionals, read_conditionals
 from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
-from featuresharing.store.relatives import key_of, remove_progress
+from featuresharing.store.relatives import remove_progress
 from featuresharing.store.unit_store import UnitStore
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Layout",
     "TaskData",
     "UnitStore",
-    "key_of",
     "merge_conditionals",
     "read_conditionals",
     "remove_progress",

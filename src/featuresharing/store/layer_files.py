@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.files.identity import digest_of
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
 from featuresharing.networks.predictions import SUM_TOLERANCE
-from featuresharing.store.layout import BY_UNIT, STORAGE, digest_of, wrong_numbers
+from featuresharing.store.layout import BY_UNIT, STORAGE, wrong_numbers
 
 WHAT = "conditionals"
 

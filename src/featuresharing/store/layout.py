@@ -1,7 +1,5 @@
 """What a store holds: tasks, which numbers of a unit are kept, and the fingerprint of all that they depend on."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.files.identity import digest_of
 
 STORAGE = ("true-class", "full")
 
@@ -94,8 +93,3 @@ def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> s
     elif name == "skipped_mass" and not (values <= 1).all():
         return f"{name} has numbers outside [0, 1]"
     return None
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of plain values, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

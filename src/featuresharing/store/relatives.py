@@ -1,6 +1,6 @@
 """Files of the same units that are cut in other ways: a layer as a whole, its blocks, and their progress."""
 
-import hashlib
+import glob
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +13,21 @@ from featuresharing.store.layer_files import open_final, read_fingerprint
 from featuresharing.store.progress_file import ProgressFile, read_head
 
 
-def key_of(fingerprint: str, units: Sequence[int]) -> str:
-    """Return what stands for settings and units in the hidden names of files."""
-    return hashlib.sha256(f"{fingerprint}:{list(units)}".encode()).hexdigest()[:12]
+def files_with_units(places: Sequence[Path]) -> list[Path]:
+    """Return the final files among ``places`` and in those that are folders, with their progress and second names.
+
+    A file need not be there to have these. Readers find out what other files in a folder are.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            hidden = place.glob(".*")
+            found += sorted(place.glob("*.h5"))
+        else:
+            hidden = place.parent.glob(f".{glob.escape(place.name)}.*")
+            found += [place] if place.exists() else []
+        found += sorted(path for path in hidden if path.suffix in (".progress", ".done"))
+    return found
 
 
 def take_over(file: ProgressFile, relative: Path, say: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
+from featuresharing.files.identity import differing_names, key_of_units
 from featuresharing.files.locks import OutputLock
 from featuresharing.files.records import ChangedError
 from featuresharing.files.second_names import give_name, keep_second_name, second_name
@@ -21,7 +22,7 @@ from featuresharing.store.final import contents_of, write_final
 from featuresharing.store.layer_files import read_fingerprint
 from featuresharing.store.layout import Layout, wrong_numbers
 from featuresharing.store.progress_file import Head, ProgressFile, create_progress, read_head, read_progress
-from featuresharing.store.relatives import key_of, remove_progress, take_over
+from featuresharing.store.relatives import remove_progress, take_over
 from featuresharing.version import FORMAT
 
 SYNC_SECONDS = 2.0
@@ -55,15 +56,16 @@ class UnitStore:
     ) -> None:
         self.output, self.layout, self.units = output, layout, list(units)
         self._layer_units, self._settings, self._attributes = layer_units, dict(settings), dict(attributes)
-        self._relatives, self._wait, self._say = list(relatives), wait, say
+        self._relatives, self._wait, self.say = list(relatives), wait, say
         self.fingerprint = layout.fingerprint(settings)
-        self._done = second_name(output, key_of(self.fingerprint, self.units))
+        self._done = second_name(output, key_of_units(self.fingerprint, self.units))
         self._path = self._done.with_suffix(".progress")
         self._lock = OutputLock(output)
         self._file: ProgressFile | None = None
+        self._begun = False
 
     def __enter__(self) -> "UnitStore":
-        self._lock.acquire(wait=self._wait, say=self._say)
+        self._lock.acquire(wait=self._wait, say=self.say)
         try:
             self._inspect()
         except BaseException:
@@ -90,7 +92,7 @@ class UnitStore:
         except GoneError:
             return False
         except (DamagedError, ChangedError) as error:
-            self._say(f"{error} It is replaced.")
+            self.say(f"{error} It is replaced.")
             return False
 
     def put_back(self) -> bool:
@@ -118,10 +120,16 @@ class UnitStore:
         """Open or make the progress file; from now on pieces can be written, of ``step`` images (if it is made)."""
         with self._said_if_full():
             self._file = self._resume(step, conditions)
+            self._begun = True
             for path in self._relatives:
-                take_over(self._file, path, self._say)
+                take_over(self._file, path, self.say)
             self._file.start_clock()
             self._synced = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether work on the units has begun."""
+        return self._begun
 
     @property
     def step(self) -> int:
@@ -186,7 +194,7 @@ class UnitStore:
         contents = contents_of(self.layout, np.array(self.units, np.int64), file.read)
         with self._said_if_full():
             write_final(self.output, contents, described)
-        keep_second_name(self.output, key_of(self.fingerprint, self.units))
+        keep_second_name(self.output, key_of_units(self.fingerprint, self.units))
         self.clear()
         remove_progress(self._relatives, self.fingerprint, self.units)
 
@@ -228,7 +236,7 @@ class UnitStore:
             if path != self._path:
                 done = int(cells.all(axis=1).sum())
                 changed = _differences(head.settings, self._settings) or "other images, units or storage"
-                self._say(f"{path} has {done} of {len(cells)} units of other settings ({changed}): it is kept.")
+                self.say(f"{path} has {done} of {len(cells)} units of other settings ({changed}): it is kept.")
 
     def _resume(self, step: int, conditions: Mapping[str, Any]) -> ProgressFile:
         head = Head(
@@ -254,12 +262,12 @@ class UnitStore:
             file = self._rebuild(head)
             sound = int((file.checksums != 0).all(axis=1).sum())
             kept = f"{sound} of {len(self.units)} units were sound and are kept, the others are computed again"
-            self._say(f"{self._path} was damaged ({error.reason}): {kept}.")
+            self.say(f"{self._path} was damaged ({error.reason}): {kept}.")
             return file
         damaged = file.damaged()
         if damaged.any():
             units = int(damaged.any(axis=1).sum())
-            self._say(f"{self._path} was damaged in {units} units, which are computed again.")
+            self.say(f"{self._path} was damaged in {units} units, which are computed again.")
             file.forget(damaged)
         return file
 
@@ -289,7 +297,7 @@ class UnitStore:
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    names = differing_names(found, wanted)
     return ", ".join(f"{name} {_short(found.get(name))} instead of {_short(wanted.get(name))}" for name in names)
 
 

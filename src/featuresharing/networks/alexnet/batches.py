@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from featuresharing.data.images import Preprocessing, preprocess, read_image, stimulus_preprocessing
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Share:
     """The part of every batch that one of ``processes`` takes: every ``processes``-th image from ``rank`` on."""
 
     rank: int = 0
-    processes: int = 1
+    processes: int = TrainingSettings.processes
 
 
 class Batches(Protocol):
@@ -110,8 +111,8 @@ class MemoryBatches:
 class Augmentation:
     """How images of files are varied: a crop with a share of the area in ``crop`` (aspect 3/4 to 4/3), and ``flip``."""
 
-    crop: tuple[float, float] = (1.0, 1.0)
-    flip: bool = False
+    crop: tuple[float, float] = TrainingSettings.crop
+    flip: bool = TrainingSettings.flip
 
 
 class FileBatches:
@@ -125,7 +126,7 @@ class FileBatches:
         preprocessing: Preprocessing,
         augmentation: Augmentation,
         *,
-        workers: int = 0,
+        workers: int = TrainingSettings.workers,
         share: Share | None = None,
     ) -> None:
         self._files = _Files([str(path) for path in paths], preprocessing, augmentation, order.seed)

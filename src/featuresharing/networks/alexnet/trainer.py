@@ -7,7 +7,7 @@ machine and one version of torch the weights are equal bit for bit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -23,13 +23,12 @@ from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint
 from featuresharing.networks.finite import refuse_non_finite
 from featuresharing.randomness import keyed_generator
-
-OPTIMISERS = ("adamw", "sgd")
-PRECISIONS = ("float32", "bfloat16", "float16")
+from featuresharing.settings import NetworkSettings, TrainingSettings, check
+from featuresharing.settings.fields import keys_of
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainerSettings:
     """``steps`` on batches of ``batch_size`` images.
 
     ``optimiser`` is ``adamw`` with a one-cycle learning rate whose peak is ``learning_rate``, or ``sgd`` with
@@ -45,20 +44,17 @@ class TrainingSettings:
     dropout: float
     log_every: int
     seed: int
-    optimiser: str = "adamw"
-    decay_at: tuple[int, ...] = ()
-    decay: float = 0.1
-    momentum: float = 0.9
-    batch_norm: bool = True
-    precision: str = "float32"
+    optimiser: str = TrainingSettings.optimiser
+    decay_at: tuple[int, ...] = TrainingSettings.decay_at
+    decay: float = TrainingSettings.decay
+    momentum: float = TrainingSettings.momentum
+    batch_norm: bool = NetworkSettings.batch_norm
+    precision: str = TrainingSettings.precision
 
     def __post_init__(self) -> None:
-        for name, found, accepted in (
-            ("optimiser", self.optimiser, OPTIMISERS),
-            ("precision", self.precision, PRECISIONS),
-        ):
-            if found not in accepted:
-                raise InputError(f"{name}: found '{found}'; accepted are {', '.join(accepted)}.")
+        for field in fields(self):
+            if field.name in keys_of(TrainingSettings):
+                check(TrainingSettings, field.name, getattr(self, field.name))
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Trainer:
         batches: Batches,
         tasks: Sequence[str],
         shape: AlexNetShape,
-        settings: TrainingSettings,
+        settings: TrainerSettings,
         *,
         device: str = "cpu",
         share: Share | None = None,
@@ -185,7 +181,7 @@ class Trainer:
 
 
 def _make_optimiser(
-    network: nn.Module, settings: TrainingSettings
+    network: nn.Module, settings: TrainerSettings
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "adamw":

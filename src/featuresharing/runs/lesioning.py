@@ -1,0 +1,187 @@
+"""Curves of accuracy as units of a layer are removed, into a table: resumed at the next order after a kill."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+from torch import Tensor
+
+from featuresharing.analysis.lesions import lesion_accuracy
+from featuresharing.analysis.removal import Removal, plan_removal
+from featuresharing.analysis.tables import layer_contributions, lesion_table
+from featuresharing.computation import Computation, ComputationSettings, computation_of
+from featuresharing.data.columns import LESIONS
+from featuresharing.data.table_files import write_table
+from featuresharing.errors import InputError
+from featuresharing.figures.lesion_curves import read_curves
+from featuresharing.files.identity import Identity, digest_of_bytes
+from featuresharing.files.locks import holding
+from featuresharing.files.second_names import keep_second_name, put_back
+from featuresharing.runs.measurements import Measurements
+from featuresharing.runs.stopping import Say, stoppable
+from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.store import read_conditionals
+
+Accuracies = NDArray[np.float64]
+
+SETTINGS = ("device", "dtype", "memory", "batch_size")
+"""Settings of a computation that curves take."""
+
+
+def lesion_curves_to_file(
+    network: Network,
+    layer: str,
+    images: NDArray[Any] | Tensor,
+    targets: Any,
+    contributions: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
+    output: Path | str,
+    *,
+    steps: int = 20,
+    random_orders: int = 20,
+    seed: int = 0,
+    aliases: Mapping[str, str] | None = None,
+    experiment: str = "experiment",
+    checkpoint: str = "checkpoint",
+    wait: float = 0.0,
+    say: Say = print,
+    **settings: Unpack[ComputationSettings],
+) -> DataFrame:
+    """Remove more and more units of a layer, those that a task relies on most first, and write how accuracy falls.
+
+    ``contributions`` [units] by task say what each unit contributes: a dict, or a list in the order of the tasks.
+    ``output`` becomes a CSV table, which is returned; :func:`.tables.lesion_table` describes its columns. Curves have
+    ``steps`` points beside that of the whole layer, and are compared with those of ``random_orders``. Whatever ends the
+    process, the same call goes on at the next order. All else is as in :func:`featuresharing.marginalize_to_file`.
+    """
+    computation = computation_of(settings)
+    subject = subject_of_arrays(network, images, targets, device=computation.device)
+    chosen = choose_layer(subject.network, layer, None, aliases)
+    named = contributions
+    if not isinstance(named, Mapping):
+        if len(named) != len(subject.classes):
+            tasks = ", ".join(subject.classes)
+            raise InputError(f"contributions: found {len(named)} arrays; accepted is one for each task: {tasks}.")
+        named = dict(zip(subject.classes, named, strict=True))
+    removal = plan_removal(named, steps=steps, repeats=random_orders, seed=seed)
+    place = (experiment, checkpoint, layer)
+    measure_curves(subject, chosen, removal, Path(output), place, computation, wait=wait, say=say)
+    return read_curves(Path(output))
+
+
+def measure_curves_of_file(
+    subject: Subject,
+    conditionals: Path,
+    output: Path,
+    computation: Computation,
+    *,
+    method: str,
+    laplace: str,
+    steps: int,
+    random_orders: int,
+    seed: int,
+    wait: float = 0.0,
+    say: Say = print,
+) -> None:
+    """Do what :func:`lesion_curves_to_file` does for a file of conditionals, whose evidence says what units contribute.
+
+    Raises InputError for a file of some units alone, or of a layer that the network does not have.
+    """
+    layer = read_conditionals(conditionals)
+    units, size = len(layer.units), layer.attribute("layer_units", int)
+    if units != size:
+        raise InputError(f"{conditionals} has {units} of {size} units; accepted is the file of a whole layer.")
+    contributions = layer_contributions(layer, method=method, laplace=laplace)
+    removal = plan_removal(contributions, steps=steps, repeats=random_orders, seed=seed)
+    chosen = choose_layer(subject.network, layer.attribute("layer", str))
+    experiment, checkpoint, alias = (layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
+    measure_curves(subject, chosen, removal, output, (experiment, checkpoint, alias), computation, wait=wait, say=say)
+
+
+def measure_curves(
+    subject: Subject,
+    layer: ChosenLayer,
+    removal: Removal,
+    output: Path,
+    place: tuple[str, str, str],
+    computation: Computation,
+    *,
+    wait: float = 0.0,
+    say: Say = print,
+) -> None:
+    """Do what :func:`lesion_curves_to_file` does; ``place`` is what the table calls experiment, checkpoint and layer.
+
+    Raises InputError for a removal of other units than the layer has.
+    """
+    if len(removal.random[0]) != layer.size:
+        found = f"found {len(removal.random[0])} for {layer.size} units"
+        raise InputError(f"contributions to layer '{layer.name}': {found}; accepted is one for each.")
+    measured = Measurements(output, _identity(subject, layer, removal, computation).key)
+    orders = {task: _name(order) for task, order in removal.orders.items()}
+    values = {"measured": measured.path.name, "orders": orders, "place": place, "random": _name(removal.random)}
+    key = Identity("lesions", values).key
+
+    def measure(order: NDArray[np.int64]) -> Accuracies:
+        given: dict[str, Any] = {name: getattr(computation, name) for name in SETTINGS} | {"counts": removal.counts}
+        wanted = [order.tolist()]
+        _, found = lesion_accuracy(subject.network, layer.path, subject.images, subject.targets, wanted, **given)
+        return np.asarray(found[0])
+
+    total = len(removal.all_orders())
+    kept = partial(_kept, measured, total)
+    with stoppable(kept) as stopper, holding(output, wait=wait, say=say):
+        if put_back(output, key):
+            say(f"{output} is there already.")
+            return
+        accuracies = np.stack(_measured(measured, removal.all_orders(), measure, say))
+        with stopper.deferred():
+            names, tasks = list(removal.orders), list(subject.classes)
+            accuracy, random = accuracies[: len(names)], accuracies[len(names) :]
+            table = lesion_table(place, names, tasks, removal.counts, accuracy, random)
+            write_table(output, table, LESIONS, key=key)
+            keep_second_name(output, key)
+            measured.remove()
+
+
+def _identity(subject: Subject, layer: ChosenLayer, removal: Removal, computation: Computation) -> Identity:
+    """Return all that the accuracies after one order depend on."""
+    values: dict[str, Any] = {
+        "network_sha256": subject.network_sha256,
+        "images_sha256": subject.images_sha256,
+        "targets": subject.targets.tolist(),
+        "layer": layer.path,
+        "counts": removal.counts.tolist(),
+        "device": computation.device.partition(":")[0],
+    }
+    return Identity("lesions", values | ({"dtype": computation.dtype} if computation.dtype else {}))
+
+
+def _measured(
+    measured: Measurements,
+    orders: Sequence[NDArray[np.int64]],
+    measure: Callable[[NDArray[np.int64]], Accuracies],
+    say: Say,
+) -> list[Accuracies]:
+    """Return the accuracies of every order; those that an interrupted run measured are taken from its file."""
+    done, damaged = measured.read()
+    if damaged:
+        say(f"{damaged} lines of {measured.path} are damaged: their orders are measured again.")
+    if done:
+        say(f"{len(done)} orders were measured already.")
+    for order in orders:
+        if (name := _name(order)) not in done:
+            done[name] = measure(order)
+            measured.add(name, done[name])
+    return [done[_name(order)] for order in orders]
+
+
+def _kept(measured: Measurements, total: int) -> str:
+    done = len(measured.read()[0])
+    return f"{done} of {total} orders are measured and kept" if done else ""
+
+
+def _name(order: NDArray[np.int64]) -> str:
+    return digest_of_bytes(np.asarray(order, "<i8").tobytes())

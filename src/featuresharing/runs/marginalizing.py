@@ -1,0 +1,240 @@
+"""Marginalize a layer into a file: one process at a time, at the next unit after a kill, and never twice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.analysis.conditionals import Marginalization
+from featuresharing.computation import Computation, ComputationSettings, computation_of
+from featuresharing.engine.memory import SHARE, free_memory
+from featuresharing.errors import InputError
+from featuresharing.estimators.estimation import Estimation
+from featuresharing.files.identity import Identity, key_of_units
+from featuresharing.files.records import forget
+from featuresharing.files.second_names import keep_second_name
+from featuresharing.networks.layers import Units
+from featuresharing.networks.predicting import predict
+from featuresharing.networks.preparation import choose_precision
+from featuresharing.runs.stopping import Say, Stopper, stoppable
+from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.store import (
+    LayerConditionals,
+    Layout,
+    TaskData,
+    UnitStore,
+    merge_conditionals,
+    read_conditionals,
+    remove_progress,
+)
+from featuresharing.store.layer_files import read_fingerprint
+from featuresharing.store.relatives import files_with_units
+from featuresharing.version import PACKAGE
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Names of where numbers are from, for tables and figures."""
+
+    experiment: str = ""
+    checkpoint: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a layer is marginalized and what is kept: ``softmax`` false keeps raw scores, of lesions only.
+
+    Raises InputError for raw scores of another estimator.
+    """
+
+    estimation: Estimation
+    computation: Computation
+    softmax: bool = True
+    storage: str = "true-class"
+
+    def __post_init__(self) -> None:
+        if not self.softmax and self.estimation.estimator != "lesion":
+            raise InputError("softmax: found false; accepted is true, but for the estimator 'lesion'.")
+
+    def identity(self, subject: Subject, path: str) -> Identity:
+        """Return what the numbers depend on, beside the true classes and what is kept of each unit."""
+        lesion = self.estimation.estimator == "lesion"
+        values = {"estimator": "lesion", "softmax": self.softmax} if lesion else asdict(self.estimation)
+        values |= {"dtype": self.computation.dtype, "engine": self.computation.engine, "layer": path}
+        values |= {"network_sha256": subject.network_sha256, "images_sha256": subject.images_sha256}
+        return Identity("marginalization", values)
+
+
+def marginalize_to_file(
+    network: Network,
+    layer: str,
+    images: NDArray[Any] | Tensor,
+    targets: Any,
+    output: Path | str,
+    *,
+    estimator: str = "prior-weighted",
+    samples: int = 100,
+    scale: float = 1.0,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    softmax: bool = True,
+    units: Units | None = None,
+    aliases: Mapping[str, str] | None = None,
+    storage: str = "true-class",
+    experiment: str = "",
+    checkpoint: str = "",
+    wait: float = 0.0,
+    progress: bool = False,
+    say: Say = print,
+    **settings: Unpack[ComputationSettings],
+) -> LayerConditionals:
+    """Marginalize units of one layer into the HDF5 file ``output``, and return what :func:`read_conditionals` reads.
+
+    Whatever ends the process, the same call goes on at the next unit, to the same bits; what is done lies in a hidden
+    file beside ``output``. If that is there with these settings, it is read. It is of the network (a torch.nn.Module by
+    :func:`.digest_of_network`, or a file by its content), of images and targets, and of all that numbers depend on.
+
+    ``targets`` are true classes: a dict with an array [images] for each task, a list of such arrays, or an array
+    [images, tasks]. ``softmax`` false keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``.
+    While another process computes the same file, this one waits up to ``wait`` seconds. ``say`` is told what is there
+    already. All else is as in :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output``
+    cannot be written; KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
+    """
+    given = computation_of(settings)
+    subject = subject_of_arrays(network, images, targets, device=given.device)
+    computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
+    method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
+    chosen = choose_layer(subject.network, layer, units, aliases)
+    origin = Origin(experiment, checkpoint or ("" if isinstance(network, nn.Module) else Path(network).stem))
+    marginalize_subject(subject, chosen, Path(output), method, origin, wait=wait, progress=progress, say=say)
+    return read_conditionals(output)
+
+
+def marginalize_subject(
+    subject: Subject,
+    layer: ChosenLayer,
+    output: Path,
+    method: Method,
+    origin: Origin,
+    *,
+    reuse: Sequence[Path] = (),
+    wait: float = 0.0,
+    progress: bool = False,
+    say: Say = print,
+) -> None:
+    """Do what :func:`marginalize_to_file` does, and take over units that files and folders ``reuse`` have of them.
+
+    That are final files, which need not be there, the progress beside them, and that of folders. Raises InputError for
+    a unit that is named twice, or none.
+    """
+    double = next((unit for unit in layer.units if layer.units.count(unit) > 1), None)
+    if double is not None or not layer.units:
+        found = "none" if double is None else f"{double} twice"
+        raise InputError(f"units of layer '{layer.name}': found {found}; accepted is each once, and one at least.")
+    settings = method.identity(subject, layer.path).values
+    store = UnitStore(
+        output,
+        _layout(subject, method),
+        units=layer.units,
+        layer_units=layer.size,
+        settings=settings,
+        attributes=settings | _attributes(subject, layer, method, origin),
+        relatives=files_with_units(reuse),
+        wait=wait,
+        say=say,
+    )
+    with stoppable(lambda: _kept(store)) as stopper, store:
+        if store.is_complete() or store.put_back():
+            say(f"{output} is there already, with all {len(layer.units)} units.")
+            store.clear()
+            return
+        _fill(store, subject, layer, method, stopper, progress=progress)
+
+
+def merge_blocks(blocks: Sequence[Path], output: Path) -> None:
+    """Put files of some units each together to that of the layer, and remove what is left of their progress.
+
+    That is looked for beside the output and in the folders of the blocks, whose records go: so will they. Raises
+    InputError as :func:`featuresharing.merge_conditionals` does.
+    """
+    merge_conditionals(blocks, output)
+    if merged := read_fingerprint(output):
+        remove_progress(files_with_units([output, *{block.parent for block in blocks}]), *merged)
+        keep_second_name(output, key_of_units(*merged))
+    for block in blocks:
+        forget(block)
+
+
+def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Origin) -> dict[str, Any]:
+    return {
+        "alias": layer.name,
+        **asdict(origin),
+        "step": subject.step,
+        "tasks": list(subject.classes),
+        "code_version": PACKAGE,
+        "device": method.computation.device.partition(":")[0],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _layout(subject: Subject, method: Method) -> Layout:
+    """Return the tasks with the predictions of the intact network, and what is kept of each unit."""
+    _, predictions = predict(
+        subject.network,
+        subject.images,
+        batch_size=method.computation.batch_size,
+        device=method.computation.device,
+        softmax=method.softmax,
+        dtype=method.computation.dtype,
+    )
+    each = zip(subject.classes.items(), subject.targets.T, predictions, strict=True)
+    tasks = [
+        TaskData(name, count, targets, values.astype(np.float32, copy=False)) for (name, count), targets, values in each
+    ]
+    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(method.estimation.estimator, "none")
+    return Layout(tasks, method.storage, errors, method.softmax)
+
+
+def _kept(store: UnitStore) -> str:
+    return f"{store.units_done()} of {len(store.units)} units are done and kept" if store.has_begun else ""
+
+
+def _fill(
+    store: UnitStore, subject: Subject, layer: ChosenLayer, method: Method, stopper: Stopper, *, progress: bool
+) -> None:
+    """Compute what is missing in a store, and finish it."""
+    given = method.computation
+    # with the memory of an interrupted run, batches and with them all bits are those of that run
+    memory = int(SHARE * free_memory(given.device)) if given.memory is None else given.memory
+    memory = min(memory, store.recorded().get("memory", memory))
+    run = Marginalization(
+        subject.network,
+        layer.name,
+        subject.images,
+        method.estimation,
+        softmax=method.softmax,
+        units=layer.units,
+        aliases={layer.name: layer.path},
+        **asdict(given) | {"memory": memory},
+    )
+    store.begin(step=run.step, conditions={"memory": memory})
+    if done := store.units_done():
+        store.say(f"{done} of {len(store.units)} units are there already.")
+    for piece in run.pieces(step=store.step, done=store.is_done, progress=progress):
+        with stopper.deferred():
+            store.write(
+                piece.rows,
+                piece.images,
+                piece.probabilities,
+                effective_samples=piece.effective_samples,
+                skipped_mass=piece.skipped_mass,
+                standard_error=piece.standard_error,
+                error_estimate=piece.error_estimate,
+            )
+    with stopper.deferred():
+        store.finish()

@@ -1,0 +1,123 @@
+"""What a run analyses: a network and images with their true classes, from files or from memory, and what names them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from featuresharing.analysis.true_classes import check_targets, name_tasks
+from featuresharing.data.images import read_inputs
+from featuresharing.data.lists import ImageList
+from featuresharing.files.atomic import file_digest
+from featuresharing.files.identity import digest_of_array
+from featuresharing.networks.formats import UNKNOWN_STEP
+from featuresharing.networks.inputs import as_images
+from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
+from featuresharing.networks.network_digest import digest_of_network
+from featuresharing.networks.opening import check_fits, open_network
+from featuresharing.networks.preparation import prepare
+
+Network = nn.Module | Path | str
+"""A network in memory, or the file of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class NamedNetwork:
+    """A network, the digest that stands for it in identities, and its training step, where that is known."""
+
+    network: nn.Module
+    sha256: str
+    step: int = UNKNOWN_STEP
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A ``network``, ``images`` [N, ...] that it takes, which are read when they are asked for, and their true classes.
+
+    ``classes`` are the numbers of classes by task, in the order of the outputs; ``targets`` int64 [N, tasks]. The two
+    digests stand for network and images in identities. ``step`` is the training step of the network, where it is known.
+    """
+
+    network: nn.Module
+    read: Callable[[], Any]
+    classes: Mapping[str, int]
+    targets: NDArray[np.int64]
+    network_sha256: str
+    images_sha256: str
+    step: int = UNKNOWN_STEP
+
+    @cached_property
+    def images(self) -> Any:
+        """The images, as an array or a tensor."""
+        return self.read()
+
+
+@dataclass(frozen=True)
+class ChosenLayer:
+    """Some ``units`` of a layer of ``size`` units: its ``name`` as it was given, and its module ``path``."""
+
+    name: str
+    path: str
+    units: list[int]
+    size: int
+
+
+def choose_layer(
+    network: nn.Module, name: str, units: Units | None = None, aliases: Mapping[str, str] | None = None
+) -> ChosenLayer:
+    """Return a layer and units of it; raises InputError for those that are not there."""
+    path, module = find_layer(network, name, aliases)
+    return ChosenLayer(name, path, choose_units(module, name, units), unit_count(module))
+
+
+def subject_of_files(
+    checkpoint: Path, classes: Mapping[str, Sequence[str]], images: ImageList, *, image_size: int | None = None
+) -> Subject:
+    """Return the network of a file and listed images; ``classes`` are the names of classes by task.
+
+    Raises InputError for a network that cannot be opened or has other heads; images are read later.
+    """
+    stored = open_network(checkpoint, image_size=image_size)
+    check_fits(checkpoint, stored, classes)
+    return Subject(
+        stored.network,
+        partial(read_inputs, images.paths, stored.preprocessing),
+        {task: len(names) for task, names in classes.items()},
+        images.targets,
+        file_digest(checkpoint),
+        file_digest(*images.paths),
+        stored.step,
+    )
+
+
+def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: Any, *, device: str = "cpu") -> Subject:
+    """Return a network, or that of a file, and images in memory; ``targets`` as :func:`.name_tasks` takes them.
+
+    Raises InputError for what cannot be analysed, and for targets that are none.
+    """
+    named = named_network(network)
+    tensor = as_images(images)
+    ready = prepare(named.network, tensor, device=device, softmax=False)
+    tasks, given = name_tasks(targets, ready.tasks)
+    truth = check_targets(given, tasks, ready.classes, len(tensor))
+    classes = dict(zip(tasks, ready.classes, strict=True))
+    return Subject(named.network, lambda: tensor, classes, truth, named.sha256, _digest_of_images(tensor), named.step)
+
+
+def named_network(network: Network) -> NamedNetwork:
+    """Return a network in memory, or that of a file, with what names it; raises InputError for what is neither."""
+    if not isinstance(network, str | Path):
+        return NamedNetwork(network, digest_of_network(network))
+    stored = open_network(Path(network))
+    return NamedNetwork(stored.network, file_digest(Path(network)), stored.step)
+
+
+def _digest_of_images(images: Tensor) -> str:
+    kept = images.cpu()
+    small = kept.is_floating_point() and kept.dtype.itemsize < 4  # numpy lacks some of these
+    return digest_of_array((kept.float() if small else kept).numpy())
