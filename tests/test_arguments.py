@@ -11,8 +11,8 @@ from torch import nn
 
 from featuresharing import (
     Estimation,
+    FeatureSettings,
     InputError,
-    Maximization,
     estimate_sharing,
     lesion,
     lesion_accuracy,
@@ -36,10 +36,10 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "tolerance": lambda value: Estimation(tolerance=value),
     "seed": lambda value: marginalize(NETWORK, "1", IMAGES, seed=value),
     "memory": lambda value: lesion(NETWORK, "1", IMAGES, memory=value),
-    "iterations": lambda value: Maximization(iterations=value),
-    "blur_every": lambda value: Maximization(blur_every=value),
-    "step": lambda value: Maximization(step=value),
-    "decay": lambda value: Maximization(decay=value),
+    "iterations": lambda value: FeatureSettings(iterations=value),
+    "blur_every": lambda value: FeatureSettings(blur_every=value),
+    "step": lambda value: FeatureSettings(step=value),
+    "decay": lambda value: FeatureSettings(decay=value),
     "repeats": lambda value: random_orders([0, 1], value),
     "resamples": lambda value: estimate_sharing(EVIDENCE, EVIDENCE, resamples=value),
 }

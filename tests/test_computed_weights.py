@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from featuresharing import InputError, lesion, marginalize, maximize_units, prior_draws
-from featuresharing.analysis.maximization import Maximization
 from featuresharing.networks.layers import find_layer
+from featuresharing.settings import FeatureSettings
 from tests.support.naive import marginalize_naively
 
 torch.set_num_threads(1)
@@ -123,7 +123,7 @@ def test_computed_weights_are_those_of_a_plain_layer(network: nn.Sequential, eng
 
 
 def test_images_that_drive_units_are_those_of_a_plain_layer(network: nn.Sequential) -> None:
-    settings = Maximization(iterations=4)
+    settings = FeatureSettings(iterations=4)
     pairs = (maximize_units(net.float(), "2", (3, 8, 8), settings=settings) for net in (network, made_plain(network)))
     for (unit, mine), (other, yours) in zip(*pairs, strict=True):
         assert unit == other

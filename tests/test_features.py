@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from featuresharing import InputError, Maximization, maximize_units
+from featuresharing import FeatureSettings, InputError, maximize_units
 from featuresharing.cli import main
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
@@ -39,7 +39,7 @@ def network() -> nn.Module:
     return plain_alexnet(SHAPE).double()
 
 
-def climb_naively(network: nn.Module, path: str, unit: int, settings: Maximization, seed: int) -> NDArray[Any]:
+def climb_naively(network: nn.Module, path: str, unit: int, settings: FeatureSettings, seed: int) -> NDArray[Any]:
     """One unit, the whole network, a blur written out over pixels, in float64."""
     network.eval()
     modules = dict(network.named_modules())
@@ -73,7 +73,7 @@ def climb_naively(network: nn.Module, path: str, unit: int, settings: Maximizati
 
 @pytest.mark.parametrize("alias", ["conv1", "conv3", "fc6", "fc7"])
 def test_images_are_those_of_a_naive_ascent(network: nn.Module, alias: str) -> None:
-    settings = Maximization(9, step=2.0, decay=0.1, blur_every=3)
+    settings = FeatureSettings(9, step=2.0, decay=0.1, blur_every=3)
     found = dict(maximize_units(network, LAYERS[alias], (3, 24, 24), settings=settings, units=[4, 1], seed=3))
     assert list(found) == [1, 4]
     for unit, image in found.items():
@@ -99,7 +99,7 @@ def test_the_image_drives_its_unit_more_than_noise_and_than_the_images_of_others
 
 def test_an_image_does_not_depend_on_which_units_are_asked_for(network: nn.Module) -> None:
     network.float()
-    settings = Maximization(20)
+    settings = FeatureSettings(20)
     together = dict(maximize_units(network, LAYERS["conv5"], (3, 24, 24), settings=settings))
     assert list(together) == list(range(20))
     for units in ([7], [19, 3]):
@@ -124,7 +124,7 @@ def test_the_network_stays_as_it_is() -> None:
 
     network = Counting().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    list(maximize_units(network, "conv", (3, 9, 9), settings=Maximization(3)))
+    list(maximize_units(network, "conv", (3, 9, 9), settings=FeatureSettings(3)))
     assert network.training
     assert network.drop.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -143,7 +143,7 @@ def test_tokens_and_volumes_are_taken_at_their_centre() -> None:
             return self.embed(patches).mean(dim=1)
 
     network = Tokens()
-    settings = Maximization(60, step=1.0, decay=0.5, blur_every=100)
+    settings = FeatureSettings(60, step=1.0, decay=0.5, blur_every=100)
     (_, image), *_ = maximize_units(network, "embed", (3, 4, 4), settings=settings, units=[2])
     # of 4 patches the third is the centre; its pixels tend to step * weight * (1 - decay) / decay
     weight = network.embed.weight[2].detach().numpy().reshape(3, 2, 2)
@@ -154,16 +154,16 @@ def test_tokens_and_volumes_are_taken_at_their_centre() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"iterations": 0}, "iterations: found 0; accepted is an integer from 1."),
-        ({"blur_every": 0}, "blur_every: found 0; accepted is an integer from 1."),
-        ({"step": 0.0}, "step: found 0.0; accepted is a number above 0."),
-        ({"step": float("nan")}, "step: found nan; accepted is a number above 0."),
+        ({"iterations": 0}, "iterations: found 0; accepted is an integer from 1 to 1000000."),
+        ({"blur_every": 0}, "blur_every: found 0; accepted is an integer from 1 to 1000000."),
+        ({"step": 0.0}, "step: found 0.0; accepted is a number above 0 and at most 1000000."),
+        ({"step": float("nan")}, "step: found nan; accepted is a number above 0 and at most 1000000."),
         ({"decay": 1.0}, "decay: found 1.0; accepted is a number from 0 to below 1."),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as error:
-        Maximization(**settings)
+        FeatureSettings(**settings)
     assert str(error.value) == sentence
 
 
@@ -182,7 +182,8 @@ def test_what_cannot_be_climbed_is_refused(network: nn.Module) -> None:
     aside.forward = aside[0].forward  # type: ignore[method-assign]
     assert "layer 'spare' has no part in a forward pass" in refused(aside, "spare", (3, 4, 4))
     large = nn.Sequential(nn.Conv2d(3, 2, 1))
-    settings = Maximization(9, step=3e38, decay=0.0)
+    large.load_state_dict({name: 1e33 * value for name, value in large.state_dict().items()})
+    settings = FeatureSettings(9, step=1e6, decay=0.0)
     assert "found images that are not finite" in refused(large, "0", (3, 4, 4), settings=settings)
 
 
@@ -296,7 +297,7 @@ def test_the_command_refuses_what_is_not_there(
     assert main(arguments(checkpoint, tmp_path, units="25")) == 2
     assert "unit 25 of layer 'conv5' does not exist; accepted are 0 to 19." in capsys.readouterr().err
     assert main(arguments(checkpoint, tmp_path, step=0)) == 2
-    assert "step: found 0.0; accepted is a number above 0." in capsys.readouterr().err
+    assert "--step: found '0'; accepted is a number above 0 and at most 1000000." in capsys.readouterr().err
     (tmp_path / "folder.png").mkdir()
     assert main(arguments(checkpoint, tmp_path, iterations=1, output=tmp_path / "folder.png")) == 2
     assert "folder.png cannot be written: it is a folder; accepted is the name of a file." in capsys.readouterr().err

@@ -23,7 +23,7 @@ from featuresharing.networks.inputs import as_images
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
 TARGETS = np.zeros((4, 1), np.int64)
-QUICK = fs.Maximization(2)
+QUICK = fs.FeatureSettings(2)
 
 
 class Net(nn.Module):

@@ -19,13 +19,14 @@ from featuresharing.data.columns import SHARING
 from featuresharing.data.images import load_images
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
 from featuresharing.data.table_files import frame_of, write_table
+from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.files.records import ChangedError, record, record_folder, record_of
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs import verification
 from featuresharing.runs.kinds import KINDS, UNKNOWN, kind_of
 from featuresharing.store import Layout, TaskData, UnitStore
-from featuresharing.store.status import layer_statuses
+from featuresharing.store.status import layer_statuses, status_table
 
 TARGETS = np.array([0, 1, 1, 0])
 BLOCKS = {"3-5": range(3, 6), "6-7": range(6, 8)}
@@ -149,6 +150,27 @@ def test_status_is_a_table(tmp_path: Path, clock: Clock, capsys: pytest.CaptureF
     assert re.split(r"  +", lines[2]) == ["demo", "9", "conv5", "8 of 8", "100.0 %", "complete"]
     assert re.fullmatch(r"demo +10 +conv5 +6 of 8 +75\.0 % +stopped \d+ d \d+ h ago", lines[3])
     assert lines[4] == "2 of 3 layers that were started are complete, 22 of 24 units; 0 jobs run."
+
+
+def test_status_is_a_frame_in_python(tmp_path: Path, clock: Clock) -> None:
+    complete(tmp_path, "demo/conv5_9.h5", checkpoint="9")
+    with store(tmp_path, "demo/conv5_10.h5", range(8)) as opened:
+        opened.begin(step=4, conditions={})
+        write(opened, slice(0, 6))
+    clock.now += 100_000
+    frame = status_table(tmp_path)
+    assert frame[["experiment", "checkpoint", "layer"]].to_numpy().tolist() == [
+        ["demo", "9", "conv5"],
+        ["demo", "10", "conv5"],
+    ]
+    assert frame["done"].tolist() == [8, 6]
+    assert frame["units"].tolist() == [8, 8]
+    assert frame["seconds_left"].isna().tolist() == [False, True]
+    assert frame.dtypes["silent"] == frame.dtypes["seconds_left"] == np.float64
+    (tmp_path / "demo/conv4_10.h5").write_text("x")
+    with pytest.raises(InputError, match=r"conv4_10\.h5 is no complete file of conditionals"):
+        status_table(tmp_path)
+    assert status_table(tmp_path / "nowhere").empty
 
 
 def test_status_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

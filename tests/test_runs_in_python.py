@@ -18,8 +18,8 @@ from PIL import Image
 from torch import nn
 
 from featuresharing import (
+    FeatureSettings,
     InputError,
-    Maximization,
     contribution,
     lesion,
     lesion_accuracy,
@@ -32,8 +32,8 @@ from featuresharing import (
     read_conditionals,
     weight_of_evidence,
 )
+from featuresharing.data.whole_tables import read_curves
 from featuresharing.figures.feature_sheet import feature_picture
-from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -275,7 +275,7 @@ def test_lesion_curves_go_on_at_the_next_order(tmp_path: Path, monkeypatch: pyte
 
 def test_pictures_of_units_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Sequential(nn.Conv2d(3, 20, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20 * 36, 2)).eval()
-    settings, said = Maximization(iterations=3), list[str]()
+    settings, said = FeatureSettings(iterations=3), list[str]()
     wanted = dict(maximize_units(network, "0", (3, 8, 8), settings=settings))
 
     def cut(*arguments: Any, **given: Any) -> Any:

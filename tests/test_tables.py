@@ -23,7 +23,8 @@ from featuresharing.data.columns import (
     tables_of,
 )
 from featuresharing.data.lists import ImageList, kept_table
-from featuresharing.data.table_files import check_whole, frame_of, read_table, write_table
+from featuresharing.data.table_files import frame_of, read_table, write_table
+from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
 
 ROOT = Path(__file__).parents[1]

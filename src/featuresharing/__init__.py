@@ -15,10 +15,10 @@ __version__ = PACKAGE
 _HOMES = {
     "Conditionals": "featuresharing.analysis.conditionals",
     "Estimation": "featuresharing.estimators.estimation",
+    "FeatureSettings": "featuresharing.settings",
     "InputError": "featuresharing.errors",
     "Marginalization": "featuresharing.analysis.conditionals",
     "TABLES": "featuresharing.data.columns",
-    "Maximization": "featuresharing.analysis.maximization",
     "accuracy_table": "featuresharing.analysis.tables",
     "contribution": "featuresharing.analysis.evidence",
     "contribution_table": "featuresharing.analysis.tables",
@@ -44,6 +44,7 @@ _HOMES = {
     "read_table": "featuresharing.data.table_files",
     "sharing": "featuresharing.analysis.sharing",
     "sharing_table": "featuresharing.analysis.tables",
+    "status_table": "featuresharing.store.status",
     "weight_of_evidence": "featuresharing.analysis.evidence",
     "write_table": "featuresharing.data.table_files",
 }

@@ -6,7 +6,6 @@ decay at every step and are blurred at some, which keeps what grows smooth (the 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import erf, sqrt
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing.arguments import check_whole, is_number, is_whole
+from featuresharing.arguments import is_whole
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import computing, evaluating, network_values, run_network
@@ -23,6 +22,7 @@ from featuresharing.networks.layers import Units, choose_units, find_layer, unit
 from featuresharing.networks.preparation import check_device, check_network, choose_precision
 from featuresharing.progress_bar import progress_bar
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, FeatureSettings, check
 
 GROUP = 16
 """Units that are worked on together; fixed, so that no image depends on which others are asked for."""
@@ -31,41 +31,22 @@ BLUR_WIDTH = 7
 """Pixels of the blur's kernel."""
 
 
-@dataclass(frozen=True)
-class Maximization:
-    """How an image climbs: ``iterations`` of ``step`` times the gradient, then losing the share ``decay``.
-
-    Every ``blur_every``-th iteration, from the first on, blurs the image. The defaults are the paper's code's.
-    """
-
-    iterations: int = 500
-    step: float = 1.0
-    decay: float = 0.2
-    blur_every: int = 4
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "blur_every"):
-            check_whole(name, getattr(self, name), 1)
-        if not (is_number(self.step) and self.step > 0):
-            raise InputError(f"step: found {self.step}; accepted is a number above 0.")
-        if not (is_number(self.decay) and 0 <= self.decay < 1):
-            raise InputError(f"decay: found {self.decay}; accepted is a number from 0 to below 1.")
-
-
 def maximize_units(
     network: nn.Module,
     layer: str,
     image_shape: tuple[int, int, int],
     *,
-    settings: Maximization | None = None,
+    settings: FeatureSettings | None = None,
     units: Units | None = None,
-    seed: int = 0,
+    seed: int = Config.seed,
     device: str = "cpu",
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each of ``units`` (None: all) in rising order, and the image float32 [C, H, W] that drives it.
 
+    An image climbs for ``settings.iterations``: it gains ``step`` times the gradient and loses the share ``decay``.
+    Every ``blur_every``-th iteration, from the first on, blurs it. The defaults are those of the paper's code.
     ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them.
     ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`. Gradients are taken in float64 for
     networks in float64 and in float32 for all others, whether or not the caller has switched them off. The noise at the
@@ -73,11 +54,11 @@ def maximize_units(
     and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
     such an image or its gradient does not reach, or numbers that are not finite.
     """
-    chosen = settings or Maximization()
+    chosen = settings or FeatureSettings()
     shape = list(image_shape) if isinstance(image_shape, Iterable) else image_shape
     if not (isinstance(shape, list) and len(shape) == 3 and all(is_whole(size) and size > 0 for size in shape)):
         raise InputError(f"image_shape: found {shape}; accepted are the three numbers of an image, [C, H, W].")
-    check_whole("seed", seed, 0)
+    check(Config, "seed", seed)
     path, module = find_layer(network, layer, aliases)
     network, device = check_network(network), str(device)
     check_device(device)
@@ -107,7 +88,7 @@ def _climb(
     values: Mapping[str, Tensor],
     images: Tensor,
     units: Sequence[int],
-    settings: Maximization,
+    settings: FeatureSettings,
 ) -> Tensor:
     """Return the images float32 [B, C, H, W] that image b, for unit b of ``units``, has become."""
     kind = next(value for value in values.values() if value.is_floating_point())

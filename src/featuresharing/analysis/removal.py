@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.lesions import random_orders
-from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
+from featuresharing.settings import Config, LesionSettings, check
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +29,19 @@ class Removal:
 
 
 def plan_removal(
-    contributions: Mapping[str, NDArray[np.floating[Any]]], *, steps: int = 20, repeats: int = 20, seed: int = 0
+    contributions: Mapping[str, NDArray[np.floating[Any]]],
+    *,
+    steps: int = LesionSettings.steps,
+    repeats: int = LesionSettings.random_orders,
+    seed: int = Config.seed,
 ) -> Removal:
     """Return the orders that contributions [units] by task give, and ``repeats`` random ones to compare with.
 
     Curves have ``steps`` points beside that of the whole layer. Ties go by the numbers of units. Raises InputError for
     contributions that are no finite number for each unit.
     """
-    check_whole("steps", steps, 1)
-    check_whole("random_orders", repeats, 2)
+    check(LesionSettings, "steps", steps)
+    check(LesionSettings, "random_orders", repeats)
     arrays = {task: np.asarray(values) for task, values in contributions.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not all(np.isfinite(a).all() for a in arrays.values()):

@@ -17,7 +17,7 @@ from featuresharing.analysis.sharing import bootstrap_sharing, few_images
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
-from featuresharing.settings import Config, EvidenceSettings, SharingSettings
+from featuresharing.settings import Config, EvidenceSettings, SharingSettings, check
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,6 +34,7 @@ def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> 
 
     Raises InputError that names experiment, checkpoint, layer and task for values that have none.
     """
+    check(EvidenceSettings, "method", method)
     found: dict[str, Array] = {}
     for task, conditionals in layer.conditionals.items():
         settings: dict[str, Any] = {"laplace": laplace, "classes": layer.classes[task]}

@@ -17,7 +17,7 @@ from featuresharing.cli.options import (
     say,
     whole_range,
 )
-from featuresharing.cli.setting_options import add_seed, add_settings
+from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.settings import FeatureSettings
 
 
@@ -38,14 +38,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _visualize(options: argparse.Namespace) -> None:
-    from featuresharing.analysis.maximization import Maximization
     from featuresharing.files.atomic import file_digest
     from featuresharing.networks.opening import open_network
     from featuresharing.runs.picturing import Sheet, check_outputs, picture_layer, title_of
     from featuresharing.runs.subjects import NamedNetwork, choose_layer
 
     check_outputs(options.output_folder, options.output)
-    settings = Maximization(options.iterations, options.step, options.decay, options.blur_every)
+    settings = read_settings(options, FeatureSettings)
     stored = open_network(options.checkpoint, image_size=options.image_size)
     network = NamedNetwork(stored.network, file_digest(options.checkpoint), stored.step)
     layer = choose_layer(stored.network, options.layer, read_units(options), read_aliases(options))

@@ -47,10 +47,9 @@ def _plot_units(options: argparse.Namespace) -> None:
     from featuresharing.figures.saving import save_figure
     from featuresharing.store import read_conditionals
 
-    style = read_settings(options, FigureSettings, *STYLE)
-    evidence = {"method": options.method, "laplace": options.laplace}
+    settings = read_settings(options, EvidenceSettings), read_settings(options, FigureSettings, *STYLE)
     layer = read_conditionals(options.conditionals)
-    save_figure(plot_layer(layer, sort_by=options.sort_by, **evidence, style=style), options.output)
+    save_figure(plot_layer(layer, *settings, sort_by=options.sort_by), options.output)
 
 
 def _animate_units(options: argparse.Namespace) -> None:
@@ -60,7 +59,8 @@ def _animate_units(options: argparse.Namespace) -> None:
 
 
 def _plot_sharing(options: argparse.Namespace) -> None:
-    from featuresharing.figures.curves import plot_sharing, read_sharing
+    from featuresharing.data.whole_tables import read_sharing
+    from featuresharing.figures.curves import plot_sharing
     from featuresharing.figures.saving import save_figure
 
     table = read_sharing(options.sharing, checkpoint=options.checkpoint, layers=options.layers)
@@ -71,7 +71,8 @@ def _plot_sharing(options: argparse.Namespace) -> None:
 def _plot_training(options: argparse.Namespace) -> None:
     from featuresharing.data.columns import ACCURACY
     from featuresharing.data.table_files import read_table
-    from featuresharing.figures.curves import plot_training, read_log
+    from featuresharing.data.whole_tables import read_log
+    from featuresharing.figures.curves import plot_training
     from featuresharing.figures.saving import save_figure
 
     logs = dict(options.logs)

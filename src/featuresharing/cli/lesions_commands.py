@@ -73,7 +73,7 @@ def _tabulate(options: argparse.Namespace) -> None:
 
     from featuresharing.data.columns import LESIONS
     from featuresharing.data.table_files import write_table
-    from featuresharing.figures.lesion_curves import read_curves
+    from featuresharing.data.whole_tables import read_curves
 
     write_table(options.output, concat(map(read_curves, options.curves)), LESIONS)
 
@@ -81,7 +81,8 @@ def _tabulate(options: argparse.Namespace) -> None:
 def _plot(options: argparse.Namespace) -> None:
     from pandas import concat
 
-    from featuresharing.figures.lesion_curves import plot_lesions, read_curves
+    from featuresharing.data.whole_tables import read_curves
+    from featuresharing.figures.lesion_curves import plot_lesions
     from featuresharing.figures.saving import save_figure
 
     save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)

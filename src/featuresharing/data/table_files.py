@@ -169,20 +169,3 @@ def write_table(output: Path, frame: "DataFrame", table: Table, *, key: str = ""
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         frame.assign(**texts).to_csv(file, index=False, lineterminator="\n")
-
-
-def check_whole(path: Path, frame: "DataFrame", *, of: Sequence[str], along: str) -> None:
-    """Raise InputError unless every combination of the values of columns ``of`` has the same numbers ``along``."""
-    from pandas import MultiIndex
-
-    groups = frame.groupby(list(of), sort=False)[along].agg(list).to_dict()
-    wanted = max(groups.values(), key=len)
-    names = [frame[name].unique() for name in of]
-    for place in MultiIndex.from_product(names):
-        found = groups.get(place if len(of) > 1 else place[0], [])
-        if found != wanted:
-            said = ", ".join(f"{name} '{value}'" for name, value in zip(of, place, strict=True))
-            raise InputError(
-                f"table {path}: {said} has {len(found)} of {len(wanted)} rows, or others than the rest; "
-                "accepted is a whole table."
-            )

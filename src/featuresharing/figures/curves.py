@@ -1,7 +1,6 @@
 """Curves: sharing over the layers, and loss and accuracy over the training steps."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
@@ -11,8 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from featuresharing.data.columns import SHARING, TRAINING
-from featuresharing.data.table_files import check_whole, read_table
 from featuresharing.errors import InputError
 from featuresharing.figures.style import STYLE
 
@@ -22,26 +19,6 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette for colour-blind readers, without its yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX*"
-
-
-def read_sharing(path: Path, *, checkpoint: str, layers: Sequence[str]) -> "DataFrame":
-    """Return the rows of a checkpoint in a table of :data:`.columns.SHARING`, by ``layers`` in their order.
-
-    Raises InputError for a table that cannot be read, and for a layer that it does not have.
-    """
-    table = read_table(path, SHARING)
-    rows = table[table["checkpoint"] == checkpoint]
-    if missing := next((name for name in layers if name not in set(rows["layer"])), None):
-        raise InputError(f"{path}: checkpoint '{checkpoint}' has no layer '{missing}'.")
-    places = rows["layer"].map({name: place for place, name in enumerate(layers)})
-    return rows.assign(place=places).dropna(subset="place").sort_values("place", kind="stable").drop(columns="place")
-
-
-def read_log(path: Path) -> "DataFrame":
-    """Return a log of training (:data:`.columns.TRAINING`); raises InputError for one that is not whole."""
-    log = read_table(path, TRAINING)
-    check_whole(path, log, of=("task",), along="step")
-    return log
 
 
 @rc_context(STYLE)

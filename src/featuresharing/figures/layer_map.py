@@ -10,25 +10,24 @@ from featuresharing.analysis.sharing import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
 from featuresharing.figures.unit_map import plot_units
-from featuresharing.settings import FigureSettings
+from featuresharing.settings import EvidenceSettings, FigureSettings
 
 if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
 
 
 def plot_layer(
-    layer: "LayerConditionals", *, sort_by: str | None, method: str, laplace: str, style: FigureSettings
+    layer: "LayerConditionals", evidence: EvidenceSettings, style: FigureSettings, *, sort_by: str | None = None
 ) -> Figure:
     """Draw what every unit of a layer contributes to the task ``sort_by`` (None: the first) and to the others.
 
-    ``method`` and ``laplace`` say how evidence is measured (:mod:`featuresharing.analysis.evidence`). Raises InputError
-    for another task, and for conditionals that have no evidence.
+    Raises InputError for another task, and for conditionals that have no evidence.
     """
-    contributions = layer_contributions(layer, method=method, laplace=laplace)
+    contributions = layer_contributions(layer, method=evidence.method, laplace=evidence.laplace)
     first_name = sort_by or next(iter(contributions))
     if first_name not in contributions:
         raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(contributions)}.")
-    unit = "" if method == "probdiff" else " bits"
+    unit = "" if evidence.method == "probdiff" else " bits"
     averages = ", ".join(f"{task} {values.mean():.2g}{unit}" for task, values in contributions.items())
     first = contributions.pop(first_name)
     second_name, second = _join(contributions)

@@ -1,7 +1,6 @@
 """Curves of lesions: accuracy against how many units of a layer are removed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib import rc_context
@@ -9,8 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from featuresharing.data.columns import LESIONS
-from featuresharing.data.table_files import check_whole, read_table
 from featuresharing.errors import InputError
 from featuresharing.figures.curves import COLOURS
 from featuresharing.figures.style import STYLE
@@ -20,15 +17,6 @@ if TYPE_CHECKING:
 
 THRESHOLD = 1e-5
 """Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
-
-
-def read_curves(path: Path) -> "DataFrame":
-    """Return a table of lesion curves (:data:`.columns.LESIONS`); raises InputError for one that is not whole."""
-    curves = read_table(path, LESIONS)
-    check_whole(path, curves, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
-    if missing := {*curves["task"]} ^ {*curves["order"]}:
-        raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
-    return curves
 
 
 @rc_context(STYLE)

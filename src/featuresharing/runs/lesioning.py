@@ -16,14 +16,15 @@ from featuresharing.analysis.tables import layer_contributions, lesion_table
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
 from featuresharing.data.table_files import write_table
+from featuresharing.data.whole_tables import read_curves
 from featuresharing.errors import InputError
-from featuresharing.figures.lesion_curves import read_curves
 from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import holding
 from featuresharing.files.second_names import keep_second_name, put_back
 from featuresharing.runs.measurements import Measurements
 from featuresharing.runs.stopping import Say, stoppable
 from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.settings import Config, LesionSettings
 from featuresharing.store import read_conditionals
 
 Accuracies = NDArray[np.float64]
@@ -40,9 +41,9 @@ def lesion_curves_to_file(
     contributions: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
     output: Path | str,
     *,
-    steps: int = 20,
-    random_orders: int = 20,
-    seed: int = 0,
+    steps: int = LesionSettings.steps,
+    random_orders: int = LesionSettings.random_orders,
+    seed: int = Config.seed,
     aliases: Mapping[str, str] | None = None,
     experiment: str = "experiment",
     checkpoint: str = "checkpoint",

@@ -23,6 +23,7 @@ from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
 from featuresharing.runs.stopping import Say, Stopper, stoppable
 from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.settings import Config, LesionSettings, MarginalizationSettings
 from featuresharing.store import (
     LayerConditionals,
     Layout,
@@ -54,8 +55,8 @@ class Method:
 
     estimation: Estimation
     computation: Computation
-    softmax: bool = True
-    storage: str = "true-class"
+    softmax: bool = LesionSettings.softmax
+    storage: str = MarginalizationSettings.storage
 
     def __post_init__(self) -> None:
         if not self.softmax and self.estimation.estimator != "lesion":
@@ -77,15 +78,15 @@ def marginalize_to_file(
     targets: Any,
     output: Path | str,
     *,
-    estimator: str = "prior-weighted",
-    samples: int = 100,
-    scale: float = 1.0,
-    tolerance: float = 1e-6,
-    seed: int = 0,
-    softmax: bool = True,
+    estimator: str = MarginalizationSettings.estimator,
+    samples: int = MarginalizationSettings.samples,
+    scale: float = MarginalizationSettings.scale,
+    tolerance: float = MarginalizationSettings.tolerance,
+    seed: int = Config.seed,
+    softmax: bool = LesionSettings.softmax,
     units: Units | None = None,
     aliases: Mapping[str, str] | None = None,
-    storage: str = "true-class",
+    storage: str = MarginalizationSettings.storage,
     experiment: str = "",
     checkpoint: str = "",
     wait: float = 0.0,

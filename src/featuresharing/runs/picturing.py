@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from featuresharing.analysis.maximization import Maximization, maximize_units
+from featuresharing.analysis.maximization import maximize_units
 from featuresharing.data.images import read_image
 from featuresharing.errors import InputError
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
@@ -22,6 +22,7 @@ from featuresharing.files.second_names import is_there
 from featuresharing.networks.layers import Units
 from featuresharing.runs.stopping import Say, stoppable
 from featuresharing.runs.subjects import ChosenLayer, NamedNetwork, Network, choose_layer, named_network
+from featuresharing.settings import Config, FeatureSettings
 
 OURS = r"\d{4,}\.png|\.snakemake_timestamp"
 """What a folder of pictures may hold that is replaced."""
@@ -44,9 +45,9 @@ def picture_units(
     folder: Path | str,
     sheet: Path | str,
     *,
-    settings: Maximization | None = None,
+    settings: FeatureSettings | None = None,
     units: Units | None = None,
-    seed: int = 0,
+    seed: int = Config.seed,
     device: str = "cpu",
     aliases: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -70,7 +71,7 @@ def picture_units(
         image_size,
         Path(folder),
         drawn,
-        settings=settings or Maximization(),
+        settings=settings or FeatureSettings(),
         seed=seed,
         device=str(device),
         wait=wait,
@@ -86,7 +87,7 @@ def picture_layer(
     folder: Path,
     sheet: Sheet,
     *,
-    settings: Maximization,
+    settings: FeatureSettings,
     seed: int,
     device: str,
     wait: float = 0.0,

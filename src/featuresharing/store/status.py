@@ -3,9 +3,9 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.store.layer_files import NAMED, check_names, layer_units_of, peek_final
 from featuresharing.store.progress_file import read_progress
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SILENT_SECONDS = 120.0
 """A job that wrote nothing for so long is taken not to run."""
@@ -70,6 +73,26 @@ def layer_statuses(
         parts.setdefault(part.layer, []).append(part)
     moment = time.time() if now is None else now
     return [_status(layer, found, moment) for layer, found in sorted(parts.items(), key=lambda item: _natural(item[0]))]
+
+
+def status_table(folder: Path | str) -> "DataFrame":
+    """Return the status of every layer in a folder, of all results or one below, as a frame: a row a layer.
+
+    Columns are ``experiment``, ``checkpoint``, ``layer``, ``done`` and ``units`` (units, of which parts count),
+    ``jobs``, ``rate`` (units a second), ``silent`` and ``seconds_left`` (nan where :class:`LayerStatus` has None).
+    Raises InputError if a file cannot be read.
+    """
+    from pandas import DataFrame
+
+    def refuse(sentence: str) -> None:
+        raise InputError(sentence)
+
+    layers = layer_statuses(Path(folder), say=refuse)
+    columns = [field.name for field in fields(LayerStatus)]
+    frame = DataFrame([astuple(layer) for layer in layers], columns=columns)
+    numbers = dict.fromkeys(("done", "rate", "silent"), "float64") | dict.fromkeys(("units", "jobs"), "int64")
+    left = [layer.seconds_left for layer in layers]
+    return frame.astype(numbers).assign(seconds_left=left).astype({"seconds_left": "float64"})
 
 
 def _status(layer: tuple[str, str, str], parts: list[_Part], now: float) -> LayerStatus:

@@ -1,0 +1,53 @@
+"""What ``status`` shows: a table of the layers for people, and how many are complete."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from featuresharing.store.status import LayerStatus
+
+HEAD = ("experiment", "checkpoint", "layer", "units", "done", "a second", "left", "state")
+
+NUMBERS = range(3, 7)
+"""Columns that are set flush right."""
+
+
+def status_lines(layers: Sequence[LayerStatus], unread: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield the lines of a report on a folder's layers; ``unread`` are sentences about files that cannot be read."""
+    if not layers:
+        yield from unread
+        yield f"No layer has been started in {folder}."
+        return
+    rows = [HEAD, *map(_row, layers)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for row in rows:
+        texts = [text.rjust(widths[i]) if i in NUMBERS else text.ljust(widths[i]) for i, text in enumerate(row)]
+        yield "  ".join(texts).rstrip()
+    yield from unread
+    complete = sum(layer.done >= layer.units for layer in layers)
+    units, done = sum(layer.units for layer in layers), sum(int(layer.done) for layer in layers)
+    jobs = sum(layer.jobs for layer in layers)
+    other = f"; {len(unread)} files cannot be read" if unread else ""
+    yield (
+        f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units;"
+        f" {jobs} jobs run{other}."
+    )
+
+
+def _row(layer: LayerStatus) -> Sequence[str]:
+    share = int(1000 * layer.done / max(1, layer.units)) / 10
+    rate = f"{layer.rate:.3g}" if layer.jobs else ""
+    left = "" if layer.seconds_left is None or not layer.jobs else _duration(layer.seconds_left)
+    state = "complete" if layer.done >= layer.units else f"{layer.jobs} jobs" if layer.jobs > 1 else "running"
+    if state == "running" and not layer.jobs:
+        state = "waiting" if layer.silent is None else f"stopped {_duration(layer.silent)} ago"
+    counts = f"{int(layer.done + 1e-9)} of {layer.units}"
+    return (layer.experiment, layer.checkpoint, layer.layer, counts, f"{share:.1f} %", rate, left, state)
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    whole = int(seconds + 0.5)
+    for size, large, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {large} {whole % size // smaller} {small}"
+    return f"{whole} s"
