@@ -10,14 +10,14 @@ ARCHITECTURE = "multitask-alexnet"
 NAME = f"checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
 
 START = 1024
-"""Bytes within which a checkpoint says what it is."""
+"""Bytes within which the first key of a checkpoint is."""
 
 
 def sniff(path: Path) -> bool:
-    """Return whether a file starts as archives of torch do, and soon names the architecture."""
+    """Return whether a file starts as archives of torch do, with the first key of a checkpoint."""
     with open_regular(path) as file:
         start = file.read(START)
-    return start.startswith(b"PK\x03\x04") and ARCHITECTURE.encode() in start
+    return start.startswith(b"PK\x03\x04") and b"architecture" in start
 
 
 def read(path: Path) -> Contents:
