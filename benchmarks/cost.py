@@ -16,7 +16,7 @@ from torch import nn
 from featuresharing import Estimation, Marginalization
 from featuresharing.engine.describing import describe_network
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.workflow.limits import kept_draws, layer_cost, marginalize_seconds
+from featuresharing.workflow.limits import layer_cost, marginalize_seconds
 
 PAIRS = {
     "demo": {
@@ -40,7 +40,7 @@ PAIRS = {
 }
 """Images, and units that are timed on them, by network and layer."""
 
-SETTINGS = {"estimator": "prior-weighted", "samples": 100, "tolerance": 1e-6}
+ESTIMATION = Estimation()
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def compare(*, small: bool) -> None:
             cost = layer_cost(description, LAYERS[alias])
             for images, units in pairs:
                 pictures = torch.randn(images, 3, size, size)
-                draws = kept_draws(cost.size, **SETTINGS)
+                draws = ESTIMATION.make().kept_draws(cost.size)
                 predicted = marginalize_seconds(cost, units, images, draws)
                 measured = timed(network, LAYERS[alias], pictures, units + 1) - timed(
                     network, LAYERS[alias], pictures, 1
@@ -84,7 +84,7 @@ def compare(*, small: bool) -> None:
 
 def timed(network: nn.Module, path: str, images: torch.Tensor, units: int) -> float:
     """Return the seconds that the first units of a layer take, tracing left out."""
-    run = Marginalization(network, path, images, Estimation(**SETTINGS), units=range(units))
+    run = Marginalization(network, path, images, ESTIMATION, units=range(units))
     start = time.perf_counter()
     for _ in run.pieces():
         pass
@@ -101,7 +101,7 @@ def estimate(images: int) -> None:
             if layer.refused:  # such as the products within torch's own attention
                 continue
             cost = layer_cost(description, layer.path)
-            draws = kept_draws(cost.size, **SETTINGS)
+            draws = ESTIMATION.make().kept_draws(cost.size)
             hours += marginalize_seconds(cost, cost.units, images, draws) / 3600
             units, layers, parameters = units + cost.units, layers + 1, parameters + cost.units * cost.size
         print(f"{name:15} {layers:7.0f} {units:7.0f} {parameters:18.3g} {hours:12.2f}", flush=True)

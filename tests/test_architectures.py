@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import Conditionals, InputError, marginalize, prior_draws
-from featuresharing.engine.engines import OneChannelEngine
+from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 from tests.support.naive import marginalize_naively, sample_shares

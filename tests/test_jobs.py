@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from featuresharing import Estimation, InputError
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.describing import describe_network
-from featuresharing.engine.engines import OneChannelEngine, make_engine
-from featuresharing.estimators.estimation import draw_variants
+from featuresharing.engine.engines import make_engine
+from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import build_from_sizes
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -25,11 +24,9 @@ from featuresharing.workflow.layers import in_order, layer_problems
 from featuresharing.workflow.limits import (
     job_mb,
     job_minutes,
-    kept_draws,
     layer_cost,
     marginalize_seconds,
     unit_blocks,
-    weighed_draws,
 )
 
 SHAPES = {
@@ -95,14 +92,14 @@ def test_layers_stand_in_the_order_in_which_they_run_and_say_why_some_cannot_be_
     assert found.layer("middle").size == 37
     layers = {"b": "head", "a": "middle", "c": "first"}
     assert list(in_order(layers, {"one": found})) == ["c", "a", "b"]
-    assert not list(layer_problems(layers, {"one": found}))
-    problems = dict(layer_problems({"x": "twice", "y": "unused", "z": "nowhere"}, {"one": found}))
+    assert not list(layer_problems(layers, {"one": found}, Estimation().make()))
+    problems = dict(layer_problems({"x": "twice", "y": "unused", "z": "nowhere"}, {"one": found}, Estimation().make()))
     assert problems == {
         "layers.x": ": layer 'twice' is used 2 times in one pass; accepted are layers used once",
         "layers.y": ": layer 'unused' is used 0 times in one pass; accepted are layers used once",
         "layers.z": ": the network has no layer 'nowhere'; accepted are first, twice, middle, head, unused",
     }
-    (problem,) = layer_problems({"b": "head", "c": "first"}, {"one": found}, linear="quadrature")
+    (problem,) = layer_problems({"b": "head", "c": "first"}, {"one": found}, Estimation("quadrature").make())
     assert problem.text == ": found 'first'; accepted with quadrature are linear layers: head, unused"
 
 
@@ -153,17 +150,6 @@ def test_architectures_that_cannot_be_built(build: str, settings: dict[str, int]
         describe(Architecture(build, settings, 8), tmp_path)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1e-6, 1e-2])
-@pytest.mark.parametrize("estimator", ["prior-weighted", "published"])
-def test_draws_kept_are_those_of_the_estimator(estimator: str, tolerance: float) -> None:
-    layer = torch.nn.Linear(300, 60)
-    estimation = Estimation(estimator, samples=40, tolerance=tolerance)
-    counts = [len(draw_variants(layer, "0", unit, estimation).shares) for unit in range(60)]
-    predicted = kept_draws(301, estimator=estimator, samples=40, tolerance=tolerance)
-    assert predicted == pytest.approx(np.mean(counts), rel=0.2)
-    assert kept_draws(301, estimator="monte-carlo", samples=40, tolerance=tolerance) == 40
-
-
 def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> None:
     cost = layer_cost(described("demo"), LAYERS["conv2"])
     whole = marginalize_seconds(cost, 64, 60, 10)
@@ -174,10 +160,6 @@ def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> No
 
 def test_draws_that_are_only_weighed_take_time() -> None:
     cost = layer_cost(described("paper"), LAYERS["fc6"])
-    weighed = {
-        name: weighed_draws(estimator=name, samples=100) for name in ("published", "prior-weighted", "monte-carlo")
-    }
-    assert weighed == {"published": 100, "prior-weighted": 0, "monte-carlo": 0}
     more = marginalize_seconds(cost, 10, 60, 2, weighed=100) - marginalize_seconds(cost, 10, 60, 2)
     assert more == pytest.approx(10 * 100 * 9217 * 1e-8)
 

@@ -1,13 +1,23 @@
 """Tables: the column dictionary, its page, and frames that are read, written and made."""
 
+import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import yaml
 
-from featuresharing import InputError, accuracy_table, lesion_table, read_predictions
+from featuresharing import (
+    InputError,
+    accuracy_table,
+    contribution_table,
+    lesion_table,
+    read_predictions,
+    sharing_table,
+)
 from featuresharing.cli import main
 from featuresharing.data.column_docs import markdown
 from featuresharing.data.columns import (
@@ -26,6 +36,7 @@ from featuresharing.data.lists import ImageList, kept_table
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
+from tests.support import stores
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,6 +44,32 @@ ROOT = Path(__file__).parents[1]
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:
     command = "python -m featuresharing.data.column_docs > docs/tables.md"
     assert (ROOT / "docs/tables.md").read_text() == markdown(), f"docs/tables.md is out of date; run: {command}"
+
+
+def test_sources_of_columns_are_files_and_keys_that_exist() -> None:
+    sources = {column.source for table in TABLES.values() for column in (*table.columns, *filter(None, [table.rest]))}
+    files = {word for source in sources for word in re.findall(r"[\w/]+\.(?:py|md|csv|txt)", source)}
+    keys = {word for source in sources for word in re.findall(r"config: ([\w.]+\w)", source)}
+    assert {"analysis/evidence.py", "docs/method.md"} <= files
+    assert [
+        name for name in files if not (ROOT / name).exists() and not (ROOT / "src/featuresharing" / name).exists()
+    ] == []
+    found = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"]
+    for key in keys:
+        block, _, name = key.partition(".")
+        inside = found[block].get("items", found[block]).get("properties", {})
+        assert not name or name in inside, key
+
+
+def test_examples_in_docstrings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stores.compute(tmp_path / "conv5_7.h5", tasks=stores.tasks(24))
+    for function in (write_table, read_table, accuracy_table, lesion_table, contribution_table, sharing_table):
+        names = {**vars(sys.modules[function.__module__]), "paths": [tmp_path / "conv5_7.h5"]}
+        (example,) = doctest.DocTestFinder(recurse=False).find(function, globs=names)
+        said: list[str] = []
+        results = doctest.DocTestRunner().run(example, out=said.append)
+        assert (results.failed, results.attempted > 0) == (0, True), "".join(said)
 
 
 def test_tables_are_found_by_their_paths() -> None:

@@ -10,9 +10,11 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import read_conditionals
+from featuresharing.settings.configfiles import complete_config, read_yaml
+from tests.support.configs import demo_config
 from tests.support.files import rows
 from tests.support.runs import check_files, check_tables
-from tests.support.workflows import CHECKPOINTS, EXPERIMENTS, LAYERS
+from tests.support.workflows import CHECKPOINTS, EXPERIMENTS, LAYERS, SMALL
 
 pytestmark = pytest.mark.end_to_end
 
@@ -43,6 +45,15 @@ def test_tables_have_the_columns_of_the_dictionary(demo: Path) -> None:
 def test_every_file_of_a_run_is_of_a_known_kind_and_sound(demo: Path) -> None:
     unchecked = {"logs", "benchmarks", "marks of Snakemake", "working files of trainings"}
     assert check_files(demo) == unchecked
+
+
+def test_the_config_of_the_run_is_there_whole(demo: Path) -> None:
+    found, whole = read_yaml(demo / "results/config.yaml"), demo_config()
+    layers = {name: whole["layers"][name] for name in LAYERS}
+    assert found == complete_config(read_yaml(SMALL), whole) | {"layers": layers}
+    assert list(found) == list(whole)
+    assert found["training"]["checkpoints"] == [0, 5, 120]
+    assert found["training"]["dropout"] == 0.3
 
 
 def test_experiments_have_the_same_images_and_other_labels(demo: Path) -> None:

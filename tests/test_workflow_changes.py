@@ -113,3 +113,4 @@ def test_one_figure_needs_only_its_layer_and_experiment(tmp_path: Path) -> None:
     assert jobs["marginalize_layer"] == jobs["plot_units"] == len(CHECKPOINTS)
     assert jobs["train_network"] == jobs["select_images"] == jobs["predict_images"] == jobs["animate_units"] == 1
     assert "tabulate_sharing" not in jobs
+    assert not (tmp_path / "results/config.yaml").exists(), "a dry run writes nothing"

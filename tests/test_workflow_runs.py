@@ -122,6 +122,7 @@ def test_another_workflow_imports_this_one_below_a_folder_of_its_own(tmp_path: P
     lines = (tmp_path / "sub/results/lists/object_text/train.txt").read_text().splitlines()
     assert len(lines) == len(list((tmp_path / "sub/results/images/train").rglob("*.png"))) > 0
     assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "sub/results/config.yaml").exists()
 
 
 def test_an_interrupted_run_goes_on_to_the_same_numbers(demo: Path, tmp_path: Path) -> None:

@@ -6,19 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product, starmap
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.atomic import file_digest
 from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
     job_mb,
     job_minutes,
-    kept_draws,
     layer_cost,
     marginalize_seconds,
     unit_blocks,
-    weighed_draws,
 )
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.layers import in_order, layer_problems
@@ -99,15 +99,12 @@ GPUS = count_gpus_of_job()
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
 CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
-IDLE = {"quadrature": {"samples", "seed"}, "monte-carlo": {"tolerance"}}.get(
-    config["marginalization"]["estimator"], set()
-)
-METHOD = {key: value for key, value in seeded("marginalization").items() if key not in IDLE}
-EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
+METHOD = seeded("marginalization")
 if LESION:
-    METHOD = {"estimator": "lesion", "softmax": config["lesions"]["softmax"]} | {
-        key: config["marginalization"][key] for key in ("dtype", "storage")
-    }
+    METHOD |= {"estimator": config["method"], "softmax": config["lesions"]["softmax"]}
+ESTIMATOR = Estimation(**{field.name: METHOD[field.name] for field in fields(Estimation)}).make()
+METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
+EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 
 
 def alternatives(names):

@@ -4,8 +4,7 @@
 checked(check_source, SOURCE, globals())
 
 DESCRIPTIONS = {experiment: checked(describe, NETWORKS[experiment]) for experiment in EXPERIMENTS}
-QUADRATURE = "quadrature" if config["marginalization"]["estimator"] == "quadrature" and not LESION else None
-checked(layer_problems, config["layers"], DESCRIPTIONS, linear=QUADRATURE)
+checked(layer_problems, config["layers"], DESCRIPTIONS, ESTIMATOR)
 
 # In the order of the network, whatever order the config has: axes of figures follow it.
 LAYERS = in_order(config["layers"], DESCRIPTIONS)
@@ -33,8 +32,7 @@ def units_of_job(experiment, layer):
 def seconds_of_job(experiment, layer):
     """Return how long a marginalize job of a layer is predicted to take."""
     cost, threads = cost_of(experiment, layer), config["jobs"]["threads"]
-    draws = 1 if LESION else kept_draws(cost.size, **config["marginalization"])
-    weighed = 0 if LESION else weighed_draws(**config["marginalization"])
+    draws, weighed = ESTIMATOR.kept_draws(cost.size), ESTIMATOR.weighed_draws()
     units = min(units_of_job(experiment, layer), cost.units)
     images = config["baseline"]["max_images"]
     return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)

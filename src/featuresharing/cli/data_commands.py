@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from featuresharing.cli.options import (
-    MOST_THREADS,
     Commands,
     add_command,
     add_wait,
@@ -15,6 +14,7 @@ from featuresharing.cli.options import (
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.errors import InputError
 from featuresharing.settings import FolderSettings, ImageSettings
+from featuresharing.settings.network_settings import MOST_PROCESSORS
 
 OVERLAY = ("font_sizes", "colours", "outline", "undecodable")
 """Keys of folders that say how words are drawn over images."""
@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "render-images", _render_images, "render the stimulus set from the drawings")
     parser.add_argument("--resources", type=Path, required=True, help="folder with drawings/, words.txt and fonts/")
     add_settings(parser, ImageSettings)
-    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
+    parser.add_argument("--jobs", type=whole(1, MOST_PROCESSORS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument("--output-folder", type=Path, required=True, help="gets train/, test/, train.csv, test.csv")
 
@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
     add_settings(parser, FolderSettings, *OVERLAY)
     parser.add_argument("--hierarchy", type=Path, help="table subordinate,basic (none: no basic classes)")
     add_seed(parser, "words, sizes, colours and places")
-    parser.add_argument("--jobs", type=whole(1, MOST_THREADS), default=1, help="processes")
+    parser.add_argument("--jobs", type=whole(1, MOST_PROCESSORS), default=1, help="processes")
     add_wait(parser)
     parser.add_argument(
         "--output-folder", type=named_folder, required=True, help="gets the images; a .csv beside it lists them"

@@ -22,6 +22,7 @@ from featuresharing.cli.options import (
     whole_range,
 )
 from featuresharing.cli.setting_options import add_setting, add_settings
+from featuresharing.estimators.registry import builtin_names
 from featuresharing.settings import LesionSettings, MarginalizationSettings
 
 
@@ -35,7 +36,7 @@ def add_commands(commands: Commands) -> None:
         parser,
         MarginalizationSettings,
         "estimator",
-        help="prior-weighted, published, monte-carlo, quadrature or lesion",
+        help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
     add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "storage", "seed")
     add_setting(parser, LesionSettings, "softmax", help="predictions, or with false the raw scores; of lesions only")

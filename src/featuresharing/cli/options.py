@@ -16,6 +16,7 @@ from featuresharing.errors import InputError, quoted
 from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
+from featuresharing.settings.network_settings import MOST_UNITS
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ImageList
@@ -153,10 +154,6 @@ MOST = 10**9
 MOST_SIDE = 8192
 """Pixels of the largest side of images that networks take."""
 
-MOST_THREADS = 1024
-
-MOST_UNIT = 65535
-
 MOST_MINUTES = 1e6
 
 
@@ -179,8 +176,8 @@ def whole_range(text: str) -> range:
     """Return the integers that a text such as 3 or 0-127 stands for; a type of option."""
     first, dash, last = text.partition("-")
     right = len(text) < 20 and first.isdecimal() and (last.isdecimal() if dash else True)
-    if not right or not int(first) <= int(last or first) <= MOST_UNIT:
-        accepted = f"accepted is an integer from 0 to {MOST_UNIT}, or a range such as 0-127"
+    if not right or not int(first) <= int(last or first) < MOST_UNITS:
+        accepted = f"accepted is an integer from 0 to {MOST_UNITS - 1}, or a range such as 0-127"
         raise argparse.ArgumentTypeError(f"found '{text}'; {accepted}")
     return range(int(first), int(last or first) + 1)
 

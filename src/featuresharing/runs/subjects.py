@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.analysis.true_classes import check_targets, name_tasks
+from featuresharing.computation import Computation
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ImageList
 from featuresharing.files.atomic import file_digest
@@ -102,7 +103,7 @@ def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: 
     """
     named = named_network(network)
     tensor = as_images(images)
-    ready = prepare(named.network, tensor, device=device, softmax=False)
+    ready = prepare(named.network, tensor, Computation(device=device), softmax=False)
     tasks, given = name_tasks(targets, ready.tasks)
     truth = check_targets(given, tasks, ready.classes, len(tensor))
     classes = dict(zip(tasks, ready.classes, strict=True))

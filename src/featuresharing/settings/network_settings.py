@@ -10,10 +10,14 @@ from featuresharing.settings.sentences import shown
 
 MOST_STEPS = 10**9
 
-UNITS: dict[str, Any] = {"least": 1, "most": 2**16}
-"""Units of a layer."""
+MOST_UNITS = 2**16
+"""Units that a layer may have."""
 
-PROCESSORS: dict[str, Any] = {"least": 1, "most": 1024}
+MOST_PROCESSORS = 1024
+
+UNITS: dict[str, Any] = {"least": 1, "most": MOST_UNITS}
+
+PROCESSORS: dict[str, Any] = {"least": 1, "most": MOST_PROCESSORS}
 
 INNER_PATH: dict[str, Any] = {
     "pattern": LINE,
@@ -151,7 +155,7 @@ class TrainingSettings(Block):
         "precision of matrix products while training; weights are float32",
         choices=("float32", "bfloat16", "float16"),
     )
-    workers: int = setting(0, "processes that read images ahead; of folders only", least=0, most=1024)
+    workers: int = setting(0, "processes that read images ahead; of folders only", least=0, most=MOST_PROCESSORS)
     processes: int = setting(1, "processes that share each batch, one a GPU", **PROCESSORS)
     log_every: int = setting(20, "steps that a row of the log averages over", least=1, most=10**6)
     threads: int = setting(

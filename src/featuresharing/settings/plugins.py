@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from featuresharing.errors import InputError
 from featuresharing.settings.block import Problem
 from featuresharing.settings.config import Config
 from featuresharing.settings.sentences import listed, shown
-
-ESTIMATORS = ("prior-weighted", "published", "monte-carlo", "quadrature")
-"""Names of the estimators that marginalize."""
 
 
 def plugin_problems(config: Config) -> Iterator[Problem]:
@@ -28,13 +26,17 @@ def own_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimator_problems(config: Config) -> Iterator[Problem]:
+    from featuresharing.estimators.registry import find_estimator, is_estimator, marginalizing_names
+
     settings = config.marginalization
-    if settings.estimator not in ESTIMATORS:
-        found = f": found {shown(settings.estimator)}; accepted is {listed(ESTIMATORS)}"
+    try:
+        kind = find_estimator(settings.estimator) if is_estimator(settings.estimator) else None
+    except InputError as error:
+        yield Problem("marginalization.estimator", f": {str(error).removesuffix('.')}")
+        return
+    if kind is None or not kind.marginalizes:
+        found = f": found {shown(settings.estimator)}; accepted is {listed(marginalizing_names())}"
         yield Problem("marginalization.estimator", found)
-    if settings.estimator == "monte-carlo" and settings.samples < 2:
-        found = f": found {settings.samples}; accepted is 2 or more for monte-carlo"
-        yield Problem("marginalization.samples", found)
-    if settings.estimator == "quadrature" and settings.tolerance == 0:
-        found = ": found 0; accepted is a number above 0 for quadrature"
-        yield Problem("marginalization.tolerance", found)
+        return
+    for key, text in kind.problems(settings):
+        yield Problem(f"marginalization.{key}", text)

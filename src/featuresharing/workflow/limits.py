@@ -5,13 +5,8 @@ docs/scaling.md measures how well this predicts.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
-from typing import Any
 
-import numpy as np
-
-from featuresharing.estimators.draw_weights import keep_largest, prior_weights
 from featuresharing.networks.descriptions import NetworkDescription
 
 SECONDS_PER_MULTIPLY_ADD = 7.6e-12
@@ -23,9 +18,6 @@ SECONDS_PER_RESULT = 3.8e-6
 
 START_SECONDS = 5.0
 """What a job takes before it computes: Python, torch, images, the predictions of the intact network."""
-
-INTEGRATION_POINTS = 600
-"""About how many variants of a unit quadrature takes for an image."""
 
 SLOWER = 4.0
 """How much slower than predicted a machine may be before a job runs out of time."""
@@ -52,23 +44,6 @@ def layer_cost(network: NetworkDescription, path: str) -> LayerCost:
     """Return the cost of the layer at a module path; raises InputError where there is none."""
     layer = network.layer(path)
     return LayerCost(layer.units, layer.size, layer.variant, layer.numbers, network.forward)
-
-
-@lru_cache
-def kept_draws(size: int, *, estimator: str, samples: int, tolerance: float, **_: Any) -> float:
-    """Return how many variants a unit of ``size`` parameters has on average."""
-    if estimator == "quadrature":
-        return INTEGRATION_POINTS
-    if estimator == "monte-carlo":
-        return samples
-    # the published weights are those of the filter, without the bias
-    squared = np.random.default_rng(0).chisquare(size - (estimator == "published"), (64, samples))
-    return float(np.mean([len(keep_largest(prior_weights(each), tolerance)[0]) for each in squared]))
-
-
-def weighed_draws(*, estimator: str, samples: int, **_: Any) -> int:
-    """Return how many draws of a unit have to be made to know their weights: those of the filter are in all numbers."""
-    return samples if estimator == "published" else 0
 
 
 def marginalize_seconds(
