@@ -100,7 +100,10 @@ def test_layers_stand_in_the_order_in_which_they_run_and_say_why_some_cannot_be_
         "layers.z": ": the network has no layer 'nowhere'; accepted are first, twice, middle, head, unused",
     }
     (problem,) = layer_problems({"b": "head", "c": "first"}, {"one": found}, Estimation("quadrature").make())
-    assert problem.text == ": found 'first'; accepted with quadrature are linear layers: head, unused"
+    assert (
+        problem.text
+        == ": found 'first'; accepted with quadrature are linear layers that take one row an image: head, unused"
+    )
 
 
 def test_descriptions_are_kept_and_depend_on_what_they_describe(tmp_path: Path) -> None:
