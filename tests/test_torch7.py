@@ -21,9 +21,9 @@ from featuresharing.errors import quoted
 from featuresharing.estimators.mixing import mix
 from featuresharing.estimators.variants import Variants
 from featuresharing.files.atomic import file_digest
-from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.formats.torch7_model.torch7_conversion import load_torch7_network
+from featuresharing.networks.opening import open_network
 from featuresharing.networks.outputs import task_outputs
-from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 from tests.support.paper_archives import FIXTURES
 from tests.support.torch7_files import (
