@@ -1,10 +1,15 @@
-"""Names: of the shared layers of a multi-task AlexNet, and of its checkpoints."""
+"""Names: of a multi-task AlexNet in files, of its shared layers, and of its checkpoints."""
 
 from collections.abc import Sequence
 
 from featuresharing.settings import LAYERS
 
-__all__ = ["LAYERS", "checkpoint_names"]
+__all__ = ["ARCHITECTURE", "CHECKPOINTS", "LAYERS", "checkpoint_names"]
+
+ARCHITECTURE = "multitask-alexnet"
+
+CHECKPOINTS = f"checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
+"""What its files are called."""
 
 
 def checkpoint_names(steps: Sequence[int]) -> list[str]:
