@@ -15,6 +15,7 @@ from featuresharing import (
     accuracy_table,
     contribution_table,
     lesion_table,
+    read_conditionals,
     read_predictions,
     sharing_table,
 )
@@ -37,8 +38,7 @@ from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
 from tests.support import stores
-
-ROOT = Path(__file__).parents[1]
+from tests.support.commands import ROOT
 
 
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:
@@ -157,6 +157,22 @@ def test_tables_that_are_not_whole_are_named(tmp_path: Path) -> None:
     check_whole(path, frame_of(LESIONS, curves), of=of, along="removed")
     with pytest.raises(InputError, match=r"experiment 'e', checkpoint '5', layer 'x', order 'a', task 'a' has 2 of 3"):
         check_whole(path, frame_of(LESIONS, curves[1:]), of=of, along="removed")
+
+
+def test_tables_warn_of_few_images_and_name_a_measure_that_does_not_exist(tmp_path: Path) -> None:
+    stores.compute(tmp_path / "conv5_7.h5")
+    layer = read_conditionals(tmp_path / "conv5_7.h5")
+    with pytest.warns(UserWarning, match="object_text: only 5 images are analysed: contributions and sh"):
+        frame = contribution_table([layer, layer])
+    assert [frame[name].tolist()[:4] for name in ("unit", "task")] == [[0, 0, 1, 1], ["word", "basic"] * 2]
+    said: list[str] = []
+    pairs = sharing_table([layer, layer], resamples=10, say=said.append)
+    assert (len(said), len(pairs)) == (1, 2)
+    assert (
+        pairs[["checkpoint", "layer", "task_a", "task_b"]].to_numpy().tolist() == [["7", "conv5", "word", "basic"]] * 2
+    )
+    with pytest.raises(InputError, match=r"method: found .*woe.*; accepted"):
+        contribution_table([layer], method="woe")
 
 
 def test_curves_of_lesions_are_a_tidy_frame() -> None:
