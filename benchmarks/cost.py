@@ -8,19 +8,15 @@ units of all layers of whole networks are added up.
 import argparse
 import copy
 import time
-from typing import Any
 
 import torch
 from marginalize import demo_alexnet, paper_alexnet
 from torch import nn
 
 from featuresharing import Estimation, Marginalization
-from featuresharing.engine.cost import cost_of
-from featuresharing.engine.engines import OneChannelEngine, make_engine
-from featuresharing.errors import InputError
+from featuresharing.engine.describing import describe_network
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.layers import Layer, unit_count, unit_size
-from featuresharing.workflow.limits import LayerCost, kept_draws, marginalize_seconds
+from featuresharing.workflow.limits import layer_cost, marginalize_seconds
 
 PAIRS = {
     "demo": {
@@ -44,7 +40,7 @@ PAIRS = {
 }
 """Images, and units that are timed on them, by network and layer."""
 
-SETTINGS = {"estimator": "prior-weighted", "samples": 100, "tolerance": 1e-6}
+ESTIMATION = Estimation()
 
 
 def main() -> None:
@@ -66,12 +62,13 @@ def compare(*, small: bool) -> None:
     """Time units and print the predictions beside."""
     print("network  layer  images  units  predicted [s]  measured [s]  measured / predicted")
     for name, layers in PAIRS.items():
-        network = (demo_alexnet() if name == "demo" else paper_alexnet()).eval()
+        network, size = networks()["demo" if name == "demo" else "paper's AlexNet"]
+        description = describe_network(network, size)
         for alias, pairs in layers.items():
+            cost = layer_cost(description, LAYERS[alias])
             for images, units in pairs:
-                pictures = torch.randn(images, 3, 48, 48) if name == "demo" else torch.randn(images, 3, 224, 224)
-                cost = layer_cost(network, LAYERS[alias], pictures[:1])
-                draws = kept_draws(cost.size, **SETTINGS)
+                pictures = torch.randn(images, 3, size, size)
+                draws = ESTIMATION.make().kept_draws(cost.size)
                 predicted = marginalize_seconds(cost, units, images, draws)
                 measured = timed(network, LAYERS[alias], pictures, units + 1) - timed(
                     network, LAYERS[alias], pictures, 1
@@ -87,20 +84,11 @@ def compare(*, small: bool) -> None:
 
 def timed(network: nn.Module, path: str, images: torch.Tensor, units: int) -> float:
     """Return the seconds that the first units of a layer take, tracing left out."""
-    run = Marginalization(network, path, images, Estimation(**SETTINGS), units=range(units))
+    run = Marginalization(network, path, images, ESTIMATION, units=range(units))
     start = time.perf_counter()
     for _ in run.pieces():
         pass
     return time.perf_counter() - start
-
-
-def layer_cost(network: nn.Module, path: str, image: torch.Tensor) -> LayerCost:
-    """Count the cost of a layer from its plan."""
-    engine = make_engine(network, path, image)
-    assert isinstance(engine, OneChannelEngine)
-    counted = cost_of(engine.plan)
-    layer: Any = network.get_submodule(path)
-    return LayerCost(unit_count(layer), unit_size(layer), counted.variant, counted.numbers, counted.forward)
 
 
 def estimate(images: int) -> None:
@@ -108,14 +96,12 @@ def estimate(images: int) -> None:
     print("network          layers   units  units' parameters   core-hours")
     for name, (network, pixels) in networks().items():
         hours = units = layers = parameters = 0.0
-        for path, layer in network.named_modules():
-            if not isinstance(layer, Layer):
+        description = describe_network(network, pixels)
+        for layer in description.layers:
+            if layer.refused:  # such as the products within torch's own attention
                 continue
-            try:
-                cost = layer_cost(network, path, torch.randn(1, 3, pixels, pixels))
-            except InputError:  # such as the products within torch's own attention
-                continue
-            draws = kept_draws(cost.size, **SETTINGS)
+            cost = layer_cost(description, layer.path)
+            draws = ESTIMATION.make().kept_draws(cost.size)
             hours += marginalize_seconds(cost, cost.units, images, draws) / 3600
             units, layers, parameters = units + cost.units, layers + 1, parameters + cost.units * cost.size
         print(f"{name:15} {layers:7.0f} {units:7.0f} {parameters:18.3g} {hours:12.2f}", flush=True)

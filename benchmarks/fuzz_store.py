@@ -29,6 +29,7 @@ from featuresharing.analysis.tables import contribution_table, sharing_table
 from featuresharing.hdf5 import trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
 from featuresharing.store import Layout, TaskData, UnitStore
+from featuresharing.store.layer_files import columns_in
 from featuresharing.store.progress_file import ProgressFile
 from featuresharing.store.soundness import problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
@@ -276,7 +277,7 @@ def _open_store(output: Path, storage: str, errors: str, **options: Any) -> Unit
         "layer": "0.0.10",
     }
     settings = {"samples": 100, "layer": "0.0.10", "estimator": "prior-weighted"}
-    layout, units = Layout(tasks, storage, errors), range(UNITS)
+    layout, units = Layout(tasks, storage, columns_in([f"{errors}_"])), range(UNITS)
     given: dict[str, Any] = {"settings": settings, "attributes": attributes, **options}
     return UnitStore(output, layout, units=units, layer_units=UNITS, **given)
 
@@ -291,9 +292,11 @@ def _compute(output: Path, storage: str, errors: str, *, stop: bool = False) -> 
                 slice(0, UNITS),
                 images,
                 [rng.dirichlet(np.ones(shape[-1]), shape[:-1]) for shape in shapes],
-                effective_samples=np.arange(1.0, UNITS + 1),
-                skipped_mass=np.zeros(UNITS),
-                standard_error=[rng.random(shape) for shape in shapes] if errors == "standard_error" else None,
+                {
+                    "effective_samples": np.arange(1.0, UNITS + 1),
+                    "skipped_mass": np.zeros(UNITS),
+                    "standard_error": [rng.random(shape) for shape in shapes],
+                },
             )
         if stop:
             raise KeyboardInterrupt

@@ -27,10 +27,12 @@ from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import marginalize, prior_draws
-from featuresharing.engine.engines import OneChannelEngine, make_engine
+from featuresharing.computation import Computation
+from featuresharing.engine.engines import make_engine
+from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.torch7_modules import ConcatTable
+from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 
 PASSES = 4
 """Draws that the naive loop and vmap are timed on."""
@@ -156,10 +158,11 @@ def measure(network: nn.Module, alias: str, images: Tensor, options: argparse.Na
 
 def dense_speed(network: nn.Module, path: str, images: Tensor, options: argparse.Namespace) -> float:
     """Return the GFLOP/s of what a layer's variants take behind the first operator that mixes channels."""
-    engine = make_engine(network, path, images, device=options.device)
+    engine = make_engine(network, path, images, Computation(device=options.device))
     assert isinstance(engine, OneChannelEngine)
     layer: Any = network.get_submodule(path)
-    _, interpreter, base = next(iter(engine.chunks(slice(0, len(images)))))
+    chunk = next(engine.chunks(slice(0, len(images))))
+    interpreter, base = chunk.interpreter, chunk.base
     count = min(engine.batches.variants, 4 * engine.batches.dense)
     units = np.sort(np.arange(count) % len(layer.weight))
     weights = torch.randn(count, *layer.weight.shape[1:], device=options.device)

@@ -11,93 +11,31 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.integrate import quad
-from scipy.special import erf
 from scipy.stats import beta, chi2, kstest
 from torch import Tensor, nn
 
-from featuresharing import Conditionals, Estimation, InputError, Marginalization, marginalize, prior_draws
-from featuresharing.engine.engines import OneChannelEngine
-from featuresharing.networks.alexnet.architecture import build_alexnet
-from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing import Conditionals, InputError, marginalize, prior_draws
+from featuresharing.engine.one_channel import OneChannelEngine
 from tests.support.naive import predict_naively
+from tests.support.small_networks import (
+    ACTIVATIONS,
+    Array,
+    Tokens,
+    alexnet,
+    different_images,
+    gaps,
+    perceptron,
+    pictures,
+)
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
-Array = NDArray[np.floating[Any]]
 Rest = Callable[[float], list[Array]]
 """Predictions of every task for one image, given the output z of the unit."""
 
 TOLERANCES = (1e-4, 1e-6, 1e-9)
 REFERENCE_ERROR = 2e-11
 """How far what scipy finds may be off."""
-
-ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Array], Array]]] = {
-    "relu": (nn.ReLU, lambda x: np.maximum(x, 0)),
-    "tanh": (nn.Tanh, np.tanh),
-    "gelu": (nn.GELU, lambda x: x * (1 + erf(x / np.sqrt(2))) / 2),
-}
-
-
-def perceptron(activation: str = "relu", *, bias: bool = True, inputs: int = 4, seed: int = 1) -> nn.Sequential:
-    act = ACTIVATIONS[activation][0]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        hidden = nn.Linear(inputs, 6, bias=bias), act(), nn.Linear(6, 5, bias=bias), act(), nn.Linear(5, 3, bias=bias)
-        network = nn.Sequential(*hidden).double()
-        for parameter in network.parameters():
-            nn.init.normal_(parameter, std=0.8)
-    return network
-
-
-def different_images(inputs: int = 4) -> Tensor:
-    """Return images of length 0, 0.1, about 2, and 30."""
-    images = np.random.default_rng(3).standard_normal((4, inputs))
-    images[0] = 0
-    images[1] *= 0.1 / np.linalg.norm(images[1])
-    images[3] *= 30 / np.linalg.norm(images[3])
-    return torch.from_numpy(images)
-
-
-def alexnet(dtype: torch.dtype = torch.float64) -> nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        network = build_alexnet(AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4)), dropout=0.5)
-        for parameter in network.parameters():
-            if parameter.ndim > 1:  # keeps deep networks alive
-                nn.init.kaiming_normal_(parameter)
-    return network.eval().to(dtype)
-
-
-def pictures(count: int = 3) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(5).standard_normal((count, 3, 16, 16)))
-
-
-class Gaps(nn.Module):
-    """A layer whose rows have gaps in memory, so that torch adds its bias in a step of its own."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.hidden, self.head, self.step = nn.Linear(4, 6), nn.Linear(6, 3), step
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = x.unsqueeze(1)
-        rows = rows[..., :: self.step] if self.step > 1 else rows[..., :4]
-        return self.head(torch.relu(self.hidden(rows)).flatten(1))
-
-
-def gaps(step: int) -> tuple[Gaps, Tensor]:
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        return Gaps(step).double(), torch.randn(3, 8, dtype=torch.float64)
-
-
-class Tokens(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.relu(self.embed(x)).mean(dim=1))
 
 
 class Aside(nn.Module):
@@ -478,24 +416,6 @@ def test_quadrature_agrees_with_many_draws(activation: str, scale: float) -> Non
     assert np.median(difference / np.maximum(drawn.standard_error[0], 1e-12)) < 2
 
 
-def test_quadrature_does_not_depend_on_batches_memory_or_the_other_units() -> None:
-    network, images = alexnet(), pictures(5)
-    options: dict[str, Any] = {"estimator": "quadrature", "tolerance": 1e-6}
-    whole = marginalize(network, "1.5", images, **options)
-    for more in ({"batch_size": 2}, {"memory": 1}, {"units": [5, 0, 5]}, {"batch_size": 1, "units": [3]}):
-        part = marginalize(network, "1.5", images, **options, **more)
-        assert part.units.tolist() == more.get("units", list(range(6)))
-        for found, wanted in zip(part, whole, strict=True):
-            np.testing.assert_allclose(found, wanted[part.units], rtol=0, atol=1e-12)
-
-
-def test_quadrature_ignores_samples_and_seed() -> None:
-    network, images = perceptron(), different_images()
-    (one,) = marginalize(network, "0", images, estimator="quadrature", samples=1, seed=1)
-    (two,) = marginalize(network, "0", images, estimator="quadrature", samples=7, seed=2)
-    assert np.array_equal(one, two)
-
-
 def test_quadrature_of_a_layer_without_effect_is_the_prediction() -> None:
     network, images = Aside().double(), torch.randn(3, 4, dtype=torch.float64)
     found = marginalize(network, "aside", images, estimator="quadrature")
@@ -648,178 +568,3 @@ def test_more_samples_go_on_where_fewer_stopped() -> None:
         fewer_weights, fewer_biases = prior_draws(perceptron(), "2", 4, samples=samples)
         assert np.array_equal(fewer_weights, weights[:samples])
         assert np.array_equal(fewer_biases, biases[:samples])
-
-
-# --- settings
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        (
-            {"estimator": "psychic"},
-            "estimator 'psychic' is not known; "
-            "accepted are prior-weighted, published, monte-carlo, quadrature, lesion.",
-        ),
-        ({"samples": 0}, "samples: found 0; accepted is at least 1 for prior-weighted."),
-        (
-            {"samples": 1, "estimator": "monte-carlo"},
-            "samples: found 1; accepted is at least 2 for monte-carlo.",
-        ),
-        ({"samples": 0, "estimator": "quadrature"}, "samples: found 0; accepted is at least 1 for quadrature."),
-        ({"scale": 0.0}, "scale: found 0.0; accepted is a number above 0."),
-        ({"scale": -1.0}, "scale: found -1.0; accepted is a number above 0."),
-        ({"scale": float("inf")}, "scale: found inf; accepted is a number above 0."),
-        ({"scale": float("nan")}, "scale: found nan; accepted is a number above 0."),
-        ({"tolerance": 1.0}, "tolerance: found 1.0; accepted is a number from 0 to below 1."),
-        ({"tolerance": -1e-9}, "tolerance: found -1e-09; accepted is a number from 0 to below 1."),
-        ({"tolerance": float("nan")}, "tolerance: found nan; accepted is a number from 0 to below 1."),
-        (
-            {"tolerance": 0, "estimator": "quadrature"},
-            "tolerance: found 0; accepted is a number above 0 for quadrature.",
-        ),
-    ],
-)
-def test_wrong_settings_are_named_with_what_is_accepted(given: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(InputError) as error:
-        Estimation(**given)
-    assert str(error.value) == sentence
-    with pytest.raises(InputError) as error:
-        marginalize(perceptron(), "0", different_images(), **given)
-    assert str(error.value) == sentence
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"tolerance": 0},
-        {"samples": 1},
-        {"samples": 2, "estimator": "monte-carlo", "tolerance": 0},
-        {"samples": 1, "estimator": "quadrature", "tolerance": 1e-12},
-    ],
-)
-def test_settings_at_the_edge_are_accepted(given: dict[str, Any]) -> None:
-    settings = Estimation(**given)
-    assert all(getattr(settings, name) == value for name, value in given.items())
-
-
-# --- precision
-
-ESTIMATORS = [
-    {"estimator": "prior-weighted", "samples": 8},
-    {"estimator": "published", "samples": 8},
-    {"estimator": "monte-carlo", "samples": 8},
-    {"estimator": "quadrature", "tolerance": 1e-7},
-]
-
-
-def all_numbers(found: Conditionals) -> list[Array]:
-    more = [] if found.error_estimate is None else [found.error_estimate]
-    return [*found, *(found.standard_error or ()), *more, found.effective_samples, found.skipped_mass]
-
-
-@pytest.mark.parametrize(
-    ("options", "engine"),
-    [*((options, "one-channel") for options in ESTIMATORS), *((options, "plain") for options in ESTIMATORS[:3])],
-)
-def test_double_precision_of_a_single_network_is_that_of_the_network_made_double(
-    options: dict[str, Any], engine: str
-) -> None:
-    network, images = alexnet(torch.float32), pictures().float()
-    found = marginalize(network, "1.2", images, units=[0, 5], dtype="float64", engine=engine, **options)
-    double = copy.deepcopy(network).double()
-    wanted = marginalize(double, "1.2", images.double(), units=[0, 5], engine=engine, **options)
-    for one, other in zip(all_numbers(found), all_numbers(wanted), strict=True):
-        assert one.dtype == other.dtype == np.float64
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
-    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
-
-
-@pytest.mark.parametrize("options", ESTIMATORS)
-@pytest.mark.parametrize(
-    ("own", "dtype", "wanted"),
-    [
-        (torch.float32, None, np.float32),
-        (torch.float64, None, np.float64),
-        (torch.float32, "float64", np.float64),
-        (torch.float64, "float32", np.float32),
-        (torch.float16, None, np.float32),
-        (torch.bfloat16, None, np.float32),
-        (torch.bfloat16, "float64", np.float64),
-    ],
-)
-def test_arrays_have_the_precision_asked_for_or_the_networks(
-    own: torch.dtype, dtype: str | None, wanted: type, options: dict[str, Any]
-) -> None:
-    found = marginalize(alexnet(own), "1.5", pictures().float(), units=[0], dtype=dtype, **options)
-    assert [task.dtype for task in [*found, *(found.standard_error or ())]] == [wanted] * (
-        4 if found.standard_error else 2
-    )
-    empty = marginalize(alexnet(own), "1.5", pictures().float(), units=[], dtype=dtype, **options)
-    assert [task.dtype for task in empty] == [wanted] * 2
-    assert found.effective_samples.dtype == found.skipped_mass.dtype == np.float64
-
-
-@pytest.mark.parametrize("dtype", ["float16", "double", "bfloat16"])
-@pytest.mark.parametrize("engine", ["one-channel", "plain"])
-def test_other_precisions_are_refused(dtype: str, engine: str) -> None:
-    with pytest.raises(InputError) as error:
-        marginalize(perceptron(), "0", different_images(), dtype=dtype, engine=engine)
-    assert str(error.value) == f"dtype '{dtype}' is not known; accepted are float32 and float64."
-
-
-@pytest.mark.parametrize("options", ESTIMATORS)
-@pytest.mark.parametrize("dtype", [None, "float64"])
-def test_network_and_images_are_left_as_they_were(options: dict[str, Any], dtype: str | None) -> None:
-    network, images = alexnet(torch.float32).train(), pictures().float()
-    before, pixels = copy.deepcopy(network.state_dict()), images.clone()
-    identities = [id(parameter) for parameter in network.parameters()]
-    marginalize(network, "1.2", images, units=[0, 1], dtype=dtype, **options)
-    assert [id(parameter) for parameter in network.parameters()] == identities
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert all(module.training for module in network.modules())
-    assert torch.equal(images, pixels)
-
-
-@pytest.mark.parametrize("options", ESTIMATORS)
-def test_pieces_put_together_are_the_whole(options: dict[str, Any]) -> None:
-    network, images = perceptron(), different_images()
-    together = marginalize(network, "0", images, **options)
-    run = Marginalization(network, "0", images, Estimation(**options))
-    assert run.tasks == together.tasks
-    covered = np.zeros((len(run.units), len(images)), dtype=int)
-    for piece in run.pieces():
-        place = (piece.rows, piece.images)
-        covered[place] += 1
-        assert np.array_equal(piece.probabilities[0], together.probabilities[0][place])
-        assert np.array_equal(piece.effective_samples, together.effective_samples[piece.rows])
-        assert np.array_equal(piece.skipped_mass, together.skipped_mass[piece.rows])
-        assert (piece.standard_error is None) == (together.standard_error is None)
-        assert (piece.error_estimate is None) == (together.error_estimate is None)
-        if piece.standard_error and together.standard_error:
-            assert np.array_equal(piece.standard_error[0], together.standard_error[0][place])
-        if piece.error_estimate is not None and together.error_estimate is not None:
-            assert np.array_equal(piece.error_estimate, together.error_estimate[place])
-    assert (covered == 1).all()
-
-
-@pytest.mark.parametrize("options", ESTIMATORS)
-@pytest.mark.parametrize("step", [1, 2, None])
-def test_bits_of_a_piece_do_not_depend_on_what_is_done(
-    options: dict[str, Any], step: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 500)  # several groups
-    network, images = perceptron().float(), different_images().float()
-    run = Marginalization(network, "0", images, Estimation(**options))
-    whole = list(run.pieces(step=step))
-    assert len({piece.rows.start for piece in whole}) > 1
-    for last in range(len(whole)):
-        there = {(piece.rows.start, piece.images.start) for piece in whole[: last + 1 : 2]}
-        rest = Marginalization(network, "0", images, Estimation(**options)).pieces(
-            step=step, done=lambda rows, images, there=there: (rows.start, images.start) in there
-        )
-        wanted = [piece for piece in whole if (piece.rows.start, piece.images.start) not in there]
-        for found, piece in zip(rest, wanted, strict=True):
-            assert (found.rows, found.images) == (piece.rows, piece.images)
-            assert np.array_equal(found.probabilities[0], piece.probabilities[0])

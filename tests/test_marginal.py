@@ -259,19 +259,6 @@ def test_draws_left_out_lower_a_conditional_by_at_most_their_weight(name: str, p
         assert (difference <= quick.skipped_mass[:, None, None] + 1e-7).all()
 
 
-def test_batches_order_and_subset_of_units_change_no_number() -> None:
-    network, _ = build("alexnet", torch.float32)
-    images = np.random.default_rng(0).standard_normal((4, 3, 16, 16), dtype=np.float32)
-    whole = marginalize(network, "0.0.6", images, samples=SAMPLES)
-    for units, batch_size in (([3, 0, 2], None), (None, 1), ([1], 3), ([2, 2], 100)):
-        part = marginalize(network, "0.0.6", images, samples=SAMPLES, units=units, batch_size=batch_size)
-        assert part.units.tolist() == ([0, 1, 2, 3] if units is None else units)
-        assert part.effective_samples.tolist() == whole.effective_samples[part.units].tolist()
-        assert part.skipped_mass.tolist() == whole.skipped_mass[part.units].tolist()
-        for found, wanted in zip(part, whole, strict=True):
-            np.testing.assert_allclose(found, wanted[part.units], rtol=0, atol=1e-6)
-
-
 def test_conditionals_say_what_they_hold() -> None:
     network, images = build("heads in a dict")
     found = marginalize(network, "hidden", images, units=[4, 1], samples=SAMPLES)

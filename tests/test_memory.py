@@ -20,10 +20,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from featuresharing import Conditionals, lesion, lesion_accuracy, marginalize, random_orders
+from featuresharing.computation import Computation
 from featuresharing.engine.cost import Cost, cost_of
-from featuresharing.engine.engines import OneChannelEngine, PlainEngine, make_engine
+from featuresharing.engine.engines import make_engine
 from featuresharing.engine.interpreter import Interpreter
-from featuresharing.engine.memory import MOST_SERIES, Batches, Footprint, choose_batches, footprint, free_memory
+from featuresharing.engine.memory import MOST_SERIES, BatchSizes, Footprint, choose_batch_sizes, footprint, free_memory
+from featuresharing.engine.one_channel import OneChannelEngine
+from featuresharing.engine.plain import PlainEngine
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -49,7 +52,7 @@ BUDGETS = st.integers(0, 2**36)
 COST = Cost(forward=10**9, variant=10**8)
 
 
-def taken(sizes: Footprint, batches: Batches, images: int, parameters: int) -> dict[str, int]:
+def taken(sizes: Footprint, batches: BatchSizes, images: int, parameters: int) -> dict[str, int]:
     """Return the bytes of what is in memory at a time: all but ``forward`` while variants are computed."""
     return {
         "base": sizes.base * (images if batches.keep else batches.images),
@@ -65,7 +68,7 @@ def taken(sizes: Footprint, batches: Batches, images: int, parameters: int) -> d
 def test_batches_hold_at_least_one_and_no_more_than_there_is(
     sizes: Footprint, given_settings: dict[str, Any], budget: int
 ) -> None:
-    found = choose_batches(sizes, COST, budget=budget, **given_settings)
+    found = choose_batch_sizes(sizes, COST, budget=budget, **given_settings)
     assert 1 <= found.images <= given_settings["images"]
     assert found.images <= (given_settings["batch_size"] or given_settings["images"])
     assert 1 <= found.dense <= found.variants
@@ -77,7 +80,7 @@ def test_every_kind_of_value_fits_into_the_budget(
     sizes: Footprint, given_settings: dict[str, Any], budget: int
 ) -> None:
     """Unless there is only one of it; and values in work also fit into the working set."""
-    found = choose_batches(sizes, COST, budget=budget, **given_settings)
+    found = choose_batch_sizes(sizes, COST, budget=budget, **given_settings)
     needs = taken(sizes, found, given_settings["images"], given_settings["parameters"])
     working_set = min(given_settings["working_set"], budget)
     assert needs["dense"] <= working_set or found.images * found.dense == 1
@@ -95,7 +98,7 @@ def test_all_that_is_in_memory_at_a_time_stays_below_the_budget(
     """Unless the budget is too short for one image and one variant with some room."""
     least = max(sizes.base, sizes.slab, sizes.dense, sizes.forward, given_settings["parameters"])
     budget = max(budget, 4 * least)
-    found = choose_batches(sizes, COST, budget=budget, **given_settings)
+    found = choose_batch_sizes(sizes, COST, budget=budget, **given_settings)
     needs = taken(sizes, found, given_settings["images"], given_settings["parameters"])
     forward = needs.pop("forward") + (needs["base"] if found.keep else 0)
     assert max(forward, sum(needs.values())) <= budget, needs
@@ -106,7 +109,7 @@ def test_all_that_is_in_memory_at_a_time_stays_below_the_budget(
 def test_a_smaller_budget_never_gives_larger_batches(
     sizes: Footprint, given_settings: dict[str, Any], one: int, other: int
 ) -> None:
-    short, ample = (choose_batches(sizes, COST, budget=b, **given_settings) for b in sorted((one, other)))
+    short, ample = (choose_batch_sizes(sizes, COST, budget=b, **given_settings) for b in sorted((one, other)))
     assert short.images <= ample.images
     # larger chunks may leave up to half of the rows unused
     assert short.dense * short.images <= 2 * ample.dense * ample.images
@@ -120,9 +123,9 @@ def test_batches_do_not_depend_on_a_budget_that_is_large(
 ) -> None:
     # the pass itself may take more than other work: a few times the working set
     enough = 20 * (given_settings["working_set"] + sizes.base * given_settings["images"])
-    wanted = choose_batches(sizes, COST, budget=enough, **given_settings)
+    wanted = choose_batch_sizes(sizes, COST, budget=enough, **given_settings)
     assert wanted.keep
-    assert choose_batches(sizes, COST, budget=enough + more, **given_settings) == wanted
+    assert choose_batch_sizes(sizes, COST, budget=enough + more, **given_settings) == wanted
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_batches_do_not_depend_on_a_budget_that_is_large(
 def test_chunks_of_images_are_as_equal_as_can_be(images: int, batch_size: int | None, wanted: int) -> None:
     sizes = Footprint(base=1, slab=1, dense=1, forward=1)
     settings = {"parameters": 1, "budget": 10**9, "working_set": 10**6, "operations": 1}
-    found = choose_batches(sizes, COST, images=images, batch_size=batch_size, **settings)
+    found = choose_batch_sizes(sizes, COST, images=images, batch_size=batch_size, **settings)
     assert found.images == wanted
 
 
@@ -140,7 +143,7 @@ def test_chunks_of_images_are_as_equal_as_can_be(images: int, batch_size: int | 
 def test_results_are_small_and_base_values_are_used_often(
     sizes: Footprint, given_settings: dict[str, Any], budget: int, cost: Cost
 ) -> None:
-    found = choose_batches(sizes, cost, budget=budget, **given_settings)
+    found = choose_batch_sizes(sizes, cost, budget=budget, **given_settings)
     operations = found.group * found.images * cost.variant
     assert operations <= given_settings["operations"] or found.group == 1
     assert 1 <= found.group <= found.variants
@@ -165,7 +168,7 @@ def images_of(count: int, seed: int = 0) -> Tensor:
 
 
 def one_channel(path: str, **options: Any) -> OneChannelEngine:
-    runner = make_engine(small_network(), path, images_of(6), **options)
+    runner = make_engine(small_network(), path, images_of(6), Computation(**options))
     assert isinstance(runner, OneChannelEngine)
     return runner
 
@@ -227,7 +230,7 @@ def test_a_cost_counts_what_torch_counts() -> None:
 
 
 def test_without_memory_for_all_base_values_they_are_computed_once_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 1)  # a result for each unit
+    monkeypatch.setattr("featuresharing.engine.one_channel.CPU_OPERATIONS", 1)  # a result for each unit
     network, images = small_network_fixed(), images_of(6)
     wanted = marginalize(network, "0", images, samples=5)
     runs: list[int] = []
@@ -609,7 +612,7 @@ def work_in_progress(progress: bool) -> Iterator[Callable[[], Any]]:
 
 @pytest.mark.parametrize("which", range(3))
 def test_a_terminal_sees_one_line_with_what_is_done_and_left(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featuresharing.engine.engines.CPU_OPERATIONS", 1)  # a result for each unit
+    monkeypatch.setattr("featuresharing.engine.one_channel.CPU_OPERATIONS", 1)  # a result for each unit
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     list(work_in_progress(progress=True))[which]()

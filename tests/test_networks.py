@@ -23,13 +23,8 @@ from featuresharing.networks.alexnet.batches import MemoryBatches, Order
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
-from featuresharing.networks.checkpoints import (
-    Checkpoint,
-    check_fits,
-    load_checkpoint,
-    open_network,
-    save_checkpoint,
-)
+from featuresharing.networks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from featuresharing.networks.opening import check_fits, open_network
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small

@@ -51,7 +51,7 @@ def store(
 def write(opened: UnitStore, rows: slice, images: slice = slice(0, 4)) -> None:
     count = rows.stop - rows.start
     even = np.full((count, images.stop - images.start, 2), 0.5)
-    opened.write(rows, images, [even, even], effective_samples=np.ones(count), skipped_mass=np.zeros(count))
+    opened.write(rows, images, [even, even], {"effective_samples": np.ones(count), "skipped_mass": np.zeros(count)})
 
 
 def complete(folder: Path, name: str, units: range = range(8), **changes: Any) -> Path:

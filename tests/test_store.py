@@ -69,6 +69,19 @@ def test_what_is_written_comes_back(tmp_path: Path, storage: str, errors: str) -
     assert found.attributes["storage"] == storage
     assert json.loads(found.attributes["settings"]) == SETTINGS
     assert visible(output.parent) == {output.name}
+    true = [(range(IMAGES), task.targets) for task in tasks()]
+    errors_of_tasks = {
+        name: np.stack([numbers(unit)["standard_error"][index][true[index]] for unit in UNITS])
+        for index, name in enumerate(CLASSES)
+    }
+    assert list(found.standard_errors) == (list(CLASSES) if errors == "standard_error" else [])
+    assert all(np.array_equal(values, errors_of_tasks[name]) for name, values in found.standard_errors.items())
+    if errors == "error_estimate":
+        assert found.error_estimate is not None
+        assert found.error_estimate.dtype == np.float64
+        assert np.array_equal(found.error_estimate, [numbers(unit)["error_estimate"] for unit in UNITS])
+    else:
+        assert found.error_estimate is None
     with h5py.File(output) as file:
         for index, task in enumerate(tasks()):
             for name in ("conditionals", *(["standard_error"] if errors == "standard_error" else [])):
@@ -110,8 +123,8 @@ def test_memory_does_not_grow_with_units(tmp_path: Path, monkeypatch: pytest.Mon
             store.begin(step=40, conditions={})
             for first in range(0, units, 500):
                 even = np.full((500, 40, 2), 0.5)
-                write_even: dict[str, Any] = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
-                store.write(slice(first, first + 500), slice(0, 40), [np.full((500, 40, 3), 1 / 3), even], **write_even)
+                write_even = {"effective_samples": np.ones(500), "skipped_mass": np.zeros(500)}
+                store.write(slice(first, first + 500), slice(0, 40), [np.full((500, 40, 3), 1 / 3), even], write_even)
             store.finish()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -304,7 +317,7 @@ def test_what_is_no_probability_is_refused_at_once(tmp_path: Path, value: float)
         spoiled = [np.full((2, 2, 3), 0.2), np.full((2, 2, 2), 0.5)]
         spoiled[0][1] = value
         with pytest.raises(InputError, match=r"conv5.h5: task 'word' .*outside \[0, 1\] without unit 3"):
-            store.write(slice(2, 4), CELLS[0], spoiled, effective_samples=np.ones(2), skipped_mass=np.zeros(2))
+            store.write(slice(2, 4), CELLS[0], spoiled, {"effective_samples": np.ones(2), "skipped_mass": np.zeros(2)})
         assert not store.is_done(slice(2, 4), CELLS[0])
         assert store.is_done(slice(0, 2), CELLS[0])
 

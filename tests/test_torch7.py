@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from featuresharing import InputError, load_network
-from featuresharing.analysis.conditionals import collect, mix
+from featuresharing.analysis.conditionals import collect
+from featuresharing.computation import Computation
 from featuresharing.engine.engines import make_engine
 from featuresharing.errors import quoted
-from featuresharing.estimators.estimation import Variants
+from featuresharing.estimators.mixing import mix
+from featuresharing.estimators.variants import Variants
 from featuresharing.files.atomic import file_digest
-from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.formats.torch7_model.torch7_conversion import load_torch7_network
+from featuresharing.networks.opening import open_network
 from featuresharing.networks.outputs import task_outputs
-from featuresharing.networks.torch7_conversion import load_torch7_network
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
 from tests.support.torch7_files import (
     changed,
@@ -122,10 +124,8 @@ def test_marginalization_from_the_samples_of_torch7(layer: str) -> None:
             shares = np.exp(log_priors[unit])
             yield Variants(unit, shares, lambda part, w=own, b=biases[unit]: (w[part], b[part]), 1.0, 0.0)  # type: ignore[misc]
 
-    engine = make_engine(
-        network, layer, tensor(read("alexnet67_input")).double(), engine="one-channel", dtype="float64"
-    )
-    found = collect(mix(engine, variants()), engine, list(range(len(weights))), "prior-weighted")
+    engine = make_engine(network, layer, tensor(read("alexnet67_input")).double(), Computation(dtype="float64"))
+    found = collect(mix(engine, variants()), engine, list(range(len(weights))))
     for conditionals, wanted in zip(found, example["conditionals"].sequence(), strict=True):
         assert conditionals.dtype == np.float64
         np.testing.assert_allclose(conditionals, wanted, rtol=0, atol=1e-6)

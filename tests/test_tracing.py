@@ -318,8 +318,17 @@ def test_what_else_can_be_done_is_said_only_where_it_is_true() -> None:
         with pytest.raises(InputError) as caught:
             marginalize(network, "head", images, **arguments)
         assert str(caught.value).endswith(f"; {end}")
-    with pytest.raises(InputError, match="accepted are networks that can be traced, since units are removed together"):
-        lesion_accuracy(network, "conv", images, np.zeros((4, 1), int), [[0, 1]])
+    targets = np.zeros((4, 1), int)
+    with pytest.raises(InputError, match="; engine='plain' runs such networks, slowly"):
+        lesion_accuracy(network, "conv", images, targets, [[0, 1]])
+    counts, (found,) = lesion_accuracy(network, "conv", images, targets, [[3, 1]], engine="plain", batch_size=3)
+    for count, (accuracy,) in zip(counts, found, strict=True):
+        removed = copy.deepcopy(network)
+        with torch.no_grad():
+            for parameter in removed.conv.parameters():
+                parameter[[3, 1][:count]] = 0
+            hits = [int(removed(image).argmax()) == 0 for image in images.split(1)]
+        assert accuracy == np.mean(hits)
 
 
 def test_a_layer_that_is_used_twice_is_computed_plainly(monkeypatch: pytest.MonkeyPatch) -> None:

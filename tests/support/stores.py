@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from featuresharing.estimators.columns import ALWAYS, ERROR_ESTIMATE, STANDARD_ERROR
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.store import LayerConditionals, Layout, TaskData, UnitStore
 
@@ -14,7 +15,8 @@ UNITS, IMAGES, STEP, CLASSES = [0, 1, 2, 3, 5, 8], 5, 2, {"word": 3, "basic": 2}
 CELLS = [slice(0, 2), slice(2, 4), slice(4, 5)]
 SETTINGS = {"samples": 100, "scale": 1.0, "layer": "0.0.10"}
 ATTRIBUTES = {"tasks": list(CLASSES), "experiment": "object_text", "alias": "conv5", "checkpoint": "7", "step": 7}
-ERRORS = ("none", "standard_error", "error_estimate")
+ERRORS = {"none": (), "standard_error": (STANDARD_ERROR,), "error_estimate": (ERROR_ESTIMATE,)}
+"""Columns that a layer may have beside those that all have."""
 
 
 def tasks(images: int = IMAGES, **targets: list[int]) -> list[TaskData]:
@@ -43,7 +45,7 @@ def numbers(unit: int, images: int = IMAGES) -> dict[str, Any]:
 
 
 def open_store(output: Path, *, storage: str = "true-class", errors: str = "none", **changes: Any) -> UnitStore:
-    layout = Layout(changes.pop("tasks", tasks()), storage, errors)
+    layout = Layout(changes.pop("tasks", tasks()), storage, (*ALWAYS, *ERRORS[errors]))
     given: dict[str, Any] = {
         "units": UNITS,
         "layer_units": 9,
@@ -66,7 +68,7 @@ def write(store: UnitStore, rows: slice, images: slice, *, errors: str = "none")
     if errors == "error_estimate":
         given[errors] = np.stack([each[errors][images] for each in found])
     conditionals = [np.stack([each["conditionals"][task][images] for each in found]) for task in range(2)]
-    store.write(rows, images, conditionals, **given)
+    store.write(rows, images, conditionals, given)
 
 
 def compute(output: Path, *, errors: str = "none", step: int = STEP, **changes: Any) -> list[tuple[slice, slice]]:

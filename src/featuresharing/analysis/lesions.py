@@ -5,18 +5,21 @@ Removing a unit sets its parameters to zero: it then outputs zero, before its ac
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featuresharing.analysis.conditionals import Conditionals, Marginalization, collect, retried
+from featuresharing.analysis.conditionals import Conditionals, Marginalization
 from featuresharing.analysis.true_classes import check_targets
 from featuresharing.arguments import check_whole
-from featuresharing.engine.engines import OneChannelEngine, make_engine
+from featuresharing.computation import ComputationSettings, computation_of
+from featuresharing.engine.engines import make_engine, retried
 from featuresharing.engine.memory import cut
+from featuresharing.engine.protocol import Engine
 from featuresharing.errors import InputError
+from featuresharing.estimators.builtin.lesion import Lesion
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.networks.layers import Layer, Units, choose_units, find_layer
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
@@ -32,33 +35,19 @@ def lesion(
     *,
     softmax: bool = True,
     units: Units | None = None,
-    batch_size: int | None = None,
-    device: str = "cpu",
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
-    dtype: str | None = None,
-    memory: int | None = None,
-    engine: str = "one-channel",
+    **computation: Unpack[ComputationSettings],
 ) -> Conditionals:
     """Return predictions with each of ``units`` removed, one at a time; raw scores without ``softmax``.
 
     Arguments and errors are those of :func:`featuresharing.marginalize`.
     """
+    estimation = Estimation(Lesion.name)
     run = Marginalization(
-        network,
-        layer,
-        images,
-        Estimation("lesion"),
-        softmax=softmax,
-        units=units,
-        aliases=aliases,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        memory=memory,
-        engine=engine,
+        network, layer, images, estimation, softmax=softmax, units=units, aliases=aliases, **computation
     )
-    return collect(run.pieces(progress=progress), run.engine, run.units, "lesion")
+    return run.collect(progress=progress)
 
 
 def lesion_accuracy(
@@ -69,12 +58,9 @@ def lesion_accuracy(
     orders: Sequence[Sequence[int]] | NDArray[np.int64],
     *,
     counts: Sequence[int] | None = None,
-    batch_size: int | None = None,
-    device: str = "cpu",
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
-    dtype: str | None = None,
-    memory: int | None = None,
+    **computation: Unpack[ComputationSettings],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how accurate each task is with the first units of an order removed together (paper, chapter 3).
 
@@ -87,10 +73,7 @@ def lesion_accuracy(
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
-    settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "device": device, "memory": memory}
-    otherwise = "accepted are networks that can be traced, since units are removed together"
-    runner = make_engine(network, path, images, whole=True, otherwise=otherwise, **settings)
-    assert isinstance(runner, OneChannelEngine)
+    runner = make_engine(network, path, images, computation_of(computation), whole=True)
     truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
@@ -138,7 +121,7 @@ def random_orders(units: Sequence[int], repeats: int, *, seed: int = Config.seed
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 
-def _count_hits(engine: OneChannelEngine, gone: list[list[int]], truth: NDArray[Any]) -> NDArray[np.int64]:
+def _count_hits(engine: Engine, gone: list[list[int]], truth: NDArray[Any]) -> NDArray[np.int64]:
     """Return how many images each task gets right without each of the sets of units: [sets, tasks]."""
     hits = np.zeros((len(gone), len(engine.tasks)), dtype=np.int64)
     for images, part, scores in engine.removed_scores(gone):

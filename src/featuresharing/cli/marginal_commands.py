@@ -13,8 +13,8 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
+    list_files,
     read_aliases,
-    read_list,
     read_memory,
     read_units,
     say,
@@ -22,6 +22,7 @@ from featuresharing.cli.options import (
     whole_range,
 )
 from featuresharing.cli.setting_options import add_setting, add_settings
+from featuresharing.estimators.registry import builtin_names
 from featuresharing.settings import LesionSettings, MarginalizationSettings
 
 
@@ -35,7 +36,7 @@ def add_commands(commands: Commands) -> None:
         parser,
         MarginalizationSettings,
         "estimator",
-        help="prior-weighted, published, monte-carlo, quadrature or lesion",
+        help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
     add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "storage", "seed")
     add_setting(parser, LesionSettings, "softmax", help="predictions, or with false the raw scores; of lesions only")
@@ -71,7 +72,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.runs.subjects import choose_layer, subject_of_files
 
     aliases = read_aliases(options)
-    subject = subject_of_files(options.checkpoint, *read_list(options), image_size=options.image_size)
+    subject = subject_of_files(options.checkpoint, list_files(options), image_size=options.image_size)
     layer = choose_layer(subject.network, options.layer, read_units(options), aliases)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     device = choose_device(options)

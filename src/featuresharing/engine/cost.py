@@ -7,7 +7,8 @@ from typing import Any
 from torch import fx
 
 from featuresharing.engine.plan import Plan
-from featuresharing.engine.slabs import VIEWS, aten, shape_of
+from featuresharing.engine.rules import VIEWS
+from featuresharing.engine.slabs import aten, shape_of
 
 PRODUCTS = {aten.mm.default: 0, aten.addmm.default: 1, aten.bmm.default: 0, aten.baddbmm.default: 1}
 """Matrix products, and the position of their first factor."""

@@ -23,7 +23,8 @@ from torch import Tensor, fx
 
 from featuresharing.engine.packing import Product
 from featuresharing.engine.plan import Plan, last_uses
-from featuresharing.engine.slabs import VIEWS, Slab, aten, is_fixed_norm, normalise, runs, shape_of
+from featuresharing.engine.rules import VIEWS, is_fixed_norm, normalise
+from featuresharing.engine.slabs import Slab, aten, runs, shape_of
 from featuresharing.engine.stacking import as_traced, spread
 
 Base = Mapping[fx.Node, Any]

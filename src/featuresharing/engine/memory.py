@@ -43,7 +43,7 @@ class Footprint:
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSizes:
     """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``dense`` of them as dense values.
 
     ``group`` variants, or those of one unit, make a result. ``keep`` says whether the base values of all chunks fit
@@ -78,7 +78,7 @@ def footprint(plan: Plan) -> Footprint:
     return Footprint(*(ceil(size / images) for size in (base, slab, dense, forward)))
 
 
-def choose_batches(
+def choose_batch_sizes(
     sizes: Footprint,
     cost: Cost,
     *,
@@ -88,7 +88,7 @@ def choose_batches(
     working_set: int,
     operations: int,
     batch_size: int | None,
-) -> Batches:
+) -> BatchSizes:
     """Cut ``images`` and variants with ``parameters`` bytes each so that all stays below ``budget`` bytes.
 
     A result takes ``operations`` multiply-adds, or what one unit takes. Sizes follow from the plan, ``working_set`` and
@@ -105,7 +105,7 @@ def choose_batches(
     keep = sizes.base * images <= budget // 4
     group = max(1, min(variants, operations // max(1, cost.variant * chunk)))
     series = 1 if keep else ceil(cost.forward / (FORWARD_SHARE * max(1, cost.variant * group)))
-    return Batches(chunk, variants, dense, keep, group, min(series, MOST_SERIES))
+    return BatchSizes(chunk, variants, dense, keep, group, min(series, MOST_SERIES))
 
 
 def cut(count: int, size: int) -> list[slice]:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import fx
 
+from featuresharing.engine.corrections import find_correction
 from featuresharing.engine.recording import SHAPE_ONLY, name_of
-from featuresharing.engine.slabs import Compute, Slab, aten, find_correction, find_rule, shape_of
+from featuresharing.engine.rules import find_rule
+from featuresharing.engine.slabs import Compute, Slab, aten, shape_of
 from featuresharing.engine.tracing import NumbersSeenError, Trace, UntraceableError, bind_arguments
 from featuresharing.errors import InputError
 

@@ -7,6 +7,8 @@ draws count, and :func:`keep_largest` leaves out the draws that cannot matter, w
 error.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,3 +37,10 @@ def keep_largest(weights: NDArray[np.float64], tolerance: float) -> tuple[NDArra
     left_out = int(np.searchsorted(mass, tolerance, side="right")) if tolerance > 0 else 0
     left_out = min(left_out, len(weights) - 1)
     return np.sort(order[left_out:]), float(mass[left_out - 1]) if left_out else 0.0
+
+
+@lru_cache
+def expected_draws(size: int, samples: int, tolerance: float) -> float:
+    """Return how many draws of a vector of ``size`` numbers :func:`keep_largest` keeps of ``samples``, on average."""
+    squared = np.random.default_rng(0).chisquare(size, (64, samples))
+    return float(np.mean([len(keep_largest(prior_weights(each), tolerance)[0]) for each in squared]))

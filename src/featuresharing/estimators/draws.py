@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
+from featuresharing.estimators.estimation import Estimation
+from featuresharing.estimators.variants import Parameters, Variants
 from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
 from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, MarginalizationSettings
 
 
 def squared_lengths(size: int, path: str, unit: int, *, samples: int, seed: int) -> NDArray[np.float64]:
@@ -59,14 +63,50 @@ def shift_parameters(
     return weights, biases
 
 
+class PriorDraws:
+    """The draws of a ``unit`` of the ``layer`` at ``path``; ``settings`` give their number, scale, tolerance and seed.
+
+    ``squared`` are :func:`squared_lengths`.
+    """
+
+    def __init__(self, layer: Layer, path: str, unit: int, settings: Estimation) -> None:
+        self.layer, self.path, self.unit, self.settings = layer, path, unit, settings
+        self.size = unit_size(layer)
+        self.squared = squared_lengths(self.size, path, unit, samples=settings.samples, seed=settings.seed)
+
+    def squared_of_filters(self) -> NDArray[np.float64]:
+        """Return |deviation|^2 of every draw without its bias, [samples]; for a layer with biases."""
+        biases = bias_deviations(self.squared, self.size, self.path, self.unit, seed=self.settings.seed)
+        return self.squared - np.square(biases)
+
+    def weighted(self, squared: NDArray[np.float64]) -> Variants:
+        """Return the draws that matter, weighted by the density at ``squared`` lengths."""
+        shares = prior_weights(squared)
+        kept, skipped = keep_largest(shares, self.settings.tolerance)
+        return self._variants(shares, kept, skipped)
+
+    def equal(self) -> Variants:
+        """Return all draws, each with the same share."""
+        samples = self.settings.samples
+        return self._variants(np.full(samples, 1 / samples), np.arange(samples), 0.0)
+
+    def _variants(self, shares: NDArray[np.float64], kept: NDArray[np.intp], skipped: float) -> Variants:
+        def parameters(part: slice) -> Parameters:
+            chosen = kept[part].tolist()
+            drawn = deviations(self.squared, self.size, self.path, self.unit, chosen, seed=self.settings.seed)
+            return shift_parameters(self.layer, self.unit, self.settings.scale * drawn)
+
+        return Variants(self.unit, shares[kept], parameters, effective_samples(shares), skipped)
+
+
 def prior_draws(
     network: nn.Module,
     layer: str,
     unit: int,
     *,
-    samples: int = 100,
-    scale: float = 1.0,
-    seed: int = 0,
+    samples: int = MarginalizationSettings.samples,
+    scale: float = MarginalizationSettings.scale,
+    seed: int = Config.seed,
     aliases: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (docs/method.md, step 1).

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.computation import Computation
 from featuresharing.networks.forward import computing, score_images
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
 from featuresharing.networks.preparation import prepare
@@ -34,7 +35,8 @@ def predict(
     Raises InputError for a network, images or outputs that cannot be analysed, as
     :func:`featuresharing.networks.preparation.prepare` does.
     """
-    ready = prepare(network, images, device=device, dtype=dtype, batch_size=batch_size, softmax=softmax)
+    computation = Computation(device=device, dtype=dtype, batch_size=batch_size)
+    ready = prepare(network, images, computation, softmax=softmax)
     parts: list[list[Tensor]] = []
     with computing():
         for batch in torch.split(ready.images, batch_size or len(ready.images)):

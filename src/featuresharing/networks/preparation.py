@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
-from featuresharing.arguments import check_whole
+from featuresharing.computation import Computation
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
 from featuresharing.networks.finite import first_not_finite
@@ -49,26 +49,19 @@ class Prepared:
 
 
 def prepare(
-    network: nn.Module,
-    images: Any,
-    *,
-    device: str = "cpu",
-    dtype: str | None = None,
-    batch_size: int | None = None,
-    softmax: bool = True,
+    network: nn.Module, images: Any, computation: Computation | None = None, *, softmax: bool = True
 ) -> Prepared:
-    """Check that a network, images and settings fit together; ``softmax`` says whether scores will go through one.
+    """Check that a network, images and a computation fit together; ``softmax`` says whether scores will go through one.
 
     Raises InputError for what :func:`check_network` refuses; for images that are no finite array or that the network
     does not take; for outputs that are not finite raw scores [images, classes]; for one class where softmax is wanted;
     and for scores that depend on the other images of a batch, or on chance.
     """
     inside = check_network(network)
-    device = str(device)
+    settings = computation or Computation()
+    device = str(settings.device)
     check_device(device)
-    if batch_size is not None:
-        check_whole("batch_size", batch_size, 1)
-    precision = choose_precision(inside, dtype)
+    precision = choose_precision(inside, settings.dtype)
     tensor = as_images(images)
     with computing():
         values = network_values(inside, device, precision)

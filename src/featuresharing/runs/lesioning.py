@@ -1,6 +1,7 @@
 """Curves of accuracy as units of a layer are removed, into a table: resumed at the next order after a kill."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -28,9 +29,6 @@ from featuresharing.settings import Config, LesionSettings
 from featuresharing.store import read_conditionals
 
 Accuracies = NDArray[np.float64]
-
-SETTINGS = ("device", "dtype", "memory", "batch_size")
-"""Settings of a computation that curves take."""
 
 
 def lesion_curves_to_file(
@@ -126,7 +124,7 @@ def measure_curves(
     key = Identity("lesions", values).key
 
     def measure(order: NDArray[np.int64]) -> Accuracies:
-        given: dict[str, Any] = {name: getattr(computation, name) for name in SETTINGS} | {"counts": removal.counts}
+        given: dict[str, Any] = asdict(computation) | {"counts": removal.counts}
         wanted = [order.tolist()]
         _, found = lesion_accuracy(subject.network, layer.path, subject.images, subject.targets, wanted, **given)
         return np.asarray(found[0])
@@ -157,7 +155,9 @@ def _identity(subject: Subject, layer: ChosenLayer, removal: Removal, computatio
         "counts": removal.counts.tolist(),
         "device": computation.device.partition(":")[0],
     }
-    return Identity("lesions", values | ({"dtype": computation.dtype} if computation.dtype else {}))
+    values |= {"dtype": computation.dtype} if computation.dtype else {}
+    values |= {"engine": computation.engine} if computation.engine != Computation.engine else {}
+    return Identity("lesions", values)
 
 
 def _measured(

@@ -15,6 +15,7 @@ from featuresharing.computation import Computation, ComputationSettings, computa
 from featuresharing.engine.memory import SHARE, free_memory
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
+from featuresharing.estimators.registry import estimator_names, find_estimator
 from featuresharing.files.identity import Identity, key_of_units
 from featuresharing.files.records import forget
 from featuresharing.files.second_names import keep_second_name
@@ -50,7 +51,7 @@ class Origin:
 class Method:
     """How a layer is marginalized and what is kept: ``softmax`` false keeps raw scores, of lesions only.
 
-    Raises InputError for raw scores of another estimator.
+    Raises InputError for raw scores of an estimator that has none.
     """
 
     estimation: Estimation
@@ -59,13 +60,14 @@ class Method:
     storage: str = MarginalizationSettings.storage
 
     def __post_init__(self) -> None:
-        if not self.softmax and self.estimation.estimator != "lesion":
-            raise InputError("softmax: found false; accepted is true, but for the estimator 'lesion'.")
+        if not self.softmax and not self.estimation.make().raw_scores:
+            having = [f"'{name}'" for name in estimator_names() if find_estimator(name).raw_scores]
+            raise InputError(f"softmax: found false; accepted is true, but for the estimator {' or '.join(having)}.")
 
     def identity(self, subject: Subject, path: str) -> Identity:
         """Return what the numbers depend on, beside the true classes and what is kept of each unit."""
-        lesion = self.estimation.estimator == "lesion"
-        values = {"estimator": "lesion", "softmax": self.softmax} if lesion else asdict(self.estimation)
+        estimator = self.estimation.make()
+        values = estimator.recorded() | ({"softmax": self.softmax} if estimator.raw_scores else {})
         values |= {"dtype": self.computation.dtype, "engine": self.computation.engine, "layer": path}
         values |= {"network_sha256": subject.network_sha256, "images_sha256": subject.images_sha256}
         return Identity("marginalization", values)
@@ -197,8 +199,7 @@ def _layout(subject: Subject, method: Method) -> Layout:
     tasks = [
         TaskData(name, count, targets, values.astype(np.float32, copy=False)) for (name, count), targets, values in each
     ]
-    errors = {"monte-carlo": "standard_error", "quadrature": "error_estimate"}.get(method.estimation.estimator, "none")
-    return Layout(tasks, method.storage, errors, method.softmax)
+    return Layout(tasks, method.storage, method.estimation.make().columns(), method.softmax)
 
 
 def _kept(store: UnitStore) -> str:
@@ -228,14 +229,6 @@ def _fill(
         store.say(f"{done} of {len(store.units)} units are there already.")
     for piece in run.pieces(step=store.step, done=store.is_done, progress=progress):
         with stopper.deferred():
-            store.write(
-                piece.rows,
-                piece.images,
-                piece.probabilities,
-                effective_samples=piece.effective_samples,
-                skipped_mass=piece.skipped_mass,
-                standard_error=piece.standard_error,
-                error_estimate=piece.error_estimate,
-            )
+            store.write(piece.rows, piece.images, piece.probabilities, piece.columns)
     with stopper.deferred():
         store.finish()

@@ -8,12 +8,11 @@ numbers are kept, :mod:`.status` how far files got, :mod:`.soundness` what is wr
 
 from featuresharing.store.final import merge_conditionals
 from featuresharing.store.layer_files import LayerConditionals, read_conditionals
-from featuresharing.store.layout import ERRORS, STORAGE, Layout, TaskData
+from featuresharing.store.layout import STORAGE, Layout, TaskData
 from featuresharing.store.relatives import remove_progress
 from featuresharing.store.unit_store import UnitStore
 
 __all__ = [
-    "ERRORS",
     "STORAGE",
     "LayerConditionals",
     "Layout",

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.columns import BY_UNIT
 from featuresharing.files.atomic import replacing
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.hdf5.writing import put_rows, write_sealed
 from featuresharing.store.layer_files import FinalFile, open_final
-from featuresharing.store.layout import BY_UNIT, Layout
+from featuresharing.store.layout import Layout
 from featuresharing.version import FORMAT
 
 Rows = Callable[[str, slice], NDArray[Any]]
@@ -121,13 +122,12 @@ def merge_conditionals(blocks: Sequence[Path | str], output: Path | str) -> None
 
 def _by_image(file: FinalFile) -> dict[str, tuple[str | None, tuple[int, ...], str]]:
     """Return what :meth:`.Layout.by_image` says of the layout that a file was written with."""
-    found: dict[str, tuple[str | None, tuple[int, ...], str]] = {
-        f"{name}_{task}": (task, file.shapes[f"{name}_{task}"][2:], "<f4")
-        for name in ("conditional", "standard_error")
-        for task in file.classes
-        if f"{name}_{task}" in file.shapes
-    }
-    return found | ({"error_estimate": (None, (), "<f8")} if "error_estimate" in file.shapes else {})
+    found: dict[str, tuple[str | None, tuple[int, ...], str]] = {}
+    for name in ("conditional", *(column.name for column in file.columns if column.per == "class")):
+        for task in file.classes:
+            dataset = f"{name}_{task}"
+            found[dataset] = (task, file.shapes[dataset][2:], file.kinds[dataset])
+    return found | {column.name: (None, (), column.kind) for column in file.columns if column.per == "image"}
 
 
 def _contents_like(file: FinalFile, units: NDArray[np.int64], rows: Rows) -> Contents:

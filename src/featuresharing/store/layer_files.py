@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.files.identity import digest_of
+from featuresharing.estimators.columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
 from featuresharing.networks.predictions import SUM_TOLERANCE
-from featuresharing.store.layout import BY_UNIT, STORAGE, wrong_numbers
+from featuresharing.store.layout import STORAGE, fingerprint_of, wrong_numbers
 
 WHAT = "conditionals"
 
-OF_TASKS = ("prediction_", "conditional_", "standard_error_")
+OF_TASKS = ("prediction_", "conditional_", *(f"{column.name}_" for column in COLUMNS if column.per == "class"))
 """How names of datasets begin that have an axis of classes with full storage."""
 
 NAMED = ("experiment", "alias", "checkpoint")
@@ -34,8 +34,8 @@ class LayerConditionals:
     """What a file holds of one layer at the true classes.
 
     ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, ``classes`` by task; ``effective_samples``
-    and ``skipped_mass`` float64 [F]; ``standard_errors`` float32 [F, N] by task, of the estimator that has them;
-    ``attributes`` are the file's.
+    and ``skipped_mass`` float64 [F]. Estimators that give such have ``standard_errors`` float32 [F, N] by task (others:
+    none), and ``error_estimate`` float64 [F, N] (others: None). ``attributes`` are the file's.
     """
 
     units: NDArray[np.int64]
@@ -46,6 +46,7 @@ class LayerConditionals:
     skipped_mass: NDArray[np.float64]
     standard_errors: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
+    error_estimate: NDArray[np.float64] | None = None
 
     def attribute(self, name: str, kind: type) -> Any:
         """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""
@@ -98,9 +99,9 @@ class FinalFile:
         return None if found is None else str(found)
 
     @property
-    def has_errors(self) -> bool:
-        """Whether the file has standard errors."""
-        return any(name.startswith("standard_error_") for name in self.shapes)
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that it has."""
+        return columns_in(self.shapes)
 
     def dataset(self, name: str) -> h5py.Dataset:
         """Return a dataset."""
@@ -143,12 +144,8 @@ class FinalFile:
         if self.fingerprint is None:
             return
         tasks = {task: [self.classes[task], self.targets[task].tolist()] for task in self.classes}
-        errors = (
-            "standard_error" if self.has_errors else "error_estimate" if "error_estimate" in self.shapes else "none"
-        )
         settings = json.loads(self.attributes["settings"])
-        identity = {"settings": settings, "storage": self.storage, "errors": errors, "tasks": tasks}
-        if digest_of(identity) != self.fingerprint:
+        if fingerprint_of(settings, self.storage, self.columns, tasks) != self.fingerprint:
             raise ValueError("its fingerprint is not that of its settings")
         for name, value in settings.items():
             if name in self.attributes and self.attributes[name] != value:
@@ -200,9 +197,15 @@ def read_conditionals(path: Path | str) -> LayerConditionals:
             conditionals={task: file.numbers(f"conditional_{task}") for task in tasks},
             effective_samples=file.numbers("effective_samples"),
             skipped_mass=file.numbers("skipped_mass"),
-            standard_errors={task: file.numbers(f"standard_error_{task}") for task in tasks if file.has_errors},
+            standard_errors=_by_task(file, STANDARD_ERROR),
             attributes=file.attributes,
+            error_estimate=file.numbers(ERROR_ESTIMATE.name) if ERROR_ESTIMATE in file.columns else None,
         )
+
+
+def _by_task(file: FinalFile, column: Column) -> dict[str, NDArray[Any]]:
+    """Return a column's numbers by task; nothing if the file has it not."""
+    return {task: file.numbers(f"{column.name}_{task}") for task in file.classes if column in file.columns}
 
 
 def read_fingerprint(path: Path) -> tuple[str, list[int]] | None:
@@ -233,17 +236,24 @@ def _expected(
     names: Collection[str], classes: Mapping[str, int], storage: str, units: int, images: int
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Return the type and the shape of every dataset, by name."""
-    kinds = {"unit": "<i8", "image": "<i8", **dict.fromkeys(BY_UNIT, "<f8")}
-    shapes: dict[str, tuple[int, ...]] = {"unit": (units,), "image": (images,), **dict.fromkeys(BY_UNIT, (units,))}
-    errors = any(name.startswith("standard_error_") for name in names)
+    columns = columns_in(names)
+    kinds = {"unit": "<i8", "image": "<i8"} | {column.name: column.kind for column in columns if column.per != "class"}
+    shapes: dict[str, tuple[int, ...]] = {"unit": (units,), "image": (images,)}
+    shapes |= {column.name: (units,) for column in columns if column.per == "unit"}
+    shapes |= {column.name: (units, images) for column in columns if column.per == "image"}
+    by_class = {"conditional": "<f4"} | {column.name: column.kind for column in columns if column.per == "class"}
     for task, count in classes.items():
         tail = (count,) if storage == "full" else ()
         if tail:
             kinds[f"class_{task}"], shapes[f"class_{task}"] = "<i8", tail
         kinds[f"target_{task}"], shapes[f"target_{task}"] = "<i8", (images,)
         kinds[f"prediction_{task}"], shapes[f"prediction_{task}"] = "<f4", (images, *tail)
-        for name in ("conditional", *(["standard_error"] if errors else [])):
-            kinds[f"{name}_{task}"], shapes[f"{name}_{task}"] = "<f4", (units, images, *tail)
-    if "error_estimate" in names:
-        kinds["error_estimate"], shapes["error_estimate"] = "<f8", (units, images)
+        for name, kind in by_class.items():
+            kinds[f"{name}_{task}"], shapes[f"{name}_{task}"] = kind, (units, images, *tail)
     return kinds, shapes
+
+
+def columns_in(names: Collection[str]) -> tuple[Column, ...]:
+    """Return the columns that datasets of these ``names`` make, and those that every file has."""
+    there = {column_of(name) for name in names}
+    return tuple(column for column in COLUMNS if column in ALWAYS or column in there)

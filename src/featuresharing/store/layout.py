@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.columns import ALWAYS, Column, column_of
 from featuresharing.files.identity import digest_of
 
 STORAGE = ("true-class", "full")
-
-ERRORS = ("none", "standard_error", "error_estimate")
-"""What may be known of the error of a conditional."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +28,13 @@ class TaskData:
 class Layout:
     """The numbers that are kept of each unit: those at the true classes only or, with ``full`` storage, of all classes.
 
-    ``errors`` is one of ERRORS; without ``softmax``, numbers are raw scores. Raises InputError for another storage,
-    and for predictions that are no probabilities.
+    ``columns`` are those of the estimator; without ``softmax``, numbers are raw scores. Raises InputError for another
+    storage, and for predictions that are no probabilities.
     """
 
     tasks: Sequence[TaskData]
     storage: str = "true-class"
-    errors: str = "none"
+    columns: Sequence[Column] = ALWAYS
     softmax: bool = True
 
     def __post_init__(self) -> None:
@@ -58,9 +56,10 @@ class Layout:
         """
         tails = {task.name: (task.classes,) if self.storage == "full" else () for task in self.tasks}
         found: dict[str, tuple[str | None, tuple[int, ...], str]] = {}
-        for name in ("conditional", *(["standard_error"] if self.errors == "standard_error" else [])):
-            found |= {f"{name}_{task}": (task, tail, "<f4") for task, tail in tails.items()}
-        return found | ({"error_estimate": (None, (), "<f8")} if self.errors == "error_estimate" else {})
+        by_class = [column for column in self.columns if column.per == "class"]
+        for name, kind in (("conditional", "<f4"), *((column.name, column.kind) for column in by_class)):
+            found |= {f"{name}_{task}": (task, tail, kind) for task, tail in tails.items()}
+        return found | {column.name: (None, (), column.kind) for column in self.columns if column.per == "image"}
 
     def kept(self, task: TaskData, values: NDArray[Any], images: slice) -> NDArray[Any]:
         """Return what is kept of ``values`` [..., n, K] of a task on ``images``."""
@@ -71,11 +70,15 @@ class Layout:
     def fingerprint(self, settings: Mapping[str, Any]) -> str:
         """Return the SHA-256 of what the numbers depend on: ``settings`` and this layout, but not which units."""
         tasks = {task.name: [task.classes, task.targets.tolist()] for task in self.tasks}
-        return digest_of({"settings": settings, "storage": self.storage, "errors": self.errors, "tasks": tasks})
+        return fingerprint_of(settings, self.storage, self.columns, tasks)
 
 
-BY_UNIT = ("effective_samples", "skipped_mass")
-"""Datasets that have one number, float64, for every unit."""
+def fingerprint_of(
+    settings: Mapping[str, Any], storage: str, columns: Sequence[Column], tasks: Mapping[str, Any]
+) -> str:
+    """Return the fingerprint of settings, storage, columns, and numbers of classes and targets by task."""
+    errors = "+".join(column.name for column in columns if column not in ALWAYS) or "none"
+    return digest_of({"settings": settings, "storage": storage, "errors": errors, "tasks": tasks})
 
 
 def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> str | None:
@@ -88,8 +91,9 @@ def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> s
             return f"{name} has numbers that are not finite"
         if softmax and not ((values >= 0) & (values <= 1 + 1e-5)).all():
             return f"{name} has numbers outside [0, 1]"
-    elif not (values >= 0).all():
+        return None
+    column = column_of(name)
+    most = column.most if column else np.inf
+    if not (values >= 0).all():
         return f"{name} has numbers that are negative or NaN"
-    elif name == "skipped_mass" and not (values <= 1).all():
-        return f"{name} has numbers outside [0, 1]"
-    return None
+    return None if (values <= most).all() else f"{name} has numbers outside [0, {most}]"

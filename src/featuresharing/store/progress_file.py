@@ -20,13 +20,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.estimators.columns import BY_UNIT, column_of
 from featuresharing.files.atomic import replacing, reserve
 from featuresharing.hdf5 import Source, opened
 from featuresharing.hdf5.attributes import whole_number, write_attributes
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.hdf5.writing import CHECKSUMMED
 from featuresharing.store.layer_files import check_units
-from featuresharing.store.layout import BY_UNIT, Layout
+from featuresharing.store.layout import Layout
 
 WHAT = "progress"
 
@@ -39,9 +40,6 @@ CLOCK = ("run_started", "cells_at_start", "last_written")
 
 _DESCRIPTIONS = ("settings", "attributes", "conditions", "by_image")
 """Attributes that are stored as JSON."""
-
-BY_IMAGE = ("conditional_", "standard_error_", "error_estimate")
-"""How names of datasets begin that have a number for every unit and image."""
 
 _COUNTS = ("images", "step", "layer_units")
 """Attributes that are stored as integers."""
@@ -104,17 +102,26 @@ def _head_of(source: Source) -> Head:
         raise ValueError("its numbers of images or units are not positive")
     if not isinstance(by_image, list) or not all(isinstance(described[name], dict) for name in _DESCRIPTIONS[:3]):
         raise ValueError("its descriptions are of other types")
-    if len(set(by_image)) < len(by_image) or not all(str(name).startswith(BY_IMAGE) for name in by_image):
+    kinds = [_kind_of(str(name)) for name in by_image]
+    if len(set(by_image)) < len(by_image) or None in kinds:
         raise ValueError("attribute 'by_image' names other datasets")
     units = check_units(source.vector("unit", "<i8"), attributes)
     head = Head(source.format, str(fingerprint), units=units, **described, **counted)
-    for name in by_image:
-        dataset = source.dataset(name, "<f8" if name == "error_estimate" else "<f4")
+    for name, kind in zip(by_image, kinds, strict=True):
+        dataset = source.dataset(name, kind)
         if dataset.shape[:2] != (len(units), head.images) or len(dataset.shape) > 3:
             raise ValueError(f"{name} is of shape {list(dataset.shape)}")
     for name in BY_UNIT:
         source.dataset(name, "<f8", (len(units),))
     return head
+
+
+def _kind_of(name: str) -> str | None:
+    """Return the type of a dataset that has a number for every unit and image; None if it is none."""
+    if name.startswith("conditional_"):
+        return "<f4"
+    column = column_of(name)
+    return column.kind if column and column.per != "unit" else None
 
 
 def create_progress(path: Path, layout: Layout, head: Head) -> None:

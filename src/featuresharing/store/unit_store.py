@@ -151,22 +151,18 @@ class UnitStore:
         rows: slice,
         images: slice,
         conditionals: Sequence[NDArray[Any]],
-        *,
-        effective_samples: NDArray[np.float64],
-        skipped_mass: NDArray[np.float64],
-        standard_error: Sequence[NDArray[Any]] | None = None,
-        error_estimate: NDArray[np.float64] | None = None,
+        columns: Mapping[str, Any],
     ) -> None:
-        """Store the units at ``rows`` on a piece's ``images``; arrays as in :class:`featuresharing.Conditionals`.
+        """Store the units at ``rows`` on a piece's ``images``; ``columns`` as in :class:`featuresharing.Conditionals`.
 
         Raises InputError for conditionals that are no probabilities, and for a disk that is full.
         """
-        values: dict[str, NDArray[Any]] = {"effective_samples": effective_samples, "skipped_mass": skipped_mass}
-        for name, arrays in (("conditional", conditionals), ("standard_error", standard_error or ())):
-            for task, array in zip(self.layout.tasks, arrays, strict=False):
+        by_class = {"conditional": conditionals}
+        by_class |= {column.name: columns[column.name] for column in self.layout.columns if column.per == "class"}
+        values = {column.name: columns[column.name] for column in self.layout.columns if column.per != "class"}
+        for name, arrays in by_class.items():
+            for task, array in zip(self.layout.tasks, arrays, strict=True):
                 values[f"{name}_{task.name}"] = self.layout.kept(task, array, images)
-        if error_estimate is not None:
-            values["error_estimate"] = error_estimate
         self._refuse_wrong(rows, values)
         with self._said_if_full():
             self._open.write(rows, images.start // self.step, values)

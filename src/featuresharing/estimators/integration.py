@@ -14,21 +14,21 @@ with the two halves it is replaced by. Pieces are halved for every image by itse
 network together.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
+from featuresharing.engine.engines import retried
 from featuresharing.engine.memory import cut
-from featuresharing.networks.layers import flat_parameters
-
-if TYPE_CHECKING:
-    from featuresharing.engine.engines import OneChannelEngine
-    from featuresharing.engine.interpreter import Base, Interpreter
-    from featuresharing.estimators.estimation import Estimation
+from featuresharing.engine.protocol import Chunk, Engine
+from featuresharing.estimators.columns import EFFECTIVE_SAMPLES, ERROR_ESTIMATE, SKIPPED_MASS
+from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece, as_results
+from featuresharing.networks.layers import Layer, flat_parameters
 
 REACH = 8.5
 """Standard deviations that are integrated over; what lies beyond weighs 2e-17."""
@@ -83,34 +83,54 @@ def _mirrored(values: tuple[float, ...], sign: float) -> NDArray[np.float64]:
 NODES, KRONROD, GAUSS = _mirrored(_NODES, -1), _mirrored(_KRONROD, 1), _mirrored(_GAUSS, 1)
 
 
-def integrate(
-    engine: "OneChannelEngine", layer: nn.Linear, unit: int, estimation: "Estimation", images: slice
-) -> tuple[tuple[NDArray[Any], ...], NDArray[np.float64]]:
-    """Return a unit's conditionals on ``images`` [images, classes] for each task, and their estimated error [images].
+def integrals(
+    engine: Engine, of: LayerUnits, *, scale: float, tolerance: float, step: int, done: Done | None = None
+) -> Iterator[Piece]:
+    """Yield the integrals under N(theta_u, scale^2 I) of one unit on ``step`` images after the other, but for ``done``.
 
-    ``layer`` takes one row of numbers an image.
+    The layer is linear and takes one row of numbers an image.
     """
-    results, errors = [], []
-    for chunk, interpreter, base in engine.chunks(images):
-        count = chunk.stop - chunk.start
-        use = interpreter.plan.layer
-        if use is None:
-            results.append([torch.softmax(base[task], dim=-1).cpu().numpy() for task in interpreter.plan.outputs])
+    for row, unit in enumerate(of.units):
+        rows = slice(row, row + 1)
+        for images in cut(engine.images, step):
+            if done and done(rows, images):
+                continue
+            work = partial(_integrate, engine, of.layer, unit, scale, tolerance, images)
+            probabilities, error = retried(engine, work)
+            columns = {
+                EFFECTIVE_SAMPLES.name: np.full(1, np.inf),
+                SKIPPED_MASS.name: np.zeros(1),
+                ERROR_ESTIMATE.name: error[None],
+            }
+            yield Piece(rows, images, tuple(task[None] for task in probabilities), columns)
+
+
+def _integrate(
+    engine: Engine, layer: Layer, unit: int, scale: float, tolerance: float, images: slice
+) -> tuple[tuple[Array, ...], NDArray[np.float64]]:
+    """Return a unit's conditionals on ``images`` [images, classes] by task, and their estimated error [images]."""
+    results: list[Sequence[Array]] = []
+    errors = []
+    for chunk in engine.chunks(images):
+        count = chunk.images.stop - chunk.images.start
+        if chunk.inputs is None:
+            results.append([torch.softmax(scores, dim=-1).cpu().numpy() for scores in chunk.scores])
             errors.append(np.zeros(count))
             continue
-        inputs = base[use.inputs]
-        bias = flat_parameters(layer, unit)[-1:] if layer.bias is not None else torch.zeros(1, dtype=torch.float64)
-        product = inputs.cpu().double() @ flat_parameters(layer, unit)[: inputs.shape[1]]
-        squares = inputs.cpu().double().square().sum(dim=1) + (layer.bias is not None)
-        line = Line(
-            mean=(product + bias).numpy(),
-            spread=estimation.scale * squares.sqrt().numpy(),
-        )
-        task_values, error = _integrate_images(_Pieces(engine, interpreter, base, unit, line), estimation.tolerance)
+        line = _line_of(layer, unit, chunk.inputs, scale)
+        task_values, error = _integrate_images(_Pieces(engine, chunk, unit, line), tolerance)
         results.append(task_values)
         errors.append(error)
-    kind = np.float64 if engine.dtype == torch.float64 else np.float32
-    return tuple(np.concatenate(task).astype(kind) for task in zip(*results, strict=True)), np.concatenate(errors)
+    found = (np.concatenate(task) for task in zip(*results, strict=True))
+    return tuple(as_results(task, engine) for task in found), np.concatenate(errors)
+
+
+def _line_of(layer: Layer, unit: int, inputs: Tensor, scale: float) -> "Line":
+    """Return the Gaussian of z = w.x + b for ``inputs`` [images, D]."""
+    bias = flat_parameters(layer, unit)[-1:] if layer.bias is not None else torch.zeros(1, dtype=torch.float64)
+    product = inputs.cpu().double() @ flat_parameters(layer, unit)[: inputs.shape[1]]
+    squares = inputs.cpu().double().square().sum(dim=1) + (layer.bias is not None)
+    return Line(mean=(product + bias).numpy(), spread=scale * squares.sqrt().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +189,8 @@ def _first_pieces(line: Line) -> tuple[NDArray[np.intp], NDArray[np.float64], ND
 class _Pieces:
     """Integrates predictions over pieces of the lines of images."""
 
-    engine: "OneChannelEngine"
-    interpreter: "Interpreter"
-    base: "Base"
+    engine: Engine
+    chunk: Chunk
     unit: int
     line: Line
 
@@ -205,8 +224,7 @@ class _Pieces:
         slots, nodes, images = z.shape
         new = torch.from_numpy(z.reshape(slots * nodes, images, 1)).to(self.engine.dtype).to(self.engine.device)
         units = np.full(len(new), self.unit)
-        batch = self.engine.batches.dense
-        parts = [scores for _, scores in self.interpreter.scores(self.base, units, new, batch=batch)]
+        parts = list(self.chunk.scores_of(units, new))
         kronrod = torch.from_numpy(density * KRONROD[:, None])
         gauss = torch.from_numpy(density * GAUSS[:, None])
         sums, difference = [], np.zeros((slots, images))

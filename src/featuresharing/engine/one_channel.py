@@ -1,0 +1,214 @@
+"""The engine for every network that can be traced: variants go through the one-channel interpreter."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from featuresharing.computation import Computation
+from featuresharing.engine.cost import cost_of
+from featuresharing.engine.interpreter import Base, Interpreter
+from featuresharing.engine.memory import (
+    CPU_OPERATIONS,
+    GPU_OPERATIONS,
+    SHARE,
+    choose_batch_sizes,
+    choose_working_set,
+    cut,
+    footprint,
+    free_memory,
+)
+from featuresharing.engine.packing import (
+    Product,
+    can_pack,
+    factors_of,
+    pack_product,
+    packed_numbers,
+    products_to_pack,
+)
+from featuresharing.engine.plan import Plan, find_use, make_plan
+from featuresharing.engine.probing import check_trace
+from featuresharing.engine.protocol import Scores
+from featuresharing.engine.slabs import shape_of
+from featuresharing.engine.tracing import NumbersSeenError, UntraceableError, filters_of, make_trace, record
+from featuresharing.networks.computed import layer_values
+from featuresharing.networks.inputs import to_input
+from featuresharing.networks.preparation import Prepared
+
+
+class OneChannelEngine:
+    """Runs variants through the one-channel interpreter; see :class:`.Engine`.
+
+    With ``whole``, several units may be removed together (:meth:`removed_scores`).
+    """
+
+    name: ClassVar[str] = "one-channel"
+    sets_outputs: ClassVar[bool] = True
+
+    def __init__(self, ready: Prepared, path: str, computation: Computation, *, whole: bool = False) -> None:
+        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.images)
+        self._network, self._images = ready.network, ready.images
+        self._path, self._whole = path, whole
+        self._values, self._weight, self._bias = layer_values(ready.network, path, ready.values)
+        self._memory = int(SHARE * free_memory(self.device)) if computation.memory is None else int(computation.memory)
+        self._laid_out: dict[str, Tensor] = {}
+        self._packed: dict[tuple[str, ...], Product] = {}
+        self.plan = self._make_plan(min(2, self.images), check=True)
+        self.tasks = self.plan.trace.tasks
+        self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
+        if self.device == "cpu" and self.dtype == torch.float32:  # the layout in which its convolutions are fastest
+            filters = {name: self._values[name] for name in filters_of(self.plan.trace) if name in self._values}
+            self._laid_out = {
+                name: value.contiguous(memory_format=torch.channels_last)
+                for name, value in filters.items()
+                if value.ndim == 4
+            }
+        self._pack()
+        size = sum(value.numel() * value.element_size() for value in self._values.values())
+        self._working_set = choose_working_set(self.device, size)
+        self._batch_size = computation.batch_size
+        self._cut()
+
+    def _cut(self) -> None:
+        parameters = self._values[self._weight][0].numel() * self.dtype.itemsize
+        self.batches = choose_batch_sizes(
+            footprint(self.plan),
+            cost_of(self.plan),
+            images=self.images,
+            parameters=0 if self._whole else parameters,
+            budget=self._memory,
+            working_set=self._working_set,
+            operations=GPU_OPERATIONS if self.device.startswith("cuda") else CPU_OPERATIONS,
+            batch_size=self._batch_size,
+        )
+        self._interpreters: dict[int, Interpreter] = {}
+        self._kept: dict[tuple[int, int], Base] = {}
+
+    @property
+    def layer_rows(self) -> float:
+        """How many rows of numbers, or whole pictures of a convolution, the layer takes for an image."""
+        layer = self.plan.layer
+        return shape_of(layer.inputs)[0] / self.plan.trace.rows if layer else 1
+
+    def shrink(self) -> bool:
+        """Work on half as much at a time from now on; return False if that is not possible."""
+        if self.batches.images == self.batches.variants == self.batches.dense == 1 and not self.batches.keep:
+            return False
+        self._working_set //= 2
+        self._memory //= 2
+        self._cut()
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return True
+
+    def chunks(self, images: slice) -> "Iterator[InterpretedChunk]":
+        """Yield ``images`` in chunks: those that make a batch, the interpreter for as many, and their base values."""
+        for chunk in cut(images.stop - images.start, self.batches.images):
+            part = slice(images.start + chunk.start, images.start + chunk.stop)
+            count = part.stop - part.start
+            if count not in self._interpreters:
+                self._interpreters[count] = self._interpreter(count)
+            interpreter = self._interpreters[count]
+            base = self._kept.get((part.start, part.stop))
+            if base is None:
+                if not self.batches.keep:
+                    self._kept.clear()
+                base = interpreter.base(to_input(self._images[part], self.device, self.dtype, copy=False))
+                self._kept[part.start, part.stop] = base
+            yield InterpretedChunk(part, interpreter, base, self.batches.dense)
+
+    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
+        shifts = None if self._bias is None else biases
+        for chunk in self.chunks(images):
+            interpreter, base = chunk.interpreter, chunk.base
+            new = interpreter.unit_outputs(base, units, weights, shifts) if interpreter.plan.layer else biases
+            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
+                yield chunk.images, part, scores
+
+    def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
+        """Yield scores without each set of units [B], all removed together; for an engine of ``whole`` layers."""
+        for chunk in self.chunks(slice(0, self.images)):
+            interpreter, base = chunk.interpreter, chunk.base
+            for part in cut(len(removed), self.batches.dense):
+                count = part.stop - part.start
+                new = torch.empty(count, 0)
+                if interpreter.plan.layer:
+                    own = base[interpreter.plan.layer.node]
+                    new = own.expand(count, *own.shape).clone()
+                    for outputs, units in zip(new, removed[part], strict=True):
+                        outputs.index_fill_(1, torch.tensor(units, dtype=torch.int64, device=self.device), 0)
+                units_of_layer = np.zeros(count, dtype=np.int64)
+                for _, scores in interpreter.scores(base, units_of_layer, new, batch=self.batches.dense):
+                    yield chunk.images, part, scores
+
+    def base_scores(self, images: slice) -> tuple[Tensor, ...]:
+        """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
+        parts = [[scores.cpu() for scores in chunk.scores] for chunk in self.chunks(images)]
+        return tuple(torch.cat(task) for task in zip(*parts, strict=True))
+
+    def _make_plan(self, images: int, *, check: bool = False) -> Plan:
+        sample = to_input(self._images[:images], self.device, self.dtype)
+        recording = record(self._network, self._values, sample.clone())
+        trace = make_trace(self._network, recording, sample.clone())
+        names = [name for name in (self._weight, self._bias) if name]
+        try:
+            use = find_use(trace, self._path, self._weight, self._bias)
+        except NumbersSeenError:
+            raise
+        except UntraceableError as error:
+            places = record(self._network, self._values, sample.clone(), locate=names).places
+            taken = " and ".join(dict.fromkeys(places))
+            raise UntraceableError(f"{str(error).removesuffix('.')} (its parameters are taken by {taken}).") from error
+        if check:
+            others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
+            check_trace(self._network, self._values, sample, others, names, recording, trace)
+        return make_plan(trace, use, whole=self._whole)
+
+    def _pack(self) -> None:
+        """Pack large matrices, if there is memory for their copies."""
+        nodes = products_to_pack(self.plan) if can_pack(self.device, self.dtype) else []
+        size = sum(packed_numbers(node) for node in nodes) * self.dtype.itemsize
+        if size > self._memory // 4:
+            return
+        self._memory -= size
+        self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
+
+    def _interpreter(self, images: int) -> Interpreter:
+        plan = self.plan if images == self.plan.trace.rows else self._make_plan(images)
+        products = products_to_pack(plan) if self._packed else []
+        packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
+        return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
+
+
+@dataclass(frozen=True, eq=False)
+class InterpretedChunk:
+    """Some ``images``, the interpreter for as many and its ``base`` values; see :class:`.protocol.Chunk`.
+
+    ``dense`` variants are computed at a time.
+    """
+
+    images: slice
+    interpreter: Interpreter
+    base: Base
+    dense: int
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """What the layer takes, [images, ...]; None of a layer that no output depends on."""
+        layer = self.interpreter.plan.layer
+        return self.base[layer.inputs] if layer else None
+
+    @property
+    def scores(self) -> tuple[Tensor, ...]:
+        """The raw scores [images, classes] of every task of the network as it is."""
+        return tuple(self.base[node] for node in self.interpreter.plan.outputs)
+
+    def scores_of(self, units: NDArray[np.int64], outputs: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Yield raw scores [variants, images, classes] of every task with ``units`` [B] giving ``outputs``."""
+        for _, scores in self.interpreter.scores(self.base, units, outputs, batch=self.dense):
+            yield scores
