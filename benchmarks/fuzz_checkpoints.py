@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from featuresharing.errors import InputError
+from featuresharing.files.identity import Identity
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.batches import MemoryBatches, Order
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -193,7 +194,9 @@ class States:
 
     def __init__(self, folder: Path) -> None:
         self._said: list[str] = []
-        self._progress = TrainingProgress(folder / "run", {"settings": 1}, {0: "0.pt", 9: "9.pt"}, self._said.append)
+        self._progress = TrainingProgress(
+            folder / "run", Identity("training", {"settings": 1}), {0: "0.pt", 9: "9.pt"}, self._said.append
+        )
         self._trainer = self._new_trainer()
         for _ in range(2):
             if self._trainer.step == 0:

@@ -225,7 +225,7 @@ def test_tables_without_rows_and_tasks_that_stand_twice_are_refused(
     table.write_text("image,a\n")
     assert "s.csv: found no row; accepted is at least one." in refusal(capsys, *command)
     table.write_text("image,a\nx.png,1\n")
-    assert "--tasks: found 'a' twice; accepted are distinct tasks." in refusal(capsys, *command, "a")
+    assert "tasks: found 'a' twice; accepted are distinct tasks." in refusal(capsys, *command, "a")
 
 
 def test_a_list_does_not_overwrite_its_own_table(

@@ -1,13 +1,24 @@
 """Tables: the column dictionary, its page, and frames that are read, written and made."""
 
+import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import yaml
 
-from featuresharing import InputError, accuracy_table, lesion_table, read_predictions
+from featuresharing import (
+    InputError,
+    accuracy_table,
+    contribution_table,
+    lesion_table,
+    read_conditionals,
+    read_predictions,
+    sharing_table,
+)
 from featuresharing.cli import main
 from featuresharing.data.column_docs import markdown
 from featuresharing.data.columns import (
@@ -26,6 +37,7 @@ from featuresharing.data.lists import ImageList, kept_table
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
+from tests.support import stores
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,6 +45,32 @@ ROOT = Path(__file__).parents[1]
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:
     command = "python -m featuresharing.data.column_docs > docs/tables.md"
     assert (ROOT / "docs/tables.md").read_text() == markdown(), f"docs/tables.md is out of date; run: {command}"
+
+
+def test_sources_of_columns_are_files_and_keys_that_exist() -> None:
+    sources = {column.source for table in TABLES.values() for column in (*table.columns, *filter(None, [table.rest]))}
+    files = {word for source in sources for word in re.findall(r"[\w/]+\.(?:py|md|csv|txt)", source)}
+    keys = {word for source in sources for word in re.findall(r"config: ([\w.]+\w)", source)}
+    assert {"analysis/evidence.py", "docs/method.md"} <= files
+    assert [
+        name for name in files if not (ROOT / name).exists() and not (ROOT / "src/featuresharing" / name).exists()
+    ] == []
+    found = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"]
+    for key in keys:
+        block, _, name = key.partition(".")
+        inside = found[block].get("items", found[block]).get("properties", {})
+        assert not name or name in inside, key
+
+
+def test_examples_in_docstrings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stores.compute(tmp_path / "conv5_7.h5", tasks=stores.tasks(24))
+    for function in (write_table, read_table, accuracy_table, lesion_table, contribution_table, sharing_table):
+        names = {**vars(sys.modules[function.__module__]), "paths": [tmp_path / "conv5_7.h5"]}
+        (example,) = doctest.DocTestFinder(recurse=False).find(function, globs=names)
+        said: list[str] = []
+        results = doctest.DocTestRunner().run(example, out=said.append)
+        assert (results.failed, results.attempted > 0) == (0, True), "".join(said)
 
 
 def test_tables_are_found_by_their_paths() -> None:
@@ -120,6 +158,22 @@ def test_tables_that_are_not_whole_are_named(tmp_path: Path) -> None:
     check_whole(path, frame_of(LESIONS, curves), of=of, along="removed")
     with pytest.raises(InputError, match=r"experiment 'e', checkpoint '5', layer 'x', order 'a', task 'a' has 2 of 3"):
         check_whole(path, frame_of(LESIONS, curves[1:]), of=of, along="removed")
+
+
+def test_tables_warn_of_few_images_and_name_a_measure_that_does_not_exist(tmp_path: Path) -> None:
+    stores.compute(tmp_path / "conv5_7.h5")
+    layer = read_conditionals(tmp_path / "conv5_7.h5")
+    with pytest.warns(UserWarning, match="object_text: only 5 images are analysed: contributions and sh"):
+        frame = contribution_table([layer, layer])
+    assert [frame[name].tolist()[:4] for name in ("unit", "task")] == [[0, 0, 1, 1], ["word", "basic"] * 2]
+    said: list[str] = []
+    pairs = sharing_table([layer, layer], resamples=10, say=said.append)
+    assert (len(said), len(pairs)) == (1, 2)
+    assert (
+        pairs[["checkpoint", "layer", "task_a", "task_b"]].to_numpy().tolist() == [["7", "conv5", "word", "basic"]] * 2
+    )
+    with pytest.raises(InputError, match=r"method: found .*woe.*; accepted"):
+        contribution_table([layer], method="woe")
 
 
 def test_curves_of_lesions_are_a_tidy_frame() -> None:

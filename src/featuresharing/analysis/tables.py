@@ -66,7 +66,9 @@ def contribution_table(
     conditionals that have no evidence.
 
     >>> from featuresharing import contribution_table, read_conditionals
-    >>> contribution_table([read_conditionals("results/marginal/object_text/conv5_4500.h5")])  # doctest: +SKIP
+    >>> frame = contribution_table(map(read_conditionals, paths))  # such as results/marginal/object_text/conv5_*.h5
+    >>> frame.groupby(["layer", "task"])["contribution"].mean().round(2).to_dict()
+    {('conv5', 'basic'): 0.63, ('conv5', 'word'): 0.42}
     """
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -94,6 +96,10 @@ def sharing_table(
     Columns are ``experiment``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its 95 % interval
     ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is told which
     experiments have few images. Raises InputError for conditionals that have no evidence.
+
+    >>> from featuresharing import read_conditionals, sharing_table
+    >>> sharing_table(map(read_conditionals, paths))["sharing"].round(2).tolist()
+    [0.77]
     """
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -110,6 +116,12 @@ def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
     """Return how many images networks get right: a row a network and task.
 
     Columns are ``experiment``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share) and ``images``.
+
+    >>> from featuresharing.networks.predictions import Predictions
+    >>> probabilities = {"word": np.array([[0.2, 0.8], [0.6, 0.4]])}
+    >>> found = Predictions(probabilities, {"word": np.array([1, 1])}, 10, experiment="demo", checkpoint="010")
+    >>> accuracy_table([found])["accuracy"].tolist()
+    [0.5]
     """
     rows = (
         (each.experiment, each.checkpoint, each.step, task, float(right.mean()), len(right))
@@ -134,6 +146,12 @@ def lesion_table(
     units go first; ``random`` [R, C, tasks] those after random orders. Columns are ``experiment``, ``checkpoint``,
     ``layer``, ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``, ``random_sd`` and ``p``
     (:func:`.deviation.deviation_p_values`). Raises InputError for fewer than two random orders.
+
+    >>> place, removed = ("demo", "010", "conv5"), np.array([0, 2])
+    >>> accuracy, random = np.array([[[1.0], [0.25]]]), np.array([[[1.0], [0.5]], [[1.0], [1.0]]])
+    >>> frame = lesion_table(place, ["word"], ["word"], removed, accuracy, random)
+    >>> frame[["removed", "fraction", "accuracy", "random_mean"]].to_dict("list")
+    {'removed': [0, 2], 'fraction': [0.0, 1.0], 'accuracy': [1.0, 0.25], 'random_mean': [1.0, 0.75]}
     """
     from featuresharing.analysis.deviation import deviation_p_values
 

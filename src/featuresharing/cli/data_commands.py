@@ -12,7 +12,6 @@ from featuresharing.cli.options import (
     whole,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
-from featuresharing.errors import InputError
 from featuresharing.settings import FolderSettings, ImageSettings
 from featuresharing.settings.network_settings import MOST_PROCESSORS
 
@@ -48,89 +47,37 @@ def add_commands(commands: Commands) -> None:
 
 
 def _render_images(options: argparse.Namespace) -> None:
-    from featuresharing.data.drawings import choose_classes, read_drawings, split_drawings
-    from featuresharing.data.rendering import Variation
-    from featuresharing.data.stimuli import StimulusSettings, render_stimuli
-    from featuresharing.data.words import WordStyle, read_words
-    from featuresharing.files.locks import holding
+    from featuresharing.runs.image_sets import render_image_sets
 
-    images = read_settings(options, ImageSettings)
-    drawings = choose_classes(read_drawings(options.resources / "drawings/drawings.csv"), images.basic_classes)
-    train, test = split_drawings(drawings, test_outlines=images.test_designers, seed=options.seed)
-    settings = StimulusSettings(
-        images.image_size,
-        tuple(read_words(options.resources / "words.txt")),
-        WordStyle(
-            options.resources / "fonts/DejaVuSans-Bold.ttf",
-            images.word_sizes,
-            images.word_colours,
-            images.word_outline,
-        ),
-        Variation(images.rotation, images.scale, images.shift, images.colour, images.flip),
-        options.seed,
+    render_image_sets(
+        options.resources,
+        read_settings(options, ImageSettings),
+        options.output_folder,
+        seed=options.seed,
+        jobs=options.jobs,
+        wait=60 * options.wait,
+        say=say,
     )
-    with holding(options.output_folder / "train", wait=60 * options.wait, say=say):
-        for name, part, renderings in (
-            ("train", train, images.train_renderings),
-            ("test", test, images.test_renderings),
-        ):
-            render_stimuli(
-                options.resources / "drawings/drawings.png",
-                part,
-                options.output_folder / name,
-                renderings=renderings,
-                settings=settings,
-                jobs=options.jobs,
-                table=options.output_folder / f"{name}.csv",
-                say=say,
-            )
 
 
 def _overlay_words(options: argparse.Namespace) -> None:
-    from featuresharing.data.class_folders import list_class_folders, read_hierarchy
-    from featuresharing.data.overlay import OverlaySettings, overlay_folder
-    from featuresharing.data.words import WordStyle, read_words
-    from featuresharing.files.locks import holding
+    from featuresharing.runs.image_sets import overlay_image_folder
 
-    folders = read_settings(options, FolderSettings, *OVERLAY)
-    hierarchy = None
-    if options.hierarchy:
-        hierarchy = read_hierarchy(options.hierarchy, list_class_folders(options.folder))
-    style = WordStyle(options.font, folders.font_sizes, folders.colours, folders.outline)
-    words = tuple(read_words(options.words))
-    settings = OverlaySettings(words, style, options.seed, skip_undecodable=folders.undecodable == "skip")
-    with holding(options.output_folder, wait=60 * options.wait, say=say):
-        table, skipped = overlay_folder(
-            options.folder,
-            options.output_folder,
-            settings,
-            hierarchy=hierarchy,
-            jobs=options.jobs,
-            table=options.output_folder.with_name(f"{options.output_folder.name}.csv"),
-            say=say,
-        )
-    for problem in skipped:
-        say(f"skipped: {problem}")
-    say(f"{len(table)} images are in {options.output_folder}; {len(skipped)} cannot be decoded and were skipped.")
+    overlay_image_folder(
+        options.folder,
+        options.words,
+        options.font,
+        read_settings(options, FolderSettings, *OVERLAY),
+        options.output_folder,
+        seed=options.seed,
+        hierarchy=options.hierarchy,
+        jobs=options.jobs,
+        wait=60 * options.wait,
+        say=say,
+    )
 
 
 def _list_images(options: argparse.Namespace) -> None:
-    import numpy as np
+    from featuresharing.runs.image_sets import list_image_sets
 
-    from featuresharing.data.lists import write_classes, write_image_list
-    from featuresharing.data.stimuli import read_stimuli
-
-    stems = [path.stem for path in options.stimuli]
-    if double := next((stem for stem in stems if stems.count(stem) > 1), None):
-        raise InputError(f"--stimuli: two tables would become {double}.txt; accepted are distinct names.")
-    if double := next((task for task in options.tasks if options.tasks.count(task) > 1), None):
-        raise InputError(f"--tasks: found '{double}' twice; accepted are distinct tasks.")
-    tables = {path: read_stimuli(path, options.tasks) for path in options.stimuli}
-    classes = {task: sorted({name for table in tables.values() for name in table[task]}) for task in options.tasks}
-    write_classes(options.output_folder / "classes.csv", classes)
-    for path, table in tables.items():
-        numbers = [[classes[task].index(name) for name in table[task]] for task in options.tasks]
-        targets = np.array(numbers, dtype=np.int64).T
-        images = [path.parent / name for name in table["image"]]
-        write_image_list(options.output_folder / f"{path.stem}.txt", images, targets)
-        say(f"{len(table)} images are listed in {options.output_folder / f'{path.stem}.txt'}.")
+    list_image_sets(options.stimuli, options.tasks, options.output_folder, say=say)

@@ -13,7 +13,7 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
-    read_list,
+    list_files,
     read_memory,
     say,
     whole,
@@ -51,7 +51,7 @@ def _curves(options: argparse.Namespace) -> None:
     from featuresharing.runs.lesioning import measure_curves_of_file
     from featuresharing.runs.subjects import subject_of_files
 
-    subject = subject_of_files(options.checkpoint, *read_list(options), image_size=options.image_size)
+    subject = subject_of_files(options.checkpoint, list_files(options), image_size=options.image_size)
     device = choose_device(options)
     measure_curves_of_file(
         subject,

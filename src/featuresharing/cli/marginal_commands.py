@@ -13,8 +13,8 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
+    list_files,
     read_aliases,
-    read_list,
     read_memory,
     read_units,
     say,
@@ -72,7 +72,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.runs.subjects import choose_layer, subject_of_files
 
     aliases = read_aliases(options)
-    subject = subject_of_files(options.checkpoint, *read_list(options), image_size=options.image_size)
+    subject = subject_of_files(options.checkpoint, list_files(options), image_size=options.image_size)
     layer = choose_layer(subject.network, options.layer, read_units(options), aliases)
     estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
     device = choose_device(options)

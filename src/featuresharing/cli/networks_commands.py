@@ -2,10 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from featuresharing.cli.options import (
     Commands,
@@ -16,23 +14,13 @@ from featuresharing.cli.options import (
     add_output,
     add_wait,
     choose_device,
-    read_list,
+    list_files,
     say,
     switch,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
-from featuresharing.errors import InputError
 from featuresharing.settings import BaselineSettings, ImageSettings, NetworkSettings, TrainingSettings
 from featuresharing.settings.fields import keys_of
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from featuresharing.networks.checkpoints import StoredNetwork
-
-PREDICT_BATCH = 256
-"""Images that are read and predicted at a time."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -77,47 +65,25 @@ def _list_name(text: str) -> Path:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from featuresharing.networks.alexnet.batches import Share
-    from featuresharing.networks.alexnet.sizes import AlexNetShape
-    from featuresharing.networks.alexnet.trainer import TrainerSettings
-    from featuresharing.runs.processes import is_one_of_several, process_group, run_processes
-    from featuresharing.runs.training import Reading, check_shares, train
+    from featuresharing.runs.processes import is_one_of_several, run_processes
+    from featuresharing.runs.training import check_shares, train_files
 
     check_shares(options.batch_size, options.processes)
     if options.processes > 1 and not is_one_of_several():
         run_processes(options.processes, [sys.executable, "-m", "featuresharing", *sys.argv[1:]])
         return
-    training, network = read_settings(options, TrainingSettings), read_settings(options, NetworkSettings)
-    classes, images = read_list(options)
-    heads = tuple(len(names) for names in classes.values())
-    shape = AlexNetShape(options.image_size, classes=heads, **network.sizes())
-    names = (
-        *("batch_size", "learning_rate", "weight_decay", "dropout", "log_every", "seed", "optimiser", "decay"),
-        *("momentum", "batch_norm", "precision"),
+    train_files(
+        list_files(options),
+        options.image_size,
+        read_settings(options, NetworkSettings),
+        read_settings(options, TrainingSettings),
+        options.output_folder,
+        resize=options.resize,
+        device=_torch_device(options) if is_one_of_several() else choose_device(options),
+        threads=options.threads,
+        wait=60 * options.wait,
+        say=say,
     )
-    given = {name: getattr(options, name) for name in names}
-    settings = TrainerSettings(training.checkpoints[-1], decay_at=training.decay_at, **given)
-    reading = Reading(training.shift, options.resize, training.crop, training.flip, training.workers)
-    wait = 60 * options.wait
-    with ExitStack() as stack:
-        share, device = Share(), ""
-        if is_one_of_several():
-            share, device = stack.enter_context(process_group(_torch_device(options), wait=wait))
-            check_shares(options.batch_size, share.processes)
-        train(
-            images,
-            tuple(classes),
-            shape,
-            settings,
-            options.output_folder,
-            checkpoints=options.checkpoints,
-            reading=reading,
-            share=share,
-            device=device or choose_device(options),
-            threads=options.threads,
-            wait=wait,
-            say=say,
-        )
 
 
 def _torch_device(options: argparse.Namespace) -> str:
@@ -131,83 +97,30 @@ def _torch_device(options: argparse.Namespace) -> str:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from featuresharing.networks.checkpoints import check_fits, open_network
-    from featuresharing.networks.predictions import Predictions, write_predictions
+    from featuresharing.runs.baseline import predict_to_file
 
-    classes, images = read_list(options)
-    stored = open_network(options.checkpoint, image_size=options.image_size)
-    check_fits(options.checkpoint, stored, classes)
-    device = choose_device(options)
-    probabilities, read = _predict_files(stored, images.paths, device, skip=options.undecodable == "skip")
-    if len(read) == 0:
-        raise InputError(
-            f"{options.list}: none of {len(images.paths)} images can be decoded; accepted is at least one."
-        )
-    targets = dict(zip(classes, images.targets[read].T, strict=True))
-    positions = None if len(read) == len(images.paths) else read
-    by_task = dict(zip(classes, probabilities, strict=True))
-    names = options.experiment, options.checkpoint_name
-    predictions = Predictions(by_task, targets, stored.step, positions, *names)
-    write_predictions(options.output, predictions)
-
-
-def _predict_files(
-    stored: "StoredNetwork", paths: "Sequence[Path]", device: str, *, skip: bool
-) -> "tuple[list[NDArray[np.float32]], NDArray[np.int64]]":
-    """Return what each head predicts on the images that can be decoded, and their positions; few are in memory."""
-    import numpy as np
-
-    from featuresharing.data.images import preprocess, read_image
-    from featuresharing.files.records import ChangedError
-    from featuresharing.networks.predicting import predict
-
-    read: list[int] = []
-    found: list[tuple[NDArray[Any], ...]] = []
-    for first in range(0, len(paths), PREDICT_BATCH):
-        inputs = []
-        for position, path in enumerate(paths[first : first + PREDICT_BATCH], start=first):
-            try:
-                pixels = read_image(path)
-            except InputError as error:
-                if not skip or isinstance(error, ChangedError):
-                    raise
-                say(f"skipped: {error}")
-                continue
-            inputs.append(preprocess(path, pixels, stored.preprocessing))
-            read.append(position)
-        if inputs:
-            found.append(predict(stored.network, np.stack(inputs), device=device)[1])
-    if skipped := len(paths) - len(read):
-        say(f"{skipped} of {len(paths)} images cannot be decoded and are left out.")
-    probabilities = [np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*found, strict=True)]
-    return probabilities, np.array(read, dtype=np.int64)
+    predict_to_file(
+        options.checkpoint,
+        list_files(options),
+        options.output,
+        image_size=options.image_size,
+        device=choose_device(options),
+        skip=options.undecodable == "skip",
+        experiment=options.experiment,
+        name=options.checkpoint_name,
+        say=say,
+    )
 
 
 def _select_images(options: argparse.Namespace) -> None:
-    from featuresharing.analysis.sharing import few_images
-    from featuresharing.data.columns import KEPT
-    from featuresharing.data.lists import kept_table, write_image_list
-    from featuresharing.data.table_files import write_table
-    from featuresharing.networks.predictions import choose_images, read_predictions
+    from featuresharing.runs.baseline import select_to_file
 
-    classes, images = read_list(options)
-    predictions = read_predictions(options.predictions)
-    positions = slice(None) if predictions.images is None else predictions.images
-    listed = dict(zip(classes, images.targets[positions].T, strict=True))
-    if list(predictions.targets) != list(classes) or any(
-        list(targets) != list(listed[task]) for task, targets in predictions.targets.items()
-    ):
-        raise InputError(f"{options.predictions} has predictions for other images than {options.list}.")
-    kept = choose_images(predictions, most=options.max_images, seed=options.seed)
-    if sentence := few_images(len(kept)):
-        say(f"{options.list}: {sentence}")
-    chosen = images.select(kept)
-    table = options.output.with_suffix(".csv")
-    write_table(table, kept_table(images, kept, classes), KEPT)
-    if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
-        say(
-            f"names of {odd} images are not UTF-8: {table} has escapes for them, {options.output} their bytes.",
-            warning=True,
-        )
-    write_image_list(options.output, chosen.paths, chosen.targets)
-    say(f"{len(kept)} of {len(images.paths)} images are listed in {options.output}.")
+    select_to_file(
+        options.predictions,
+        list_files(options),
+        options.output,
+        most=options.max_images,
+        seed=options.seed,
+        say=say,
+        warn=partial(say, warning=True),
+    )

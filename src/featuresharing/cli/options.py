@@ -19,7 +19,7 @@ from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
 
 if TYPE_CHECKING:
-    from featuresharing.data.lists import ImageList
+    from featuresharing.data.lists import ListFiles
 
 Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
@@ -243,12 +243,11 @@ def add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=Path, required=True, help="table of classes: task,index,name")
 
 
-def read_list(options: argparse.Namespace) -> "tuple[dict[str, list[str]], ImageList]":
-    """Return the classes by task and the images that the options of :func:`add_list` name."""
-    from featuresharing.data.lists import read_classes, read_image_list
+def list_files(options: argparse.Namespace) -> "ListFiles":
+    """Return the files that the options of :func:`add_list` name."""
+    from featuresharing.data.lists import ListFiles
 
-    classes = read_classes(options.classes)
-    return classes, read_image_list(options.list, list(classes.values()))
+    return ListFiles(options.list, options.classes)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

@@ -144,3 +144,16 @@ def kept_table(images: ImageList, kept: NDArray[np.int64], classes: Mapping[str,
         for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
     )
     return frame_of(KEPT, rows, rest=list(classes))
+
+
+@dataclass(frozen=True)
+class ListFiles:
+    """The files of an image list and of the classes of its tasks."""
+
+    images: Path
+    classes: Path
+
+    def read(self) -> tuple[dict[str, list[str]], ImageList]:
+        """Return the names of classes by task, and the images; raises InputError for what is no such file."""
+        classes = read_classes(self.classes)
+        return classes, read_image_list(self.images, list(classes.values()))

@@ -29,12 +29,16 @@ def is_one_of_several() -> bool:
 def process_group(device: str, *, wait: float = 0.0) -> Iterator[tuple["Share", str]]:
     """Join the group of processes for a block; yield this one's share of the work and its device.
 
-    The processes wait for each other ``wait`` seconds longer than torch has them wait.
+    A process that is not one of several has all of the work. The others wait for each other ``wait`` seconds longer
+    than torch has them wait.
     """
     from torch import distributed
 
     from featuresharing.networks.alexnet.batches import Share
 
+    if not is_one_of_several():
+        yield Share(), device
+        return
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.startswith("cuda"):
         device = f"cuda:{os.environ.get('LOCAL_RANK', rank)}"

@@ -74,14 +74,22 @@ def stoppable(kept: Callable[[], str] = lambda: "") -> Iterator[Stopper]:
     if left is not None:
         signal.setitimer(signal.ITIMER_REAL, max(0.1, left - min(MARGIN_SECONDS, left / 10)))
     try:
-        yield stopper
-    except StoppedError as stopped:
-        raise type(stopped)(stopped.number, stopped.reason, stopped.kept or kept()) from None
+        with keeping(kept):
+            yield stopper
     finally:
         if left is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def keeping(kept: Callable[[], str]) -> Iterator[None]:
+    """Let what stops the block say how much is done, which ``kept`` returns then."""
+    try:
+        yield
+    except StoppedError as stopped:
+        raise type(stopped)(stopped.number, stopped.reason, stopped.kept or kept()) from None
 
 
 def _is_taken(number: signal.Signals) -> bool:

@@ -1,6 +1,6 @@
 """What a run analyses: a network and images with their true classes, from files or from memory, and what names them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from featuresharing.analysis.true_classes import check_targets, name_tasks
 from featuresharing.computation import Computation
 from featuresharing.data.images import read_inputs
-from featuresharing.data.lists import ImageList
+from featuresharing.data.lists import ListFiles
 from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
 from featuresharing.networks.checkpoints import UNKNOWN_STEP, check_fits, open_network
@@ -75,13 +75,12 @@ def choose_layer(
     return ChosenLayer(name, path, choose_units(module, name, units), unit_count(module))
 
 
-def subject_of_files(
-    checkpoint: Path, classes: Mapping[str, Sequence[str]], images: ImageList, *, image_size: int | None = None
-) -> Subject:
-    """Return the network of a file and listed images; ``classes`` are the names of classes by task.
+def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: int | None = None) -> Subject:
+    """Return the network of a file, and listed images with their classes.
 
     Raises InputError for a network that cannot be opened or has other heads; images are read later.
     """
+    classes, images = listed.read()
     stored = open_network(checkpoint, image_size=image_size)
     check_fits(checkpoint, stored, classes)
     return Subject(

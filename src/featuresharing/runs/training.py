@@ -1,21 +1,20 @@
 """Train a network into a folder: one process at a time, resumed after anything, and never twice."""
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.data.lists import ImageList
+from featuresharing.data.lists import ImageList, ListFiles
 from featuresharing.errors import InputError
+from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import OutputLock
 from featuresharing.networks.alexnet.names import checkpoint_names
 from featuresharing.networks.alexnet.sizes import AlexNetShape
-from featuresharing.runs.stopping import StoppedError, Stopper, stoppable
+from featuresharing.runs.stopping import Say, StoppedError, Stopper, keeping, stoppable
 from featuresharing.runs.training_progress import LOG, STATES, TrainingProgress
-from featuresharing.settings import TrainingSettings, check
-from featuresharing.version import NUMERICS
+from featuresharing.settings import NetworkSettings, TrainingSettings, check
 
 if TYPE_CHECKING:
     from featuresharing.networks.alexnet.batches import Batches, Share
@@ -46,22 +45,69 @@ class Reading:
             check(TrainingSettings, name, getattr(self, name))
 
 
-def train(
-    images: ImageList,
-    tasks: Sequence[str],
-    shape: AlexNetShape,
-    settings: "TrainerSettings",
+@dataclass(frozen=True)
+class Training:
+    """What is trained: ``tasks``, one a head of a network of a ``shape``, up to the last of ``checkpoints``."""
+
+    tasks: tuple[str, ...]
+    shape: AlexNetShape
+    settings: "TrainerSettings"
+    checkpoints: tuple[int, ...]
+    reading: Reading
+
+    def identity(self, data: str, processes: int, device: str, threads: int) -> Identity:
+        """Return what the weights depend on: all of this but the log, ``data``, and what computes."""
+        heeded = {name: value for name, value in vars(self.settings).items() if name != "log_every"}
+        run = {"shape": self.shape.as_dict(), "settings": heeded, "checkpoints": self.checkpoints, "threads": threads}
+        run |= {"processes": processes, "data": data, "tasks": self.tasks, "device": device.partition(":")[0]}
+        return Identity("training", run)
+
+
+def train_files(
+    listed: ListFiles,
+    image_size: int,
+    network: NetworkSettings,
+    training: TrainingSettings,
     output: Path,
     *,
-    checkpoints: Sequence[int],
-    reading: Reading,
+    resize: bool,
+    device: str,
+    threads: int,
+    wait: float = 0.0,
+    say: Say = print,
+) -> None:
+    """Train a multi-task AlexNet on listed images of ``image_size`` pixels, and save a series of checkpoints.
+
+    The folder ``output`` gets ``STEP.pt`` for each and ``training.csv``; :func:`train` says how. With ``resize``,
+    images of any size are read while training. A process of several takes its share of each batch.
+    """
+    from featuresharing.networks.alexnet.trainer import TrainerSettings
+    from featuresharing.runs.processes import process_group
+
+    classes, images = listed.read()
+    shape = AlexNetShape(image_size, classes=tuple(len(names) for names in classes.values()), **network.sizes())
+    names = {field.name for field in fields(TrainerSettings)} & {field.name for field in fields(training)}
+    given = {name: getattr(training, name) for name in names}
+    settings = TrainerSettings(training.checkpoints[-1], batch_norm=network.batch_norm, **given)
+    reading = Reading(training.shift, resize, training.crop, training.flip, training.workers)
+    with process_group(device, wait=wait) as (share, own):
+        check_shares(training.batch_size, share.processes)
+        trained = Training(tuple(classes), shape, settings, training.checkpoints, reading)
+        train(images, trained, output, share=share, device=own, threads=threads, wait=wait, say=say)
+
+
+def train(
+    images: ImageList,
+    training: Training,
+    output: Path,
+    *,
     share: "Share",
     device: str,
     threads: int,
     wait: float = 0.0,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> None:
-    """Train a network on ``images`` and write ``STEP.pt`` for each of ``checkpoints`` and ``training.csv``.
+    """Train a network on ``images`` and write ``STEP.pt`` for each checkpoint and ``training.csv``.
 
     One training at a time writes into the folder ``output``: this one waits up to ``wait`` seconds for another, and
     goes on where it was left. Outputs that are there already with the same settings stay as they are; those that were
@@ -71,15 +117,12 @@ def train(
     """
     from featuresharing.networks.alexnet.trainer import Trainer
 
-    steps = sorted(set(checkpoints))
-    batches, data = _make_batches(images, shape.image_size, settings, reading, share)
-    trainer = Trainer(batches, tasks, shape, settings, device=device, share=share)
-    names = dict(zip(steps, checkpoint_names(steps), strict=True))
-    heeded = {name: value for name, value in vars(settings).items() if name != "log_every"}  # that changes no weight
-    run = {"shape": shape.as_dict(), "settings": heeded, "checkpoints": steps, "threads": threads}
-    run |= {"processes": share.processes, "data": data, "numerics": NUMERICS["training"], "tasks": list(tasks)}
-    run |= {"device": device.partition(":")[0]}
-    progress = TrainingProgress(output, run, {step: f"{name}.pt" for step, name in names.items()}, say)
+    steps, last = training.checkpoints, training.settings.steps
+    batches, data = _make_batches(images, training, share)
+    trainer = Trainer(batches, training.tasks, training.shape, training.settings, device=device, share=share)
+    names = {step: f"{name}.pt" for step, name in zip(steps, checkpoint_names(steps), strict=True)}
+    identity = training.identity(data, share.processes, device, threads)
+    progress = TrainingProgress(output, identity, names, say)
     lock = OutputLock(output / LOG)
     with stoppable() as stopper:
         try:
@@ -90,7 +133,8 @@ def train(
                 progress.load(start, trainer)
                 if share.rank == 0:
                     say(f"resumed at step {trainer.step} from {progress.folder / start}.")
-            _advance(trainer, settings.steps, set(steps), progress if share.rank == 0 else None, lock, stopper)
+            with keeping(lambda: f"step {trainer.step} of {last} is kept"):
+                _advance(trainer, last, set(steps), progress if share.rank == 0 else None, lock, stopper)
             if share.rank == 0:
                 with stopper.deferred():
                     progress.finish(trainer.log)
@@ -111,7 +155,7 @@ def _begin(
     share: "Share",
     device: str,
     wait: float,
-    say: Callable[[str], None],
+    say: Say,
 ) -> str | None:
     """Take the lock and return the state to go on from, :data:`FRESH` without one, None if nothing is to be done.
 
@@ -166,35 +210,28 @@ def _advance(
                 if trainer.step == last:
                     return
                 trainer.advance()
-    except StoppedError as stopped:
+    except StoppedError:
         if progress:
             progress.save(trainer)
-        kept = f"step {trainer.step} of {last} is kept; the same command goes on there"
-        raise StoppedError(stopped.number, f"{stopped.reason}: {kept}") from None
+        raise
 
 
-def _make_batches(
-    images: ImageList, size: int, settings: "TrainerSettings", reading: Reading, share: "Share"
-) -> "tuple[Batches, str]":
+def _make_batches(images: ImageList, training: Training, share: "Share") -> "tuple[Batches, str]":
     """Return the batches of a training set, and what they depend on beside the settings and the network's sizes."""
     from featuresharing.data.images import imagenet_preprocessing, load_images
     from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, MemoryBatches, Order
 
-    order = Order(len(images.paths), settings.batch_size, settings.seed)
+    reading, size = training.reading, training.shape.image_size
+    order = Order(len(images.paths), training.settings.batch_size, training.settings.seed)
     if not reading.resize:
         pixels = load_images(images.paths, size=size)
         kept = MemoryBatches(pixels, images.targets, order, shift=reading.shift, share=share)
-        return kept, _digest(pixels.tobytes(), images.targets.tobytes(), repr(reading.shift).encode())
+        return kept, digest_of_bytes(pixels.tobytes(), images.targets.tobytes(), repr(reading.shift).encode())
     augmentation = Augmentation(reading.crop, reading.flip)
     look = imagenet_preprocessing(size)
     files = "\n".join(f"{path.name} {path.stat().st_size}" for path in images.paths)
-    digest = _digest(files.encode(errors="surrogateescape"), images.targets.tobytes(), repr(augmentation).encode())
+    digest = digest_of_bytes(
+        files.encode(errors="surrogateescape"), images.targets.tobytes(), repr(augmentation).encode()
+    )
     made = FileBatches(images.paths, images.targets, order, look, augmentation, workers=reading.workers, share=share)
     return made, digest
-
-
-def _digest(*contents: bytes) -> str:
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(content)
-    return digest.hexdigest()

@@ -10,12 +10,11 @@ settings lie beside each other. It holds
 """
 
 import copy
-import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,11 @@ from featuresharing.data.columns import TRAINING
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files.atomic import replacing
+from featuresharing.files.identity import Identity, differing_names
 from featuresharing.files.record_format import open_regular
 from featuresharing.files.records import entry_of, record, recorded_entry
 from featuresharing.files.second_names import give_name
+from featuresharing.runs.stopping import Say
 
 if TYPE_CHECKING:
     from featuresharing.networks.alexnet.trainer import LogRow, Trainer
@@ -39,17 +40,15 @@ RUN = "run.json"
 
 
 class TrainingProgress:
-    """The progress of a training into the folder ``output``, which is everything that ``run`` says.
+    """The progress of a training into the folder ``output``, which has an ``identity``.
 
     ``checkpoints`` are the names of the files of checkpoints by their steps; ``say`` is told what a user should know.
     Whoever writes here holds the lock on the outputs.
     """
 
-    def __init__(
-        self, output: Path, run: Mapping[str, Any], checkpoints: Mapping[int, str], say: Callable[[str], None]
-    ) -> None:
-        self.output, self._run, self._checkpoints, self._say = output, json.loads(json.dumps(run)), checkpoints, say
-        self._fingerprint = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+    def __init__(self, output: Path, identity: Identity, checkpoints: Mapping[int, str], say: Say) -> None:
+        self.output, self._run, self._checkpoints, self._say = output, identity.values, checkpoints, say
+        self._fingerprint = identity.fingerprint
         self.folder = output / ".progress" / self._fingerprint[:12]
         self._digests: dict[str, str] = {}
         self._current: str | None = None
@@ -93,7 +92,7 @@ class TrainingProgress:
         for other in self._others():
             if not (other / SUMS).exists():
                 found = _read_json(other / RUN)
-                changed = ", ".join(_differences(found, self._run)) if isinstance(found, dict) else ""
+                changed = ", ".join(differing_names(found, self._run)) if isinstance(found, dict) else ""
                 self._say(f"{other} is of other settings{f' ({changed})' if changed else ''}: it is kept.")
 
     def newest_state(self) -> str | None:
@@ -247,15 +246,3 @@ def _read_json(path: Path) -> Any:
             return json.load(file)
     except (OSError, ValueError):
         return None
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the names of what differs, those inside of ``settings`` and ``shape`` by their own names."""
-    names = []
-    for name in sorted({*found, *wanted}):
-        one, other = found.get(name), wanted.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            names += _differences(one, other)
-        elif one != other:
-            names.append(name)
-    return names

@@ -1,0 +1,113 @@
+"""The baseline: what an intact network predicts on a list of images, and which of them are right in every task."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.analysis.sharing import few_images
+from featuresharing.data.columns import KEPT
+from featuresharing.data.images import preprocess, read_image
+from featuresharing.data.lists import ListFiles, kept_table, write_image_list
+from featuresharing.data.table_files import write_table
+from featuresharing.errors import InputError
+from featuresharing.files.records import ChangedError
+from featuresharing.networks.checkpoints import StoredNetwork, check_fits, open_network
+from featuresharing.networks.predicting import predict
+from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
+from featuresharing.runs.stopping import Say
+
+AT_A_TIME = 256
+"""Images that are read and predicted at a time."""
+
+
+def predict_to_file(
+    checkpoint: Path,
+    listed: ListFiles,
+    output: Path,
+    *,
+    image_size: int | None = None,
+    device: str = "cpu",
+    skip: bool = False,
+    experiment: str = "",
+    name: str = "",
+    say: Say = print,
+) -> None:
+    """Write what the network of a file predicts on listed images, few of which are in memory at a time.
+
+    ``experiment`` and ``name``, that of the checkpoint, are for tables. With ``skip``, images that cannot be decoded
+    are left out, and ``say`` is told so. Raises InputError for such images without it, for none at all, for images that
+    were changed, and for a network with other heads than the list has tasks.
+    """
+    classes, images = listed.read()
+    network = open_network(checkpoint, image_size=image_size)
+    check_fits(checkpoint, network, classes)
+    read: list[int] = []
+    found: list[tuple[NDArray[Any], ...]] = []
+    for positions, pixels in _read_parts(network, images.paths, skip, say):
+        read += positions
+        found.append(predict(network.network, pixels, device=device)[1])
+    if skipped := len(images.paths) - len(read):
+        say(f"{skipped} of {len(images.paths)} images cannot be decoded and are left out.")
+    if not read:
+        total = len(images.paths)
+        raise InputError(f"{listed.images}: none of {total} images can be decoded; accepted is at least one.")
+    probabilities = [np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*found, strict=True)]
+    predictions = Predictions(
+        dict(zip(classes, probabilities, strict=True)),
+        dict(zip(classes, images.targets[read].T, strict=True)),
+        network.step,
+        np.array(read, dtype=np.int64) if skipped else None,
+        experiment,
+        name,
+    )
+    write_predictions(output, predictions)
+
+
+def _read_parts(
+    network: StoredNetwork, paths: Sequence[Path], skip: bool, say: Say
+) -> Iterator[tuple[list[int], NDArray[Any]]]:
+    """Yield the positions of some images that can be decoded, and what the network takes of them."""
+    for first in range(0, len(paths), AT_A_TIME):
+        positions, inputs = [], []
+        for position, path in enumerate(paths[first : first + AT_A_TIME], start=first):
+            try:
+                pixels = read_image(path)
+            except InputError as error:
+                if not skip or isinstance(error, ChangedError):
+                    raise
+                say(f"skipped: {error}")
+                continue
+            inputs.append(preprocess(path, pixels, network.preprocessing))
+            positions.append(position)
+        if inputs:
+            yield positions, np.stack(inputs)
+
+
+def select_to_file(
+    predictions: Path, listed: ListFiles, output: Path, *, most: int, seed: int, say: Say = print, warn: Say = print
+) -> None:
+    """List in ``output`` at most ``most`` of the images that are right in every task; a .csv beside it has positions.
+
+    ``warn`` is told of names that are not UTF-8, which the table escapes. Raises InputError for predictions on other
+    images, and if none is right.
+    """
+    classes, images = listed.read()
+    known = read_predictions(predictions)
+    positions = slice(None) if known.images is None else known.images
+    targets = dict(zip(classes, images.targets[positions].T, strict=True))
+    if list(known.targets) != list(classes) or any(
+        list(found) != list(targets[task]) for task, found in known.targets.items()
+    ):
+        raise InputError(f"{predictions} has predictions for other images than {listed.images}.")
+    kept = choose_images(known, most=most, seed=seed)
+    if sentence := few_images(len(kept)):
+        say(f"{listed.images}: {sentence}")
+    chosen, table = images.select(kept), output.with_suffix(".csv")
+    write_table(table, kept_table(images, kept, classes), KEPT)
+    if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
+        warn(f"names of {odd} images are not UTF-8: {table} has escapes for them, {output} their bytes.")
+    write_image_list(output, chosen.paths, chosen.targets)
+    say(f"{len(kept)} of {len(images.paths)} images are listed in {output}.")
