@@ -8,20 +8,15 @@ units of all layers of whole networks are added up.
 import argparse
 import copy
 import time
-from typing import Any
 
 import torch
 from marginalize import demo_alexnet, paper_alexnet
 from torch import nn
 
 from featuresharing import Estimation, Marginalization
-from featuresharing.engine.cost import cost_of
-from featuresharing.engine.engines import make_engine
-from featuresharing.engine.one_channel import OneChannelEngine
-from featuresharing.errors import InputError
+from featuresharing.engine.describing import describe_network
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.layers import Layer, unit_count, unit_size
-from featuresharing.workflow.limits import LayerCost, marginalize_seconds
+from featuresharing.workflow.limits import layer_cost, marginalize_seconds
 
 PAIRS = {
     "demo": {
@@ -67,11 +62,12 @@ def compare(*, small: bool) -> None:
     """Time units and print the predictions beside."""
     print("network  layer  images  units  predicted [s]  measured [s]  measured / predicted")
     for name, layers in PAIRS.items():
-        network = (demo_alexnet() if name == "demo" else paper_alexnet()).eval()
+        network, size = networks()["demo" if name == "demo" else "paper's AlexNet"]
+        description = describe_network(network, size)
         for alias, pairs in layers.items():
+            cost = layer_cost(description, LAYERS[alias])
             for images, units in pairs:
-                pictures = torch.randn(images, 3, 48, 48) if name == "demo" else torch.randn(images, 3, 224, 224)
-                cost = layer_cost(network, LAYERS[alias], pictures[:1])
+                pictures = torch.randn(images, 3, size, size)
                 draws = ESTIMATION.make().kept_draws(cost.size)
                 predicted = marginalize_seconds(cost, units, images, draws)
                 measured = timed(network, LAYERS[alias], pictures, units + 1) - timed(
@@ -95,27 +91,16 @@ def timed(network: nn.Module, path: str, images: torch.Tensor, units: int) -> fl
     return time.perf_counter() - start
 
 
-def layer_cost(network: nn.Module, path: str, image: torch.Tensor) -> LayerCost:
-    """Count the cost of a layer from its plan."""
-    engine = make_engine(network, path, image)
-    assert isinstance(engine, OneChannelEngine)
-    counted = cost_of(engine.plan)
-    layer: Any = network.get_submodule(path)
-    return LayerCost(unit_count(layer), unit_size(layer), counted.variant, counted.numbers, counted.forward)
-
-
 def estimate(images: int) -> None:
     """Print what all units of all layers of some networks take on one core."""
     print("network          layers   units  units' parameters   core-hours")
     for name, (network, pixels) in networks().items():
         hours = units = layers = parameters = 0.0
-        for path, layer in network.named_modules():
-            if not isinstance(layer, Layer):
+        description = describe_network(network, pixels)
+        for layer in description.layers:
+            if layer.refused:  # such as the products within torch's own attention
                 continue
-            try:
-                cost = layer_cost(network, path, torch.randn(1, 3, pixels, pixels))
-            except InputError:  # such as the products within torch's own attention
-                continue
+            cost = layer_cost(description, layer.path)
             draws = ESTIMATION.make().kept_draws(cost.size)
             hours += marginalize_seconds(cost, cost.units, images, draws) / 3600
             units, layers, parameters = units + cost.units, layers + 1, parameters + cost.units * cost.size

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from featuresharing import InputError  # noqa: E402
 from featuresharing.data.class_maps import read_class_map  # noqa: E402
-from featuresharing.networks.checkpoints import open_network  # noqa: E402
+from featuresharing.networks.opening import open_network  # noqa: E402
 from featuresharing.networks.outputs import task_outputs  # noqa: E402
 from featuresharing.torch7 import TorchObject, read_torch7  # noqa: E402
 from tests.support.torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402

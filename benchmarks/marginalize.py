@@ -32,7 +32,7 @@ from featuresharing.engine.engines import make_engine
 from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.torch7_modules import ConcatTable
+from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 
 PASSES = 4
 """Draws that the naive loop and vmap are timed on."""

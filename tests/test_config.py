@@ -10,9 +10,9 @@ import yaml
 
 from featuresharing import InputError
 from featuresharing.settings.checking import check_config, check_writable
+from tests.support.commands import ROOT
 from tests.support.configs import demo_config
 
-ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("experiments.0.tasks", ["basic"], "a list of two or more distinct tasks"),
         ("experiments.0.tasks", ["basic", "basic"], "a list of two or more distinct tasks"),
         ("experiments.1.sort_by", "colour", "a task: basic or word"),
-        ("source", "web", "drawings, archives or folders"),
+        ("source", 1, "the name of a source, or the path of its file, which ends in .smk"),
         ("archives.urls", [], "a list of addresses"),
         ("archives.files.models.sha256", "12", "64 hexadecimal digits in quotes"),
         ("method", "remove", "marginalize or lesion"),
@@ -122,7 +122,6 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("baseline.max_images", 0, "an integer from 1"),
         ("layers", {}, "aliases and their module paths"),
         ("layers.conv5", 1.2, "a module path in quotes"),
-        ("layers.conv5", "0.0.11", "0.0.10 (conv5), 1.2 (fc6)"),
         ("marginalization.estimator", "psychic", "prior-weighted"),
         ("marginalization.tolerance", 1, "a number from 0 to below 1"),
         ("marginalization.storage", "none", "true-class or full"),
@@ -171,55 +170,6 @@ def test_a_wrong_item_is_named_by_its_place(
     block, key = parent(config, path)
     block[key] = value
     assert re.search(f"config key '{re.escape(place)}': found .*; accepted is {re.escape(accepted)}", problem(config))
-
-
-def test_a_network_too_coarse_for_its_images_is_refused(config: dict[str, Any]) -> None:
-    config["network"]["stride"] = 8
-    found = problem(config)
-    assert "config key 'network': its sizes do not fit images of images.image_size" in found
-    assert "found 48 pixels; accepted are at least" in found
-
-
-def test_tasks_are_those_of_the_source(config: dict[str, Any]) -> None:
-    config["experiments"][0]["tasks"] = ["basic", "colour"]
-    assert "config key 'experiments.0.tasks': found 'colour'; accepted are subordinate, basic, word." in problem(config)
-
-
-def test_experiments_on_archives_say_what_they_take(config: dict[str, Any]) -> None:
-    config["experiments"][0]["model"] = "x.t7"
-    assert "config key 'experiments.0.model' is there; accepted is it with source: archives only." in problem(config)
-    config["source"] = "archives"
-    lines = problem(config).splitlines()
-    accepted = "a path inside the archive of models, such as meta.objectsvstext.t7"
-    assert f"config key 'experiments.0.class_map' is missing; accepted with source: archives is {accepted}." in lines
-    assert len(lines) == 5
-
-
-def test_an_archive_that_is_there_is_the_one_of_the_config(
-    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
-    config |= {"source": "archives", "experiments": paper["experiments"]}
-    files = config["archives"]["files"]
-    files["models"] |= {"size": 4, "sha256": "A" * 64}
-    monkeypatch.chdir(tmp_path)
-    check_config(config)
-    (tmp_path / "archives").mkdir()
-    (tmp_path / "archives/models.tar.bz2").write_text("abcd")
-    (tmp_path / "archives/models.tar.bz2.sha256").write_text(f"{'a' * 64}  models.tar.bz2\n")
-    check_config(config)
-    files["models"] |= {"size": 5, "sha256": "b" * 64}
-    size, digest = problem(config).splitlines()
-    there = "that of archives/models.tar.bz2, which is"
-    assert size.startswith(f"config key 'archives.files.models.size': found 5; accepted is {there} 4, or null, or a")
-    assert digest.startswith(f"config key 'archives.files.models.sha256': found {'b' * 64}; accepted is {there} aaa")
-
-
-def test_folders_have_to_be_there(config: dict[str, Any], tmp_path: Path) -> None:
-    config["source"] = "folders"
-    config["folders"] |= {"train": str(tmp_path), "test": str(tmp_path / "x"), "words": str(tmp_path / "w")}
-    lines = problem(config).splitlines()
-    assert [line.split("'")[1] for line in lines] == ["folders.test", "folders.words", "folders.hierarchy"]
 
 
 def test_raw_scores_have_differences_only(config: dict[str, Any]) -> None:

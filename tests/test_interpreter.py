@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize
 from featuresharing.engine import packing
-from featuresharing.networks.torch7_modules import ConcatTable
+from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)
 

@@ -1,19 +1,30 @@
 """What jobs are predicted to take agrees with what the plans of the networks say."""
 
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor, nn
 
+from featuresharing import Estimation, InputError
 from featuresharing.engine.cost import cost_of
+from featuresharing.engine.describing import describe_network
 from featuresharing.engine.engines import make_engine
 from featuresharing.engine.one_channel import OneChannelEngine
-from featuresharing.networks.alexnet.architecture import build_alexnet
+from featuresharing.networks.alexnet.architecture import build_from_sizes
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
-from featuresharing.networks.layers import unit_size
+from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
+from featuresharing.workflow.layers import in_order, layer_problems
 from featuresharing.workflow.limits import (
-    alexnet_costs,
     job_mb,
     job_minutes,
+    layer_cost,
     marginalize_seconds,
     unit_blocks,
 )
@@ -25,23 +36,125 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_costs_are_those_of_the_plans(name: str) -> None:
+class Backwards(nn.Module):
+    """Runs its layers in another order than that in which they stand; one has its weight computed, one is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+        self.unused = nn.Linear(2, 2)
+        self.twice = nn.Conv2d(4, 4, 1)
+        self.middle = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 5, 3))
+        self.first = nn.Conv2d(3, 4, 3, bias=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the scores of one task."""
+        maps = self.twice(self.twice(self.first(images).relu()))
+        return {"task": self.head(self.middle(maps).mean(dim=(2, 3)))}
+
+
+@cache
+def described(name: str) -> NetworkDescription:
     shape = SHAPES[name]
-    costs = alexnet_costs(shape)
-    network = build_alexnet(shape).eval()
-    for alias, path in LAYERS.items():
+    with torch.device("meta"):
+        return describe_network(build_from_sizes(**shape.as_dict()), shape.image_size)
+
+
+@pytest.mark.parametrize("name", ["demo", "odd"])
+def test_descriptions_say_what_plans_of_real_networks_count(name: str) -> None:
+    shape, found = SHAPES[name], described(name)
+    network = build_from_sizes(**shape.as_dict()).eval()
+    assert list(LAYERS.values()) == [layer.path for layer in found.layers][: len(LAYERS)]
+    for path in LAYERS.values():
         engine = make_engine(network, path, torch.zeros(1, 3, shape.image_size, shape.image_size))
         assert isinstance(engine, OneChannelEngine)
-        counted, predicted = cost_of(engine.plan), costs[alias]
+        counted, predicted = cost_of(engine.plan), layer_cost(found, path)
         assert (predicted.forward, predicted.numbers) == (counted.forward, counted.numbers)
         assert predicted.variant == counted.variant
-        layer = network.get_submodule(path)
-        assert (predicted.units, predicted.size) == (len(layer.weight), unit_size(layer))  # type: ignore[arg-type]
+        layer = find_layer(network, path)[1]
+        assert (predicted.units, predicted.size) == (unit_count(layer), unit_size(layer))
+    assert found.heads == {str(task): classes for task, classes in enumerate(shape.classes)}
+    assert found.parameters == sum(value.numel() for value in network.parameters())
+    assert NetworkDescription.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+
+
+def test_layers_stand_in_the_order_in_which_they_run_and_say_why_some_cannot_be_analysed() -> None:
+    found = describe_network(Backwards().eval(), 8)
+    assert [(layer.path, layer.kind, layer.units) for layer in found.layers] == [
+        *(("first", "Conv2d", 4), ("twice", "Conv2d", 4), ("middle", "Conv2d", 5)),
+        *(("head", "Linear", 3), ("unused", "Linear", 2)),
+    ]
+    assert found.heads == {"task": 3}
+    by_hand = 36 * 4 * 27 + 2 * 36 * 16 + 16 * 5 * 36 + 15  # places, channels, products
+    assert found.forward == by_hand
+    assert found.layer("first").variant == 36 * 27 + 36 * 4 + 36 * 16 + 16 * 5 * 36 + 15
+    assert found.layer("middle").variant == 16 * 36 + 3
+    assert found.layer("middle").size == 37
+    layers = {"b": "head", "a": "middle", "c": "first"}
+    assert list(in_order(layers, {"one": found})) == ["c", "a", "b"]
+    assert not list(layer_problems(layers, {"one": found}, Estimation().make()))
+    problems = dict(layer_problems({"x": "twice", "y": "unused", "z": "nowhere"}, {"one": found}, Estimation().make()))
+    assert problems == {
+        "layers.x": ": layer 'twice' is used 2 times in one pass; accepted are layers used once",
+        "layers.y": ": layer 'unused' is used 0 times in one pass; accepted are layers used once",
+        "layers.z": ": the network has no layer 'nowhere'; accepted are first, twice, middle, head, unused",
+    }
+    (problem,) = layer_problems({"b": "head", "c": "first"}, {"one": found}, Estimation("quadrature").make())
+    assert (
+        problem.text
+        == ": found 'first'; accepted with quadrature are linear layers that take one row an image: head, unused"
+    )
+
+
+def test_descriptions_are_kept_and_depend_on_what_they_describe(tmp_path: Path) -> None:
+    architecture = Architecture(
+        "featuresharing.networks.alexnet.architecture:build_from_sizes", SHAPES["odd"].as_dict(), 37
+    )
+    found = describe(architecture, tmp_path / "kept")
+    assert found == described("odd")
+    (kept,) = (tmp_path / "kept").iterdir()
+    kept.write_text(kept.read_text().replace('"forward": ', '"forward": 1'))
+    assert describe(architecture, tmp_path / "kept").forward == int(f"1{found.forward}")
+    kept.write_text("{")  # damaged, it is made anew
+    assert describe(architecture, tmp_path / "kept") == found
+    wider = replace(architecture, settings=SHAPES["odd"].as_dict() | {"hidden": [13, 12]})
+    assert describe(wider, tmp_path / "kept").layer("1.2").units == 13
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    (tmp_path / "file").touch()
+    assert describe(architecture, tmp_path / "file/kept") == found  # where nothing can be kept
+
+
+def test_a_changed_file_of_a_network_is_described_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.t7"
+    for name, units in (("alexnet67_double", 24), ("zoo_layers", None)):
+        path.write_bytes((Path(__file__).parent / f"fixtures/torch7/{name}.t7").read_bytes())
+        network = NetworkFile(path, 67)
+        if units:
+            assert describe(network, tmp_path / "kept").layer("1.2").units == units
+        else:
+            with pytest.raises(InputError, match=r"x\.t7 "):
+                describe(network, tmp_path / "kept")
+    with pytest.raises(InputError, match=r"nowhere\.t7 does not exist"):
+        describe(NetworkFile(tmp_path / "nowhere.t7"), tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "said"),
+    [
+        ("no.such:thing", {}, "cannot be built .ModuleNotFoundError: No module named 'no'"),
+        ("math:nothing", {}, "cannot be built .AttributeError"),
+        ("math:sqrt", {"x": 4}, "cannot be built .TypeError"),
+        ("math:factorial", {}, "cannot be built .TypeError"),
+        ("builtins:dict", {"a": 1}, "gives a dict; accepted is a torch.nn.Module"),
+    ],
+)
+def test_architectures_that_cannot_be_built(build: str, settings: dict[str, int], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"architecture '{build}' {said}"):
+        describe(Architecture(build, settings, 8), tmp_path)
 
 
 def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> None:
-    cost = alexnet_costs(SHAPES["demo"])["conv2"]
+    cost = layer_cost(described("demo"), LAYERS["conv2"])
     whole = marginalize_seconds(cost, 64, 60, 10)
     for other in ((32, 60, 10), (64, 30, 10), (64, 60, 5)):
         assert marginalize_seconds(cost, *other) == pytest.approx(whole / 2, rel=0.05)
@@ -49,17 +162,17 @@ def test_time_grows_with_units_images_and_draws_and_shrinks_with_threads() -> No
 
 
 def test_draws_that_are_only_weighed_take_time() -> None:
-    cost = alexnet_costs(SHAPES["paper"])["fc6"]
+    cost = layer_cost(described("paper"), LAYERS["fc6"])
     more = marginalize_seconds(cost, 10, 60, 2, weighed=100) - marginalize_seconds(cost, 10, 60, 2)
     assert more == pytest.approx(10 * 100 * 9217 * 1e-8)
 
 
 def test_limits_double_with_every_attempt() -> None:
     assert [job_minutes(600, attempt) for attempt in (1, 2, 3)] == [45, 90, 180]
-    small, large = (job_mb(SHAPES[name], 600) for name in ("demo", "paper"))
+    small, large = (job_mb(described(name), 600) for name in ("demo", "paper"))
     assert small < large
-    assert [job_mb(SHAPES["paper"], 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
-    assert job_mb(SHAPES["paper"], 600, full=True) > large
+    assert [job_mb(described("paper"), 600, attempt) for attempt in (1, 2)] == [large, 2 * large]
+    assert job_mb(described("paper"), 600, full=True) > large
 
 
 def test_blocks_cover_the_units_of_a_layer() -> None:

@@ -140,7 +140,7 @@ VALUES: list[Any] = [
 )
 def test_schema_and_arguments_accept_the_same(block: type) -> None:
     """The config is checked by jsonschema, arguments of functions by the settings themselves."""
-    validator, accepted = checking._Validator(schema._block(block, block.__new__(block))), 0
+    validator, accepted = checking._Validator(schema.block_schema(block, block.__new__(block))), 0
     for key in keys_of(block).values():
         for value in () if key.is_block or key.limits.optional else [plain(key.default), *VALUES]:
             wrong = list(validator.iter_errors({key.name: value}))
@@ -158,7 +158,7 @@ def test_a_new_key_is_in_schema_table_and_config_at_once() -> None:
     class Wider(SharingSettings):
         spread: float = setting(0.25, "how wide it is", least=0, most=4, unit="bits")
 
-    assert schema._block(Wider)["properties"]["spread"] == {
+    assert schema.block_schema(Wider)["properties"]["spread"] == {
         "type": "number",
         "minimum": 0,
         "maximum": 4,

@@ -13,7 +13,7 @@ from PIL.GifImagePlugin import GifImageFile
 from featuresharing import lesion, read_conditionals
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
-from featuresharing.networks.checkpoints import open_network
+from featuresharing.networks.opening import open_network
 from featuresharing.settings.configfiles import complete_config, read_yaml
 from tests.support.configs import demo_config
 from tests.support.files import rows

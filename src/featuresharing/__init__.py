@@ -28,7 +28,7 @@ _HOMES = {
     "lesion_accuracy": "featuresharing.analysis.lesions",
     "lesion_curves_to_file": "featuresharing.runs.lesioning",
     "lesion_table": "featuresharing.analysis.tables",
-    "load_network": "featuresharing.networks.checkpoints",
+    "load_network": "featuresharing.networks.opening",
     "marginalize": "featuresharing.analysis.conditionals",
     "marginalize_to_file": "featuresharing.runs.marginalizing",
     "maximize_units": "featuresharing.analysis.maximization",

@@ -5,22 +5,24 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
+from itertools import product, starmap
 
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.atomic import file_digest
 from featuresharing.workflow.limits import (
     SECONDS_PER_MULTIPLY_ADD,
-    alexnet_costs,
     job_mb,
     job_minutes,
+    layer_cost,
     marginalize_seconds,
     unit_blocks,
 )
-from featuresharing.networks.alexnet.names import LAYERS as ALIASES
-from featuresharing.networks.alexnet.names import checkpoint_names
-from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
+from featuresharing.workflow.layers import in_order, layer_problems
+from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
 
@@ -31,25 +33,6 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
-
-# In the order of the network, whatever order the config has: axes of figures follow it.
-LAYERS = dict(sorted(config["layers"].items(), key=lambda layer: list(ALIASES.values()).index(layer[1])))
-PRETRAINED = config["source"] == "archives"
-CHECKPOINTS = ["pretrained"] if PRETRAINED else checkpoint_names(config["training"]["checkpoints"])
-LAST = CHECKPOINTS[-1]
-
-# Torch7 models do not say how large their images are; checkpoints do.
-NETWORK = f"results/networks/{{experiment}}/{{checkpoint}}.{'t7' if PRETRAINED else 'pt'}"
-IMAGE_SIZE = {"image_size": config["images"]["image_size"]} if PRETRAINED else {}
-UNIT_FIGURE = f"results/figures/{{experiment}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
-PREDICT_MINUTES = 120 if config["source"] != "drawings" else 10
-
-
-wildcard_constraints:
-    experiment="|".join(EXPERIMENTS),
-    layer="|".join(re.escape(name) for name in LAYERS),
-    checkpoint="|".join(CHECKPOINTS),
-
 
 # Rules call the featuresharing command that is installed beside this Python, activated or not.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -70,6 +53,18 @@ def flags(settings):
     return words
 
 
+def checked(make, *arguments, **options):
+    """Return what a function gives; its problems, a line each, end the workflow, as does its InputError."""
+    try:
+        found = make(*arguments, **options)
+        lines = [f"config key '{key}'{text}." for key, text in found] if isinstance(found, Iterator) else []
+    except InputError as error:
+        lines = [str(error)]
+    if lines:
+        raise WorkflowError("\n".join(lines))
+    return found
+
+
 def unrecorded(value):
     """Return a param for what changes no number: Snakemake records none that is derived from outputs, so it reruns nothing."""
     return lambda wildcards, output: value
@@ -77,10 +72,7 @@ def unrecorded(value):
 
 def content(*paths):
     """Return a digest of files, for params: files of another name or age are the same as long as they hold the same."""
-    try:
-        return file_digest(*map(Path, paths))
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    return checked(file_digest, *map(Path, paths))
 
 
 def folder_of_output(wildcards, output):
@@ -118,65 +110,3 @@ EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" 
 def alternatives(names):
     """Return a pattern that matches one of ``names``, and nothing if there are none."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
-
-
-def units_of_job(layer):
-    """Return how many units of a layer one job computes at most."""
-    units = config["jobs"]["units"]
-    return (units.get(layer) if isinstance(units, dict) else units) or COSTS[layer].units
-
-
-def seconds_of_job(layer):
-    """Return how long a marginalize job of a layer is predicted to take."""
-    cost, threads = COSTS[layer], config["jobs"]["threads"]
-    draws, weighed = ESTIMATOR.kept_draws(cost.size), ESTIMATOR.weighed_draws()
-    units = min(units_of_job(layer), cost.units)
-    images = config["baseline"]["max_images"]
-    return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)
-
-
-def minutes_of_job(wildcards, attempt):
-    """Return the time limit of a marginalize job: the same for all blocks, since those of an array share the first's."""
-    layers = SPLIT_LAYERS if wildcards.get("units") else [wildcards.layer]
-    return job_minutes(max(map(seconds_of_job, layers)), attempt)
-
-
-def lesion_minutes(layer, attempt):
-    """Return the time limit of a job that removes units of a layer in every order."""
-    orders = config["lesions"]["random_orders"] + 3
-    passes = orders * (config["lesions"]["steps"] + 1)
-    cost = COSTS[layer]
-    # a pass through the network behind the layer is no more than one through all of it
-    seconds = SECONDS_PER_MULTIPLY_ADD * cost.forward * config["baseline"]["max_images"] * passes
-    return job_minutes(seconds / config["jobs"]["threads"], attempt)
-
-
-def feature_minutes(layer, attempt):
-    """Return the time limit of a job that finds the images that drive a layer's units."""
-    cost = COSTS[layer]
-    # a gradient takes two passes back for each forward; behind the layer there is nothing to do
-    passes = 3 * cost.units * config["features"]["iterations"]
-    return job_minutes(SECONDS_PER_MULTIPLY_ADD * cost.forward * passes / config["jobs"]["threads"], attempt)
-
-
-def memory_of_job(wildcards, attempt):
-    """Return the memory limit of a marginalize job in MB."""
-    full = config["marginalization"]["storage"] == "full"
-    return job_mb(SIZES, config["baseline"]["max_images"], attempt, full=full)
-
-
-# Sizes of the networks; how many classes tasks have is known only when images are listed, and hardly matters.
-SIZES = AlexNetShape(
-    config["images"]["image_size"],
-    **SETTINGS.network.sizes(),
-    classes=(100,) * max(len(experiment["tasks"]) for experiment in EXPERIMENTS.values()),
-)
-COSTS = {
-    layer: cost
-    for alias, cost in alexnet_costs(SIZES).items()
-    for layer, path in LAYERS.items()
-    if ALIASES[alias] == path
-}
-BLOCKS = {layer: unit_blocks(COSTS[layer].units, units_of_job(layer)) for layer in LAYERS}
-SPLIT_LAYERS = [layer for layer, blocks in BLOCKS.items() if len(blocks) > 1]
-WHOLE_LAYERS = [layer for layer in LAYERS if layer not in SPLIT_LAYERS]

@@ -6,6 +6,8 @@ from featuresharing.errors import InputError
 from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config, check_writable
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml, write_yaml
+from featuresharing.settings.plugins import own_blocks
+from featuresharing.workflow.sources import find_source
 
 from snakemake.exceptions import WorkflowError
 
@@ -19,6 +21,8 @@ def beside(name):
         )
     return (Path(workflow.current_basedir) / name).resolve()
 
+
+RULES = beside(".")
 
 # Imported into another workflow, this one gets its config from that one.
 IMPORTED = Path(workflow.basedir).resolve() != beside("..")
@@ -35,9 +39,11 @@ configfile: "config/config.yaml"
 try:
     # beneath a config are the demo's own values, and beneath those the defaults of the settings
     demo = complete_config(read_yaml(beside("../../config/config.yaml")), Config.defaults())
-    SETTINGS = check_config(complete_config(config, demo, workflow.config_settings.config))
-    config = SETTINGS.as_config()
+    given = complete_config(config, demo, workflow.config_settings.config)
+    SETTINGS = check_config(given)
+    config = SETTINGS.as_config() | own_blocks(given)
     check_writable(Path("results"))
+    SOURCE = find_source(config["source"], beside("sources"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

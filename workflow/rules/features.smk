@@ -26,7 +26,7 @@ rule visualize_units:
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
-        runtime=lambda wildcards, attempt: feature_minutes(wildcards.layer, attempt),
+        runtime=feature_minutes,
         gpu=GPUS,
     params:
         settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),

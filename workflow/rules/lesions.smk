@@ -24,7 +24,7 @@ rule measure_lesions:
     threads: config["jobs"]["threads"]
     resources:
         mem_mb=memory_of_job,
-        runtime=lambda wildcards, attempt: lesion_minutes(wildcards.layer, attempt),
+        runtime=lesion_minutes,
         gpu=GPUS,
     params:
         settings=flags(

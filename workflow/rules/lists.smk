@@ -1,4 +1,5 @@
-# Lists of a stimulus set's images with the classes of each experiment's tasks.
+# Lists of a stimulus set's images with the classes of each experiment's tasks, for sources that say STIMULUS_TABLES: the
+# tables of train and test images.
 
 
 localrules:

@@ -70,7 +70,10 @@ use rule marginalize_layer as marginalize_block with:
 rule merge_blocks:
     input:
         lambda wildcards: expand(
-            rules.marginalize_block.output, units=BLOCKS[wildcards.layer], **wildcards, allow_missing=True
+            rules.marginalize_block.output,
+            units=BLOCKS[wildcards.experiment, wildcards.layer],
+            **wildcards,
+            allow_missing=True,
         ),
     output:
         f"{CONDITIONALS}.h5",

@@ -1,17 +1,27 @@
-# Train the network of each experiment.
+# Train the network of each experiment, for sources that include lists.smk and say TRAIN_IMAGES and TRAIN_STIMULI, which are
+# as TEST_IMAGES and TEST_STIMULI, RESIZED (whether images of any size are read while training, not all of one size before),
+# and TRAIN_MB and TRAIN_MINUTES, the limits of the job.
+from featuresharing.networks.alexnet.names import checkpoint_names
+from featuresharing.workflow.sources import alexnet_of
 
 
 localrules:
     plot_training,
 
 
+CHECKPOINTS = checkpoint_names(config["training"]["checkpoints"])
+NETWORK = "results/networks/{experiment}/{checkpoint}.pt"
+NETWORKS = {experiment: checked(alexnet_of, SETTINGS, experiment) for experiment in EXPERIMENTS}
+IMAGE_SIZE = {}
+MORE_TARGETS = ["results/figures/training.png"]
+
 # Keys that change no weight, and those that the kind of images or the optimiser leaves without effect.
 WATCHED = ["workers", "log_every"]
-FOREIGN = ["shift"] if config["source"] == "folders" else ["crop", "flip"]
+FOREIGN = ["shift"] if RESIZED else ["crop", "flip"]
 if config["training"]["optimiser"] != "sgd":
     FOREIGN += ["decay_at", "decay", "momentum"]
 TRAINING = {key: value for key, value in seeded("training").items() if key not in WATCHED + FOREIGN}
-TRAINING["resize"] = config["source"] == "folders"
+TRAINING["resize"] = RESIZED
 
 
 rule train_network:
@@ -30,8 +40,8 @@ rule train_network:
         ENVIRONMENT
     threads: config["training"]["threads"] * config["training"]["processes"] + config["training"]["workers"]
     resources:
-        mem_mb=3000 if config["source"] == "drawings" else 16000,
-        runtime=60 if config["source"] == "drawings" else 1440,
+        mem_mb=TRAIN_MB,
+        runtime=TRAIN_MINUTES,
         gpu=GPUS * config["training"]["processes"],
     params:
         settings=flags(TRAINING | config["network"] | {"image_size": config["images"]["image_size"]}),

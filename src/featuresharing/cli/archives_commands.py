@@ -30,8 +30,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks, in the order of the heads")
     parser.add_argument("--output-folder", type=Path, required=True, help="gets test.txt and classes.csv")
 
-    parser = add_command(commands, "import-model", _import_model, "check a Torch7 model and copy it")
-    parser.add_argument("--model", type=Path, required=True, help="Torch7 model")
+    parser = add_command(commands, "import-model", _import_model, "check a network and copy it")
+    parser.add_argument("--model", type=Path, required=True, help="network")
     parser.add_argument("--classes", type=Path, required=True, help="table of classes that its heads have to have")
     parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=224, help="pixels of its images")
     parser.add_argument(
@@ -89,12 +89,9 @@ def _import_model(options: argparse.Namespace) -> None:
 
     from featuresharing.data.lists import read_classes
     from featuresharing.files.atomic import replacing
-    from featuresharing.networks.checkpoints import check_fits, open_network
     from featuresharing.networks.layers import find_layer, unit_count
-    from featuresharing.torch7 import is_torch7
+    from featuresharing.networks.opening import check_fits, open_network
 
-    if not options.model.is_file() or not is_torch7(options.model):
-        raise InputError(f"{options.model} is no Torch7 model; accepted is a file as torch.save of Torch7 writes it.")
     stored = open_network(options.model, image_size=options.image_size)
     for pair in options.layers:
         path, _, units = pair.rpartition("=") if "=" in pair else (pair, "", "")

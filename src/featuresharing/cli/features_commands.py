@@ -39,7 +39,7 @@ def add_commands(commands: Commands) -> None:
 
 def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.files.atomic import file_digest
-    from featuresharing.networks.checkpoints import open_network
+    from featuresharing.networks.opening import open_network
     from featuresharing.runs.picturing import Sheet, check_outputs, picture_layer, title_of
     from featuresharing.runs.subjects import NamedNetwork, choose_layer
 

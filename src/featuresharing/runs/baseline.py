@@ -14,7 +14,7 @@ from featuresharing.data.lists import ListFiles, kept_table, write_image_list
 from featuresharing.data.table_files import write_table
 from featuresharing.errors import InputError
 from featuresharing.files.records import ChangedError
-from featuresharing.networks.checkpoints import StoredNetwork, check_fits, open_network
+from featuresharing.networks.opening import StoredNetwork, check_fits, open_network
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
 from featuresharing.runs.stopping import Say

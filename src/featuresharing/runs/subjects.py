@@ -16,10 +16,11 @@ from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ListFiles
 from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
-from featuresharing.networks.checkpoints import UNKNOWN_STEP, check_fits, open_network
+from featuresharing.networks.formats import UNKNOWN_STEP
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
 from featuresharing.networks.network_digest import digest_of_network
+from featuresharing.networks.opening import check_fits, open_network
 from featuresharing.networks.preparation import prepare
 
 Network = nn.Module | Path | str

@@ -7,17 +7,20 @@ from difflib import get_close_matches
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
+from featuresharing.settings.block import Block
 from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
-from featuresharing.settings.plugins import plugin_problems
-from featuresharing.settings.schema import config_schema
+from featuresharing.settings.plugins import own_blocks, plugin_problems
+from featuresharing.settings.schema import block_schema, config_schema
 from featuresharing.settings.sentences import shown
+
+Own = TypeVar("Own", bound=Block)
 
 MOST_PROBLEMS = 20
 """Problems that are told at a time."""
@@ -58,21 +61,38 @@ def _validator() -> Any:
 def check_config(config: Mapping[str, Any]) -> Config:
     """Return the settings of a config; raises InputError with one line for each of its problems.
 
-    Keys that are missing have their defaults. What no key says alone is checked too: names that must differ, tasks and
-    layers that must exist, files that must be there.
+    Keys that are missing have their defaults. What no key says alone is checked too, such as names that must differ.
+    The block of a source of the user's own is left to that source.
     """
     check_extent(config, "the config")
-    errors = sorted(_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
-    problems = [problem for error in errors for problem in _describe(error)]
-    settings = Config.unchecked(config) if not problems else None
-    if settings is not None:
-        problems = list(_contradictions(settings))
+    config = {key: value for key, value in config.items() if key not in own_blocks(config)}
+    _refuse(_problems(_validator(), config))
+    settings = Config.unchecked(config)
+    _refuse(_contradictions(settings))
+    return settings
+
+
+def check_block(kind: type[Own], name: str, values: Any) -> Own:
+    """Return the block ``name`` of a config, whose keys are those of ``kind``; raises InputError as check_config."""
+    schema = {"type": "object", "properties": {name: block_schema(kind)}}
+    _refuse(_problems(_Validator(schema), {name: values}))
+    block = kind.unchecked(values)
+    _refuse(f"config key '{name}.{key}'{text}." for key, text in block.problems())
+    return block
+
+
+def _problems(validator: Any, config: Mapping[str, Any]) -> Iterator[str]:
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+    return (problem for error in errors for problem in _describe(error))
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    """Raise InputError with a line for each problem, if there are any; of very many, the first."""
     lines = list(dict.fromkeys(problems))
     if len(lines) > MOST_PROBLEMS:
         lines[MOST_PROBLEMS:] = [f"There are {len(lines) - MOST_PROBLEMS} problems more."]
-    if lines or settings is None:
+    if lines:
         raise InputError("\n".join(lines))
-    return settings
 
 
 def check_writable(folder: Path) -> None:

@@ -25,12 +25,12 @@ def config_schema() -> dict[str, Any]:
     """Return the schema of a config whose keys with defaults may be missing; descriptions end "accepted is ..."."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_block(Config),
+        **block_schema(Config),
         "description": 'Config of the FeatureSharing workflow. Descriptions complete the sentence "accepted is ...".',
     }
 
 
-def _block(block: type, base: Any = None) -> dict[str, Any]:
+def block_schema(block: type, base: Any = None) -> dict[str, Any]:
     """Return the schema of a block; of keys that ``base`` has, none has to be there."""
     keys = keys_of(block)
     required = [name for name, key in keys.items() if key.required and base is None]
@@ -45,7 +45,7 @@ def _block(block: type, base: Any = None) -> dict[str, Any]:
 
 def _value(key: Key, default: Any) -> dict[str, Any]:
     if key.is_block and not key.many:
-        return _block(key.kind, default)
+        return block_schema(key.kind, default)
     shown: dict[str, Any] = {"description": accepted(key)}
     if default is not None or (not key.required and not key.limits.optional):
         shown["default"] = plain(default)
@@ -62,7 +62,7 @@ def _single(key: Key) -> dict[str, Any]:
 
 def _item(key: Key) -> dict[str, Any]:
     if key.is_block:
-        return _block(key.kind)
+        return block_schema(key.kind)
     limits = key.limits
     schema: dict[str, Any] = {"type": TYPES[key.kind], "description": accepted_item(key)}
     if limits.choices:

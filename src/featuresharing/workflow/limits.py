@@ -1,14 +1,13 @@
-"""What a marginalize job will take: minutes and memory, from the sizes of a multi-task AlexNet alone, without torch.
+"""What jobs will take: minutes and memory, from the description of a network, without torch.
 
-Time is proportional to what is multiplied and written, which :mod:`featuresharing.engine.cost` counts for any network
-and :func:`alexnet_costs` from an AlexNet's sizes. docs/scaling.md measures how well this predicts.
+Time is proportional to what is multiplied and written, which :mod:`featuresharing.engine.cost` counts for any network.
+docs/scaling.md measures how well this predicts.
 """
 
 from dataclasses import dataclass
 from math import ceil
 
-from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.networks.descriptions import NetworkDescription
 
 SECONDS_PER_MULTIPLY_ADD = 7.6e-12
 SECONDS_PER_NUMBER = 1.3e-9
@@ -41,34 +40,10 @@ class LayerCost:
     forward: int
 
 
-def alexnet_costs(shape: AlexNetShape) -> dict[str, LayerCost]:
-    """Return the cost of each layer of a multi-task AlexNet by its alias."""
-    channels, kernels, hidden = shape.channels, shape.kernels, shape.hidden
-    first, second, third, fourth = (side**2 for side in shape.maps)
-    maps = [first, second, third, third, third]
-    pooled = [second, third, None, None, fourth]
-    last = fourth
-    inputs = [3, *channels[:4], channels[4] * last, hidden[0]]
-    outputs = [*channels, *hidden]
-    sizes = [count * kernel**2 for count, kernel in zip(inputs[:5], kernels, strict=True)] + inputs[5:]
-    places = [*maps, 1, 1]
-    work = [size * units * area for size, units, area in zip(sizes, outputs, places, strict=True)]
-    written = [2 * units * area for units, area in zip(outputs, places, strict=True)]  # the layer and its activation
-    for index, area in enumerate(pooled):
-        written[index] += outputs[index] * (area or 0)
-    heads = sum(shape.classes)
-    found = {}
-    for index, alias in enumerate(LAYERS):
-        behind = index + 1
-        if behind < len(work):
-            variant = work[behind] // outputs[index] + sum(work[behind + 1 :]) + hidden[1] * heads
-        else:
-            variant = heads
-        own = work[index] // outputs[index]
-        numbers = sum(written[behind:]) + heads
-        forward = sum(work) + hidden[1] * heads
-        found[alias] = LayerCost(outputs[index], sizes[index] + 1, own + variant, numbers, forward)
-    return found
+def layer_cost(network: NetworkDescription, path: str) -> LayerCost:
+    """Return the cost of the layer at a module path; raises InputError where there is none."""
+    layer = network.layer(path)
+    return LayerCost(layer.units, layer.size, layer.variant, layer.numbers, network.forward)
 
 
 def marginalize_seconds(
@@ -92,12 +67,11 @@ def job_minutes(seconds: float, attempt: int = 1) -> int:
     return int(first * 2 ** (attempt - 1))
 
 
-def job_mb(shape: AlexNetShape, images: int, attempt: int = 1, *, full: bool = False) -> int:
+def job_mb(network: NetworkDescription, images: int, attempt: int = 1, *, full: bool = False) -> int:
     """Return the memory limit in MB of a marginalize job, doubled with every attempt; ``full`` keeps every class."""
-    costs = alexnet_costs(shape)
-    parameters = 4 * sum(cost.units * cost.size for cost in costs.values())
-    pictures = 4 * images * 3 * shape.image_size**2
-    written = 16 * 512 * sum(shape.classes) * (images if full else 1)
+    parameters = 4 * network.parameters
+    pictures = 4 * images * 3 * network.image_size**2
+    written = 16 * 512 * sum(network.heads.values()) * (images if full else 1)
     needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
 

@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
-from featuresharing.networks.torch7_modules import ConcatTable
+from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 
 
 def build_alexnet(shape: AlexNetShape, *, dropout: float = 0.0, batch_norm: bool = False) -> nn.Sequential:
@@ -53,6 +53,11 @@ def build_alexnet(shape: AlexNetShape, *, dropout: float = 0.0, batch_norm: bool
         nn.Flatten(), nn.Dropout(dropout), fc6, nn.ReLU(), nn.Dropout(dropout), fc7, nn.ReLU(), heads
     )
     return nn.Sequential(nn.Sequential(features), classifier)
+
+
+def build_from_sizes(**sizes: object) -> nn.Sequential:
+    """Build a multi-task AlexNet of sizes as :meth:`.AlexNetShape.as_dict` gives them; raises InputError for others."""
+    return build_alexnet(AlexNetShape.from_dict(sizes))
 
 
 def plain_alexnet(shape: AlexNetShape) -> nn.Sequential:

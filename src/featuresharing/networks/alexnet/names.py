@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 from featuresharing.settings import LAYERS
 
-__all__ = ["LAYERS", "LINEAR_LAYERS", "checkpoint_names"]
-
-LINEAR_LAYERS = tuple(path for alias, path in LAYERS.items() if alias.startswith("fc"))
-"""Paths of those that are linear."""
+__all__ = ["LAYERS", "checkpoint_names"]
 
 
 def checkpoint_names(steps: Sequence[int]) -> list[str]:

@@ -18,8 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet.architecture import build_alexnet, fold_batch_norm, plain_alexnet
 from featuresharing.networks.alexnet.batches import Batches, Share
+from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
-from featuresharing.networks.checkpoints import Checkpoint, refuse_non_finite
+from featuresharing.networks.checkpoints import Checkpoint
+from featuresharing.networks.finite import refuse_non_finite
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import NetworkSettings, TrainingSettings, check
 from featuresharing.settings.fields import keys_of
@@ -128,7 +130,7 @@ class Trainer:
         else:
             network = plain_alexnet(self._shape)
             network.load_state_dict(self._network.state_dict())
-        refuse_non_finite(f"training diverged at step {self.step}", network)
+        refuse_non_finite(f"training diverged at step {self.step}", network, LAYERS)
         return Checkpoint(network, self._shape, self._tasks, self.step, self._batches.preprocessing)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 # The stimuli of the demo: drawings with a word over each.
+from featuresharing.workflow.sources import STIMULUS_TASKS, experiment_problems
+
+checked(experiment_problems, SETTINGS, tasks=STIMULUS_TASKS)
 
 
-DRAWINGS = [beside(f"../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
+DRAWINGS = [beside(f"../../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]
 CONTENT = content(*DRAWINGS, WORDS, FONT)
 
 
@@ -37,7 +40,10 @@ rule render_images:
 TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
 TRAIN_STIMULI = TEST_STIMULI = [*flags(seeded("images")), CONTENT, NUMERICS["stimuli"]]
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
+PREDICT_MINUTES = 10
+RESIZED = False
+TRAIN_MB, TRAIN_MINUTES = 3000, 60
 
 
-include: "lists.smk"
-include: "training.smk"
+include: RULES / "lists.smk"
+include: RULES / "training.smk"

@@ -1,4 +1,8 @@
 # The paper's own archives: downloaded or put in place by hand, checked, extracted, and brought into the workflow's form.
+from featuresharing.workflow.sources import ARCHIVE_KEYS, alexnet_of, archive_problems, experiment_problems
+
+checked(experiment_problems, SETTINGS, keys=ARCHIVE_KEYS)
+checked(archive_problems, SETTINGS)
 
 
 localrules:
@@ -11,6 +15,14 @@ localrules:
 ARCHIVES = {archive["file"]: archive for archive in config["archives"]["files"].values()}
 EXTRACTED = {part: f"results/archives/{part}" for part in config["archives"]["files"]}
 TEST_IMAGES, TEST_STIMULI = "results/archives/images", []
+PREDICT_MINUTES = 120
+
+# Torch7 models do not say how large their images are. They have to have the sizes of the config.
+CHECKPOINTS = ["pretrained"]
+NETWORK = "results/networks/{experiment}/{checkpoint}.t7"
+NETWORKS = {experiment: checked(alexnet_of, SETTINGS, experiment) for experiment in EXPERIMENTS}
+IMAGE_SIZE = {"image_size": config["images"]["image_size"]}
+MORE_TARGETS = []
 
 
 wildcard_constraints:
@@ -93,7 +105,10 @@ rule import_model:
         ENVIRONMENT
     params:
         model=lambda wildcards: EXPERIMENTS[wildcards.experiment]["model"],
-        settings=flags(IMAGE_SIZE | {"layers": [f"{path}={COSTS[layer].units}" for layer, path in LAYERS.items()]}),
+        settings=lambda wildcards: flags(
+            IMAGE_SIZE
+            | {"layers": [f"{path}={cost_of(wildcards.experiment, layer).units}" for layer, path in LAYERS.items()]}
+        ),
     message:
         "Checking the model of {wildcards.experiment}."
     shell:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError, quoted
-from featuresharing.networks.torch7_modules import (
+from featuresharing.networks.formats.torch7_model.torch7_modules import (
     CAddTable,
     Concat,
     ConcatTable,

@@ -1,4 +1,8 @@
 # The stimuli of a data set with one folder a class, such as ImageNet: its images with a word over each.
+from featuresharing.workflow.sources import STIMULUS_TASKS, experiment_problems, folder_problems
+
+checked(experiment_problems, SETTINGS, tasks=STIMULUS_TASKS)
+checked(folder_problems, SETTINGS)
 
 
 FOLDERS = config["folders"]
@@ -40,7 +44,10 @@ rule overlay_words:
 TRAIN_IMAGES, TEST_IMAGES = ancient("results/images/train"), ancient("results/images/test")
 TRAIN_STIMULI, TEST_STIMULI = ([*OVERLAY, *CONTENT, FOLDERS[part], NUMERICS["stimuli"]] for part in ("train", "test"))
 STIMULUS_TABLES = ["results/images/train.csv", "results/images/test.csv"]
+PREDICT_MINUTES = 120
+RESIZED = True
+TRAIN_MB, TRAIN_MINUTES = 16000, 1440
 
 
-include: "lists.smk"
-include: "training.smk"
+include: RULES / "lists.smk"
+include: RULES / "training.smk"

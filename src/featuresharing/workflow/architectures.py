@@ -1,0 +1,131 @@
+"""Networks that jobs will run, described before they are there: from their architecture alone, or from their files.
+
+Descriptions are kept in small files, so that torch is imported once and not whenever a Snakefile is parsed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featuresharing.errors import InputError
+from featuresharing.files.atomic import replacing
+from featuresharing.networks import descriptions
+from featuresharing.networks.descriptions import NetworkDescription
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CACHE = Path(".snakemake/featuresharing")
+"""Where descriptions are kept, a file each; whoever deletes them has them made anew."""
+
+
+_OURS = [*sorted((Path(__file__).parents[1] / "engine").glob("*.py")), Path(descriptions.__file__)]
+"""The code that describes."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network without its weights, on RGB images of ``image_size`` pixels.
+
+    ``build``, such as ``"torchvision.models:resnet50"``, is a function that makes it, given ``settings`` by name, which
+    are numbers, texts and lists.
+    """
+
+    build: str
+    settings: Mapping[str, Any]
+    image_size: int
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """The file of a network that is there before anything runs.
+
+    ``image_size`` is that of a network whose file does not say it (None: 224).
+    """
+
+    path: Path
+    image_size: int | None = None
+
+
+def describe(network: Architecture | NetworkFile, cache: Path = CACHE) -> NetworkDescription:
+    """Describe a network; what was described before is read from ``cache``, a folder that may be read-only.
+
+    Raises InputError for an architecture that cannot be built or described, and for a file that holds no network.
+    """
+    kept = cache / f"{_key(network)}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return NetworkDescription.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+    found = _describe(network)
+    with suppress(InputError, OSError), replacing(kept, recorded=False) as temporary:
+        temporary.write_text(json.dumps(found.as_dict()), encoding="utf-8")
+    return found
+
+
+def _key(network: Architecture | NetworkFile) -> str:
+    """Return what names all that a description depends on."""
+    told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch")}
+    if isinstance(network, Architecture):
+        told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
+    else:
+        told |= {"path": str(network.path.absolute()), "image_size": network.image_size}
+        with suppress(OSError):  # of a file that is not there, its reader says so
+            status = network.path.stat()
+            told |= {"size": status.st_size, "time": status.st_mtime_ns}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _files_of(module: str) -> list[Path]:
+    """Return the file of a module, which is not imported; none where there is none."""
+    top, *inside = module.split(".")
+    spec = find_spec(top) if top else None
+    if spec is None or not spec.origin:
+        return []
+    path = Path(spec.origin).parent.joinpath(*inside) if inside else Path(spec.origin)
+    return [each for each in (path, path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _describe(network: Architecture | NetworkFile) -> NetworkDescription:
+    from featuresharing.engine.describing import describe_file, describe_network
+
+    if isinstance(network, NetworkFile):
+        return describe_file(network.path, image_size=network.image_size)
+    return describe_network(_build(network), network.image_size)
+
+
+def _build(architecture: Architecture) -> "nn.Module":
+    """Return the network with any weights, without memory for them if it can be built so; no random state changes."""
+    import torch
+
+    module, _, name = architecture.build.partition(":")
+    try:
+        build = getattr(import_module(module), name)
+        with torch.random.fork_rng(devices=[]):
+            try:
+                with torch.device("meta"):
+                    found = build(**architecture.settings)
+            except (RuntimeError, NotImplementedError):  # it looks at numbers
+                found = build(**architecture.settings)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the code of others does
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        accepted = "accepted is module:function with its settings"
+        raise InputError(f"architecture '{architecture.build}' cannot be built ({reason}); {accepted}.") from error
+    if not isinstance(found, torch.nn.Module):
+        kind = type(found).__name__
+        raise InputError(f"architecture '{architecture.build}' gives a {kind}; accepted is a torch.nn.Module.")
+    return found.eval()
