@@ -758,6 +758,7 @@ def assert_conditionals_of_the_plain_loop(
     return max(float(np.ptp(predictions, axis=0).max()) for tasks in every for predictions in tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", COMPARED)
 def test_conditionals_of_every_layer_are_those_of_the_plain_loop(name: str, dtype: torch.dtype) -> None:
@@ -798,6 +799,7 @@ def photographs() -> Tensor:
     return torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", LAYERS)
 def test_the_papers_alexnet(alias: str, paper_alexnet: nn.Sequential, photographs: Tensor) -> None:
     path = LAYERS[alias]
@@ -807,6 +809,7 @@ def test_the_papers_alexnet(alias: str, paper_alexnet: nn.Sequential, photograph
     assert effect > 1e-5
 
 
+@pytest.mark.slow
 def test_the_papers_alexnet_in_double_precision(paper_alexnet: nn.Sequential, photographs: Tensor) -> None:
     doubled = copy.deepcopy(paper_alexnet).double()
     path, units, closeness = LAYERS["conv4"], [5], CLOSENESS[torch.float64]
@@ -933,6 +936,7 @@ INVARIANT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("name", "path"), INVARIANT)
 def test_a_tolerance_lowers_conditionals_by_at_most_the_skipped_mass(name: str, path: str, dtype: torch.dtype) -> None:
@@ -948,6 +952,7 @@ def test_a_tolerance_lowers_conditionals_by_at_most_the_skipped_mass(name: str, 
         assert (lowered <= quick.skipped_mass[:, None, None] + rounding).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"batch_size": 1}, {"batch_size": 2}, {"batch_size": 3}, {"batch_size": 99}], ids=str
 )
@@ -956,12 +961,14 @@ def test_batches_change_no_number(name: str, path: str, options: dict[str, int])
     assert_same_numbers(name, path, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1, 10_000, 100_000, 10_000_000])
 @pytest.mark.parametrize(("name", "path"), INVARIANT)
 def test_memory_changes_no_number(name: str, path: str, memory: int) -> None:
     assert_same_numbers(name, path, {"memory": memory})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [[3, 0, 2], [1], [2, 2], [2, 1, 0]], ids=str)
 @pytest.mark.parametrize(("name", "path"), INVARIANT)
 def test_order_and_subset_of_units_change_no_number(name: str, path: str, units: list[int]) -> None:
@@ -1239,6 +1246,7 @@ def networks(draw: Draw) -> tuple[Wired, Tensor, int]:
     return network.double().eval(), images, draw(st.integers(0, 11))
 
 
+@pytest.mark.slow
 def test_random_networks() -> None:
     effects = []
 

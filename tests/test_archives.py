@@ -10,8 +10,7 @@ from skimage.transform import resize as skimage_resize
 from featuresharing import InputError
 from featuresharing.data.class_maps import class_names, read_class_map, read_numbered_list
 from featuresharing.data.images import imagenet_preprocessing, preprocess, resize
-
-FIXTURES = Path(__file__).parent / "fixtures/torch7"
+from tests.support.paper_archives import FIXTURES
 
 
 def test_class_maps_say_which_output_is_which_class() -> None:

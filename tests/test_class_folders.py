@@ -25,8 +25,9 @@ from featuresharing.data.words import WordStyle
 from featuresharing.files.locks import holding
 from featuresharing.files.records import refuse_changed
 from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, Order, Share, augment
+from tests.support.commands import FONT
+from tests.support.files import contents
 
-FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
 SIZE = 20
 
 
@@ -48,10 +49,6 @@ def folder(tmp_path: Path) -> Path:
         image(9 + number).save(tmp_path / f"data/{name}/deeper/c.jpg")
         (tmp_path / f"data/{name}/.hidden").write_text("no image")
     return tmp_path / "data"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_every_image_gets_a_word_and_keeps_its_class(folder: Path, tmp_path: Path) -> None:

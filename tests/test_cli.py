@@ -1,6 +1,5 @@
 """The command line: a whole tiny chain, and one sentence about every wrong input."""
 
-import csv
 import os
 import re
 import shutil
@@ -35,9 +34,9 @@ from featuresharing.figures.unit_map import plot_units
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.store import UnitStore
+from tests.support.commands import FONT, RESOURCES, run
+from tests.support.files import rows
 
-RESOURCES = Path(__file__).parents[1] / "resources"
-FONT = RESOURCES / "fonts/DejaVuSans-Bold.ttf"
 ARCHIVES = ("download", "extract", "import-list", "import-model")
 WITHOUT_OUTPUT = ("status", "verify", "describe")
 COMMANDS = (
@@ -65,14 +64,6 @@ SIZES: dict[str, Any] = {
     "batch_size": 8,
     "shift": 1,
 }
-
-
-def run(command: str, **options: Any) -> int:
-    """Run a command of the command line with its options by name."""
-    arguments = [command]
-    for name, value in options.items():
-        arguments += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
-    return main(arguments)
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +107,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log, figure = path / "networks/demo/training.csv", path / "figures/training.png"
     assert run("plot-training", logs=f"demo={log}", accuracy=path / "tables/accuracy.csv", output=figure) == 0
     return path
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:

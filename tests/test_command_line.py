@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.files.records import record_folder
 from featuresharing.networks.predictions import Predictions, write_predictions
-
-PROGRAM = [sys.executable, "-m", "featuresharing"]
+from tests.support.commands import PROGRAM
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

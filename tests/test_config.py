@@ -10,9 +10,9 @@ import yaml
 
 from featuresharing import InputError
 from featuresharing.settings.checking import check_config, check_writable
+from tests.support.commands import ROOT
 from tests.support.configs import demo_config
 
-ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 

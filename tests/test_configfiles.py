@@ -13,12 +13,12 @@ from featuresharing.cli.logs import described
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import check_config_files, check_extent, complete_config
 from featuresharing.workflow.targets import describe_target
+from tests.support.commands import ROOT
 from tests.support.configs import demo_config
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import fuzz_config  # noqa: E402
+import fuzz_config
 
 
 def bomb(first: str, item: str, opening: str, closing: str) -> str:

@@ -20,8 +20,9 @@ from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_s
 from featuresharing.data.words import WordStyle, overlay_word, read_words
 from featuresharing.files.locks import holding
 from featuresharing.randomness import keyed_generator
+from tests.support.commands import RESOURCES
+from tests.support.files import contents
 
-RESOURCES = Path(__file__).parents[1] / "resources"
 FONT = RESOURCES / "fonts/DejaVuSans-Bold.ttf"
 CLASSES = [["cat", "dog", "owl"], ["sun", "map"]]
 
@@ -342,15 +343,11 @@ def rendering(tmp_path: Path, *more: str) -> list[str]:
     ]
 
 
-def all_files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_stimuli_get_their_names_when_all_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(rendering(tmp_path)) == 0
-    wanted = all_files(tmp_path / "images")
+    wanted = contents(tmp_path / "images")
     assert main(rendering(tmp_path)) == 0
     assert "images/train is there already.\n" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "images")
@@ -372,7 +369,7 @@ def test_stimuli_get_their_names_when_all_are_there(
     spoilt.write_bytes(spoilt.read_bytes()[:-9])
     assert main(rendering(tmp_path)) == 0
     assert "Rendered again, since they were damaged: 1 of" in capsys.readouterr().out
-    assert all_files(tmp_path / "images") == wanted
+    assert contents(tmp_path / "images") == wanted
     assert main(rendering(tmp_path, "--seed", "1")) == 0
     assert {path.name for path in (tmp_path / "images").glob("*")} == {
         *("train", "test", "train.csv", "test.csv"),

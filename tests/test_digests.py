@@ -13,8 +13,8 @@ import requests
 from PIL import Image
 
 from featuresharing import load_network
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "tests/fixtures/torch7"
 NETWORK, OTHER_NETWORK = "alexnet67_cudnn_cuda.t7", "alexnet224_float.t7"
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks/digests.py"))

@@ -27,6 +27,7 @@ from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.randomness import keyed_generator
+from tests.support.files import contents
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -243,10 +244,7 @@ def arguments(checkpoint: Path, folder: Path, **options: Any) -> list[str]:
     return ["visualize-units", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
+@pytest.mark.end_to_end
 def test_a_killed_command_goes_on_and_gives_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(arguments(checkpoint, whole, iterations=150)) == 0

@@ -1,7 +1,6 @@
 """The original's steps, written anew from its formulas with no code of ours, on a network that Torch7 wrote."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.torch7 import read_torch7
+from tests.support.paper_archives import FIXTURES
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
-FIXTURES = Path(__file__).parent / "fixtures/torch7"
 SAMPLES = 15
 LAYERS = ("0.0.0", "0.0.8", "1.5")
 

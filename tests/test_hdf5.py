@@ -21,10 +21,11 @@ from featuresharing.networks.predictions import Predictions, read_predictions, w
 from featuresharing.store import Layout, TaskData
 from featuresharing.store.soundness import attributes_of, is_conditionals, problems_of_final, problems_of_progress
 from featuresharing.store.status import layer_statuses
+from tests.support.commands import ROOT
 
 
 def load_fuzz() -> ModuleType:
-    place = Path(__file__).parents[1] / "benchmarks/fuzz_store.py"
+    place = ROOT / "benchmarks/fuzz_store.py"
     spec = importlib.util.spec_from_file_location("fuzz_store", place)
     assert spec is not None
     assert spec.loader is not None

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing import InputError, lesion, lesion_accuracy, random_orders
-from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.alexnet.sizes import AlexNetShape
 from tests.support.naive import predict_naively
+from tests.support.small_networks import keep_alive, small_alexnet
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -86,12 +85,8 @@ class Aside(nn.Module):
         return self.head(x)
 
 
-def alexnet() -> nn.Sequential:
-    return build_alexnet(AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4)), dropout=0.5)
-
-
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[str, ...]]] = {
-    "alexnet": (alexnet, (3, 16, 16), (*LAYERS.values(), "1.7.1")),
+    "alexnet": (small_alexnet, (3, 16, 16), (*LAYERS.values(), "1.7.1")),
     "perceptron": (lambda: nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3)), (4,), ("0", "2")),
     "no bias": (
         lambda: nn.Sequential(nn.Linear(4, 6, bias=False), nn.Tanh(), nn.Linear(6, 3, bias=False)),
@@ -123,11 +118,7 @@ def build(name: str, dtype: torch.dtype = torch.float64, *, count: int = 3) -> t
         network = make().train()
         with torch.no_grad():
             network(torch.randn(8, *shape))
-            for parameter in network.parameters():
-                if parameter.ndim > 1:  # keeps deep networks alive
-                    nn.init.kaiming_normal_(parameter)
-                else:
-                    parameter.add_(0.3 * torch.randn(parameter.shape))
+            keep_alive(network, biases=True)
             network(torch.randn(8, *shape))
         return network.eval().to(dtype), torch.randn(count, *shape).to(dtype)
 
@@ -385,7 +376,7 @@ LONG = "orders: found different lengths or a unit twice; accepted are lists of d
             {"targets": np.zeros((3, 1), np.int64)},
             "targets: found [3, 1]; accepted are true classes [images, tasks]: [4, 1].",
         ),
-        ({"dtype": "float16"}, "dtype 'float16' is not known; accepted are float32 and float64."),
+        ({"dtype": "float16"}, "dtype: found 'float16'; accepted is float32 or float64."),
     ],
 )
 def test_what_lesion_accuracy_cannot_do_is_named(changes: dict[str, Any], sentence: str) -> None:
@@ -403,7 +394,7 @@ def test_what_lesion_accuracy_cannot_do_is_named(changes: dict[str, Any], senten
         ({"layer": "1"}, ["layer '1' is a GELU", "accepted"]),
         ({"units": [6]}, ["unit 6", "accepted are 0 to 5"]),
         ({"engine": "steam"}, ["engine 'steam'", "accepted are one-channel and plain"]),
-        ({"dtype": "float16"}, ["dtype 'float16'", "accepted are float32 and float64"]),
+        ({"dtype": "float16"}, ["dtype: found 'float16'", "accepted is float32 or float64"]),
         ({"images": np.zeros((0, 4))}, ["images", "none", "accepted"]),
         ({"images": np.full((1, 4), np.inf)}, ["images", "infinite", "accepted"]),
     ],

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from featuresharing import Estimation, InputError, Marginalization, marginalize, predict, prior_draws
 from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
-from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.networks.alexnet.sizes import AlexNetShape
 from tests.support.naive import marginalize_naively, predict_naively, sample_shares
+from tests.support.small_networks import keep_alive, small_alexnet
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -129,12 +128,8 @@ def convolutions(*layers: nn.Module, dimensions: int = 2) -> nn.Sequential:
     return nn.Sequential(*layers, pool, nn.Flatten(), nn.LazyLinear(3))
 
 
-def alexnet() -> nn.Sequential:
-    return build_alexnet(AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4)), dropout=0.5)
-
-
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[str, ...]]] = {
-    "alexnet": (alexnet, (3, 16, 16), (*LAYERS.values(), "1.7.1")),
+    "alexnet": (small_alexnet, (3, 16, 16), (*LAYERS.values(), "1.7.1")),
     "skip connection": (Residual, IMAGE, ("stem", "conv1", "conv2", "shortcut", "conv4", "head")),
     "layer's input overwritten": (PreActivation, (4,), ("first", "second")),
     "constant overwritten": (Accumulating, (4,), ("first", "second")),
@@ -194,9 +189,7 @@ def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Ten
         network = make().train()
         with torch.no_grad():
             network(torch.randn(8, *shape))
-            for parameter in network.parameters():
-                if parameter.ndim > 1:  # keeps deep networks alive
-                    nn.init.kaiming_normal_(parameter)
+            keep_alive(network)
             network(torch.randn(8, *shape))
         return network.eval().to(dtype), torch.randn(2, *shape).to(dtype)
 

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import select
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from featuresharing.engine.interpreter import Interpreter
 from featuresharing.engine.memory import MOST_SERIES, BatchSizes, Footprint, choose_batch_sizes, footprint, free_memory
 from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.engine.plain import PlainEngine
+from tests.support.commands import run_python
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -563,6 +563,7 @@ np.savez(path, peak=peak, **results)
 """
 
 
+@pytest.mark.slow
 @on_linux
 def test_two_gigabytes_are_enough_for_600_images_and_the_papers_network(tmp_path: Path) -> None:
     """Whether all finishes, in the resident memory allowed, with the numbers of a few images without a limit."""
@@ -575,19 +576,6 @@ def test_two_gigabytes_are_enough_for_600_images_and_the_papers_network(tmp_path
         assert limited[name].shape[1] == 4
         assert np.ptp(limited[name], axis=1).max() > 1e-4, "images look alike"
         np.testing.assert_allclose(limited[name], free[name], rtol=0, atol=1e-6, err_msg=name)
-
-
-def run_python(code: str, *arguments: Any, **environment: str) -> str:
-    """Run code in a process of its own; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 # --- progress

@@ -26,6 +26,7 @@ from featuresharing.networks.alexnet.trainer import Trainer, TrainerSettings
 from featuresharing.networks.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from featuresharing.networks.opening import check_fits, open_network
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
+from tests.support.commands import ROOT
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -399,7 +400,7 @@ def test_packed_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_damaged_checkpoints_and_states_are_refused_or_the_same() -> None:
-    script = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_checkpoints.py"))
+    script = runpy.run_path(str(ROOT / "benchmarks/fuzz_checkpoints.py"))
     found = script["fuzz"](60, 5)
     assert found["refused"] + found["same"] + found["forged"] == 60
     assert found["refused"] > 30

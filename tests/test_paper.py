@@ -99,14 +99,14 @@ def test_archives_that_were_put_there_by_hand_are_taken(archives: dict[str, byte
 
 
 def test_a_model_of_another_shape_is_refused(archives: dict[str, bytes], tmp_path: Path) -> None:
-    network = {"channels": [6, 8, 10, 8, 9], "hidden": [24, 24]}
+    network = {"channels": [6, 8, 10, 9, 8], "hidden": [24, 24]}
     configs = prepare(tmp_path / "run", "http://127.0.0.1:9/", network=network)
     (tmp_path / "run/archives").mkdir()
     for name, content in archives.items():
         (tmp_path / "run/archives" / name).write_bytes(content)
     result = tried_once(tmp_path / "run", configs, "results/networks/object_text/pretrained.t7")
     assert result.returncode != 0
-    assert "layer '0.0.10' has 8 units; accepted are 9" in result.stdout + result.stderr
+    assert "layer '0.0.8' has 8 units; accepted are 9" in result.stdout + result.stderr
     assert not list((tmp_path / "run/results/networks").rglob("*.t7"))
 
 

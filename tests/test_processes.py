@@ -21,6 +21,8 @@ from featuresharing.networks.alexnet.trainer import Trainer
 from featuresharing.networks.checkpoints import load_checkpoint
 from featuresharing.runs.processes import run_processes
 
+pytestmark = pytest.mark.end_to_end
+
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
 
 

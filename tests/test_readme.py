@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-ROOT = Path(__file__).parent.parent
+from tests.support.commands import ROOT
+
 README = (ROOT / "README.md").read_text()
 
 

@@ -5,15 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.commands import ROOT
 from tests.support.configs import demo_config
-
-ROOT = Path(__file__).parents[1]
 
 RECORDED = """
 import inspect, json, sys

@@ -38,8 +38,7 @@ from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
 from tests.support import stores
-
-ROOT = Path(__file__).parents[1]
+from tests.support.commands import ROOT
 
 
 def test_the_page_of_tables_is_that_of_the_dictionary() -> None:

@@ -21,8 +21,8 @@ from featuresharing.data.stimuli import read_stimuli
 from featuresharing.data.table_files import numbered_rows, read_texts
 from featuresharing.data.texts import read_lines, read_text
 from featuresharing.data.words import read_words
+from tests.support.commands import ROOT
 
-ROOT = Path(__file__).parents[1]
 MARK = b"\xef\xbb\xbf"
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {

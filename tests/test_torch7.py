@@ -25,6 +25,7 @@ from featuresharing.networks.formats.torch7_model.torch7_conversion import load_
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.torch7 import Table, TorchObject, is_torch7, read_torch7
+from tests.support.paper_archives import FIXTURES
 from tests.support.torch7_files import (
     changed,
     classifier,
@@ -36,7 +37,6 @@ from tests.support.torch7_files import (
     torch7_bytes,
 )
 
-FIXTURES = Path(__file__).parent / "fixtures/torch7"
 ALEXNETS = {
     "alexnet67_flat_dirty": "alexnet67_outputs",
     "alexnet67_ascii": "alexnet67_outputs",

@@ -22,6 +22,7 @@ from featuresharing.files.locks import OutputLock
 from featuresharing.files.records import record_of
 from featuresharing.networks.alexnet.trainer import Trainer
 from featuresharing.networks.checkpoints import load_checkpoint
+from tests.support.files import flip_bit
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
 NAMES = ("0.pt", "2.pt", "5.pt", "training.csv")
@@ -263,14 +264,8 @@ def test_a_training_takes_over_from_an_orphan_that_is_killed(
     assert outputs(tmp_path) == whole
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
-
-
 DAMAGE: dict[str, Callable[[Path], Any]] = {
-    "flipped": flip,
+    "flipped": flip_bit,
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "garbage": lambda path: path.write_bytes(b"nothing of ours" * 100),
@@ -308,7 +303,7 @@ def test_a_damaged_state_is_said_and_the_other_goes_on(
     assert outputs(tmp_path / "b") == whole
 
 
-@pytest.mark.parametrize("damage", [flip, lambda path: os.truncate(path, 1000), Path.unlink])
+@pytest.mark.parametrize("damage", [flip_bit, lambda path: os.truncate(path, 1000), Path.unlink])
 def test_a_damaged_checkpoint_is_never_published(
     data: Path,
     tmp_path: Path,
@@ -347,7 +342,7 @@ def test_a_checkpoint_that_the_disk_spoils_while_it_trains_is_refused(
 
     def spoiling(trainer: Trainer) -> None:
         if trainer.step == 4:
-            flip(progress(tmp_path) / "2.pt")
+            flip_bit(progress(tmp_path) / "2.pt")
         advance(trainer)
 
     with monkeypatch.context() as patch:
@@ -364,7 +359,7 @@ def test_damage_of_what_was_finished_is_said_and_trained_again(
     data: Path, tmp_path: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert main(arguments(data, tmp_path)) == 0
-    flip(progress(tmp_path) / name)  # and with it the output, which is the same file
+    flip_bit(progress(tmp_path) / name)  # and with it the output, which is the same file
     assert main(arguments(data, tmp_path)) == 0
     assert "is not as it was written: it is made again." in capsys.readouterr().out
     assert outputs(tmp_path) == whole

@@ -13,8 +13,8 @@ from featuresharing.cli import main
 from featuresharing.data import fonts
 from featuresharing.data.fonts import check_word, check_words, needs_shaping
 from featuresharing.data.words import WordStyle, overlay_word, read_words
+from tests.support.commands import FONT
 
-FONT = Path(__file__).parents[1] / "resources/fonts/DejaVuSans-Bold.ttf"
 HEBREW, ARABIC = "\u05e9\u05dc\u05d5\u05dd", "\u0633\u0644\u0627\u0645"
 
 

@@ -23,10 +23,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def flip_bit(path: Path, place: int) -> None:
-    """Flip the lowest bit of one byte of a file, from its end if ``place`` is negative."""
+def flip_bit(path: Path, place: int | None = None) -> None:
+    """Flip a bit of the byte of a file at a place, by default in its middle."""
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[len(content) // 2 if place is None else place] ^= 64
     path.write_bytes(content)
 
 
