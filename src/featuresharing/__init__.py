@@ -18,6 +18,7 @@ _HOMES = {
     "FeatureSettings": "featuresharing.settings",
     "InputError": "featuresharing.errors",
     "Marginalization": "featuresharing.analysis.conditionals",
+    "Origin": "featuresharing.runs.subjects",
     "TABLES": "featuresharing.data.columns",
     "accuracy_table": "featuresharing.analysis.tables",
     "contribution": "featuresharing.analysis.evidence",
