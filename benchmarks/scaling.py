@@ -5,7 +5,6 @@ lines of slope one through the largest point of each layer. Draws are those of `
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from marginalize import demo_alexnet
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
 from featuresharing import marginalize
 from featuresharing.networks.alexnet.names import LAYERS
@@ -44,10 +44,7 @@ def main() -> None:
             for size in sizes[:2] if options.small else sizes:
                 seconds = measure(network, layer, {**USUAL, what: size}, repeats=1 if options.small else 3)
                 rows.append({"layer": layer, "varied": what, "size": size, "seconds": round(seconds, 4)})
-    with options.output.with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    DataFrame(rows).to_csv(options.output.with_suffix(".csv"), index=False)
     plot(rows, options.output)
 
 

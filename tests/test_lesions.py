@@ -377,7 +377,7 @@ LONG = "orders: found different lengths or a unit twice; accepted are lists of d
             {"targets": np.zeros((3, 1), np.int64)},
             "targets: found [3, 1]; accepted are true classes [images, tasks]: [4, 1].",
         ),
-        ({"dtype": "float16"}, "dtype 'float16' is not known; accepted are float32 and float64."),
+        ({"dtype": "float16"}, "dtype: found 'float16'; accepted is float32 or float64."),
     ],
 )
 def test_what_lesion_accuracy_cannot_do_is_named(changes: dict[str, Any], sentence: str) -> None:
@@ -395,7 +395,7 @@ def test_what_lesion_accuracy_cannot_do_is_named(changes: dict[str, Any], senten
         ({"layer": "1"}, ["layer '1' is a GELU", "accepted"]),
         ({"units": [6]}, ["unit 6", "accepted are 0 to 5"]),
         ({"engine": "steam"}, ["engine 'steam'", "accepted are one-channel and plain"]),
-        ({"dtype": "float16"}, ["dtype 'float16'", "accepted are float32 and float64"]),
+        ({"dtype": "float16"}, ["dtype: found 'float16'", "accepted is float32 or float64"]),
         ({"images": np.zeros((0, 4))}, ["images", "none", "accepted"]),
         ({"images": np.full((1, 4), np.inf)}, ["images", "infinite", "accepted"]),
     ],

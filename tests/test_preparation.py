@@ -309,7 +309,7 @@ def test_double_precision_stays_double() -> None:
     np.testing.assert_allclose(double, found, rtol=1e-14)
     single = predict(network, IMAGES)[1][0]  # images of float32
     assert single.dtype == np.float64
-    with pytest.raises(InputError, match="dtype 'float16' is not known; accepted are float32 and float64"):
+    with pytest.raises(InputError, match="dtype: found 'float16'; accepted is float32 or float64"):
         predict(network, images, dtype="float16")
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from featuresharing import (
     FeatureSettings,
     InputError,
+    Origin,
     contribution,
     lesion,
     lesion_accuracy,
@@ -203,10 +204,13 @@ def test_a_network_may_be_a_file(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "7.pt", Checkpoint(network, SHAPE, ("word", "basic"), 7))
     images = np.random.default_rng(0).random((IMAGES, 3, 16, 16), np.float32)
     given: Given = {"images": images, "estimator": "lesion", "layer": "fc6", "aliases": {"fc6": "1.2"}}
-    given |= {"engine": "one-channel", "experiment": "noise", "units": [0, 2], "storage": "full", "softmax": False}
+    given |= {"engine": "one-channel", "units": [0, 2], "storage": "full", "softmax": False}
     found = compute(tmp_path / "fc6.h5", network=tmp_path / "7.pt", **given)
     named = [found.attributes[name] for name in ("experiment", "checkpoint", "alias", "layer", "step")]
-    assert named == ["noise", "7", "fc6", "1.2", 7]
+    assert named == ["experiment", "7", "fc6", "1.2", 7]
+    given |= {"origin": Origin("noise", "epoch 7")}
+    again = compute(tmp_path / "again.h5", network=str(tmp_path / "7.pt"), **given)
+    assert [again.attributes[name] for name in ("experiment", "checkpoint")] == ["noise", "epoch 7"]
     wanted = lesion(network, "1.2", images, softmax=False, units=[0, 2]).probabilities[0]
     assert np.array_equal(found.conditionals["word"], wanted[:, range(IMAGES), TARGETS["word"]])
 

@@ -1,8 +1,11 @@
 """The model of the config: every key once, and what is made of it."""
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from featuresharing import InputError
+from featuresharing import InputError, cli
 from featuresharing.cli.options import CommandParser
 from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.files.records import recorded_entry
@@ -220,6 +223,61 @@ def test_a_config_is_written_whole_and_only_when_it_changed(tmp_path: Path) -> N
     assert path.stat() == before
     write_yaml(config | {"seed": 1}, path)
     assert read_yaml(path) == config | {"seed": 1}
+
+
+def defaults_in(tree: ast.AST) -> Iterator[tuple[str, str, ast.expr]]:
+    """Yield where, the name and the value of every default of an argument or of a field that a module has."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            positional = [*node.args.posonlyargs, *node.args.args]
+            pairs = [
+                *zip(reversed(positional), reversed(node.args.defaults), strict=False),
+                *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+            ]
+            yield from ((node.name, argument.arg, value) for argument, value in pairs if value is not None)
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None:
+                    yield node.name, line.target.id, line.value
+
+
+def test_no_default_of_a_key_is_written_a_second_time() -> None:
+    """Arguments and fields that are called as a key refer to it; where they have another default, that is their own."""
+    known = {
+        (name, repr(key.default)) for block in blocks() for name, key in keys_of(block).items() if not key.is_block
+    }
+    # whether any network gives predictions or raw scores; the key says it of lesions
+    known -= {("softmax", "True")}
+    found = []
+    for path in sorted((ROOT / "src/featuresharing").rglob("*.py")):
+        if path.parent.name != "settings":
+            for place, name, value in defaults_in(ast.parse(path.read_text())):
+                with suppress(ValueError):
+                    literal = ast.literal_eval(value)
+                    if literal is not None and (name, repr(literal)) in known:
+                        found.append(f"{path.name}: {place}({name}={literal!r})")
+    assert found == []
+
+
+def test_options_that_are_called_as_a_key_are_made_of_it() -> None:
+    keys = {key.name: key for block in blocks() for key in keys_of(block).values() if not key.is_block}
+    commands = cli._Commands()
+    for modules in cli.GROUPS.values():
+        for module in modules:
+            module.add_commands(commands)
+    own, found = set(), 0
+    for name, parser in commands.items():
+        for action in parser._actions:
+            key = keys.get(action.dest)
+            if key and (key.kind is not str or key.limits.choices):
+                made = getattr(action.type, "__module__", "") == add_settings.__module__
+                found += made
+                own |= set() if made else {(name, action.dest)}
+    assert found > 80
+    # units by their numbers, images in one pass, and pixels of networks whose files do not say them
+    passes = {(name, "image_size") for name in ("predict", "marginalize", "lesion-curves", "visualize-units")}
+    units = {(name, "units") for name in ("marginalize", "visualize-units")}
+    assert own == passes | units | {("marginalize", "batch_size"), ("import-model", "image_size")}
 
 
 def test_options_that_contradict_each_other_are_named() -> None:

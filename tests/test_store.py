@@ -601,7 +601,7 @@ def test_a_folder_that_is_read_only_is_named(small_disk: Callable[[str], Path]) 
 
 
 def test_unknown_storage_and_unusable_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="storage: found 'sparse'; accepted are true-class and full"):
+    with pytest.raises(InputError, match="storage: found 'sparse'; accepted is true-class or full"):
         open_store(tmp_path / "conv5.h5", storage="sparse")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f"{tmp_path}/file/below cannot be written to"):

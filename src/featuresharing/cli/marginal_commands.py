@@ -68,8 +68,8 @@ def add_commands(commands: Commands) -> None:
 def _marginalize(options: argparse.Namespace) -> None:
     from featuresharing.computation import Computation
     from featuresharing.estimators.estimation import Estimation
-    from featuresharing.runs.marginalizing import Method, Origin, marginalize_subject
-    from featuresharing.runs.subjects import choose_layer, subject_of_files
+    from featuresharing.runs.marginalizing import Method, marginalize_subject
+    from featuresharing.runs.subjects import Origin, choose_layer, subject_of_files
 
     aliases = read_aliases(options)
     subject = subject_of_files(options.checkpoint, list_files(options), image_size=options.image_size)

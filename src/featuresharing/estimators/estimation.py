@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from featuresharing.arguments import check_whole
 from featuresharing.errors import InputError
 from featuresharing.estimators.registry import find_estimator
 from featuresharing.settings import Config, MarginalizationSettings, check
@@ -29,7 +28,7 @@ class Estimation:
         kind = find_estimator(self.estimator)
         for name in ("samples", "scale", "tolerance"):
             check(MarginalizationSettings, name, getattr(self, name))
-        check_whole("seed", self.seed, 0)
+        check(Config, "seed", self.seed)
         for problem in kind.problems(self):
             raise InputError(f"{problem.key}{problem.text}.")
 

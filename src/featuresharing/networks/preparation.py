@@ -23,12 +23,10 @@ from featuresharing.networks.forward import computing, network_values, score_ima
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
 from featuresharing.networks.wrappers import unwrap
+from featuresharing.settings import MarginalizationSettings, check
 
 ROUNDING = 1e-4
 """What the size of a batch may change by rounding, in float64 too: some networks compute parts in float32."""
-
-DTYPES = ("float32", "float64")
-"""Accepted names of precisions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +73,7 @@ def prepare(
 def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:
     """Return the precision by name; None stands for float64 for networks in float64, and float32 for all others."""
     if dtype is not None:
-        if dtype not in DTYPES:
-            raise InputError(f"dtype '{dtype}' is not known; accepted are {' and '.join(DTYPES)}.")
+        check(MarginalizationSettings, "dtype", dtype)
         return torch.float64 if dtype == "float64" else torch.float32
     own = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
     return torch.float64 if own == torch.float64 else torch.float32

@@ -24,7 +24,15 @@ from featuresharing.files.locks import holding
 from featuresharing.files.second_names import keep_second_name, put_back
 from featuresharing.runs.measurements import Measurements
 from featuresharing.runs.stopping import Say, stoppable
-from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.runs.subjects import (
+    ChosenLayer,
+    Network,
+    Origin,
+    Subject,
+    choose_layer,
+    origin_of,
+    subject_of_arrays,
+)
 from featuresharing.settings import Config, LesionSettings
 from featuresharing.store import read_conditionals
 
@@ -43,8 +51,7 @@ def lesion_curves_to_file(
     random_orders: int = LesionSettings.random_orders,
     seed: int = Config.seed,
     aliases: Mapping[str, str] | None = None,
-    experiment: str = "experiment",
-    checkpoint: str = "checkpoint",
+    origin: Origin | None = None,
     wait: float = 0.0,
     say: Say = print,
     **settings: Unpack[ComputationSettings],
@@ -66,8 +73,8 @@ def lesion_curves_to_file(
             raise InputError(f"contributions: found {len(named)} arrays; accepted is one for each task: {tasks}.")
         named = dict(zip(subject.classes, named, strict=True))
     removal = plan_removal(named, steps=steps, repeats=random_orders, seed=seed)
-    place = (experiment, checkpoint, layer)
-    measure_curves(subject, chosen, removal, Path(output), place, computation, wait=wait, say=say)
+    named_origin = origin or origin_of(network)
+    measure_curves(subject, chosen, removal, Path(output), named_origin, computation, wait=wait, say=say)
     return read_curves(Path(output))
 
 
@@ -95,9 +102,10 @@ def measure_curves_of_file(
         raise InputError(f"{conditionals} has {units} of {size} units; accepted is the file of a whole layer.")
     contributions = layer_contributions(layer, method=method, laplace=laplace)
     removal = plan_removal(contributions, steps=steps, repeats=random_orders, seed=seed)
-    chosen = choose_layer(subject.network, layer.attribute("layer", str))
-    experiment, checkpoint, alias = (layer.attribute(name, str) for name in ("experiment", "checkpoint", "alias"))
-    measure_curves(subject, chosen, removal, output, (experiment, checkpoint, alias), computation, wait=wait, say=say)
+    alias, path = layer.attribute("alias", str), layer.attribute("layer", str)
+    chosen = choose_layer(subject.network, alias, aliases={alias: path})
+    origin = Origin(layer.attribute("experiment", str), layer.attribute("checkpoint", str))
+    measure_curves(subject, chosen, removal, output, origin, computation, wait=wait, say=say)
 
 
 def measure_curves(
@@ -105,19 +113,20 @@ def measure_curves(
     layer: ChosenLayer,
     removal: Removal,
     output: Path,
-    place: tuple[str, str, str],
+    origin: Origin,
     computation: Computation,
     *,
     wait: float = 0.0,
     say: Say = print,
 ) -> None:
-    """Do what :func:`lesion_curves_to_file` does; ``place`` is what the table calls experiment, checkpoint and layer.
+    """Do what :func:`lesion_curves_to_file` does with a subject and a removal that are there.
 
     Raises InputError for a removal of other units than the layer has.
     """
     if len(removal.random[0]) != layer.size:
         found = f"found {len(removal.random[0])} for {layer.size} units"
         raise InputError(f"contributions to layer '{layer.name}': {found}; accepted is one for each.")
+    place = (origin.experiment, origin.checkpoint, layer.name)
     measured = Measurements(output, _identity(subject, layer, removal, computation).key)
     orders = {task: _name(order) for task, order in removal.orders.items()}
     values = {"measured": measured.path.name, "orders": orders, "place": place, "random": _name(removal.random)}

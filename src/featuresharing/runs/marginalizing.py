@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from featuresharing.analysis.conditionals import Marginalization
 from featuresharing.computation import Computation, ComputationSettings, computation_of
@@ -23,7 +23,15 @@ from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
 from featuresharing.runs.stopping import Say, Stopper, stoppable
-from featuresharing.runs.subjects import ChosenLayer, Network, Subject, choose_layer, subject_of_arrays
+from featuresharing.runs.subjects import (
+    ChosenLayer,
+    Network,
+    Origin,
+    Subject,
+    choose_layer,
+    origin_of,
+    subject_of_arrays,
+)
 from featuresharing.settings import Config, LesionSettings, MarginalizationSettings
 from featuresharing.store import (
     LayerConditionals,
@@ -37,14 +45,6 @@ from featuresharing.store import (
 from featuresharing.store.layer_files import read_fingerprint
 from featuresharing.store.relatives import files_with_units
 from featuresharing.version import PACKAGE
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Names of where numbers are from, for tables and figures."""
-
-    experiment: str = ""
-    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ def marginalize_to_file(
     units: Units | None = None,
     aliases: Mapping[str, str] | None = None,
     storage: str = MarginalizationSettings.storage,
-    experiment: str = "",
-    checkpoint: str = "",
+    origin: Origin | None = None,
     wait: float = 0.0,
     progress: bool = False,
     say: Say = print,
@@ -113,8 +112,8 @@ def marginalize_to_file(
     computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
     method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
     chosen = choose_layer(subject.network, layer, units, aliases)
-    origin = Origin(experiment, checkpoint or ("" if isinstance(network, nn.Module) else Path(network).stem))
-    marginalize_subject(subject, chosen, Path(output), method, origin, wait=wait, progress=progress, say=say)
+    named = origin or origin_of(network)
+    marginalize_subject(subject, chosen, Path(output), method, named, wait=wait, progress=progress, say=say)
     return read_conditionals(output)
 
 

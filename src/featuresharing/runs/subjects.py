@@ -59,6 +59,14 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Names of where numbers are from, for tables and figures: an experiment, and a checkpoint of its network."""
+
+    experiment: str = "experiment"
+    checkpoint: str = "checkpoint"
+
+
+@dataclass(frozen=True)
 class ChosenLayer:
     """Some ``units`` of a layer of ``size`` units: its ``name`` as it was given, and its module ``path``."""
 
@@ -107,6 +115,11 @@ def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: 
     truth = check_targets(given, tasks, ready.classes, len(tensor))
     classes = dict(zip(tasks, ready.classes, strict=True))
     return Subject(named.network, lambda: tensor, classes, truth, named.sha256, _digest_of_images(tensor), named.step)
+
+
+def origin_of(network: Network) -> Origin:
+    """Return where the numbers of a network are from unless that is said: of a file, the checkpoint is its name."""
+    return Origin(checkpoint=Path(network).stem) if isinstance(network, str | Path) else Origin()
 
 
 def named_network(network: Network) -> NamedNetwork:

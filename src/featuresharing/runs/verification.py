@@ -100,11 +100,11 @@ def summary(result: Verification, folder: Path) -> str:
     counts = (
         (result.count(COMPARED), "as their records say"),
         (result.count(SOUND), "sound by what they hold"),
-        (result.count(RECORD), "records"),
+        (result.count(RECORD), "records" if result.count(RECORD) > 1 else "record"),
         (sum(result.unchecked.values()), "not checked"),
     )
-    parts = ", ".join(f"{count} are {what}" for count, what in counts if count)
-    return f"Of all {len(result.found)} files in {folder}, {parts or 'none is there'}; none is wrong."
+    parts = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"All {len(result.found)} files in {folder}: {parts or 'none is there'}; none is wrong."
 
 
 Name = Callable[[Path, str], None]

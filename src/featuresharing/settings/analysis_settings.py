@@ -118,7 +118,9 @@ class FigureSettings(Block):
     )
     sort: bool = setting(True, "sort units by `sort_by`, or keep their order in the network")
     grid: bool = setting(True, "lines between units")
-    columns: int | None = setting(None, "units in a row of the rectangle", least=1, most=999, null="a choice by itself")
+    columns: int | None = setting(
+        None, "units in a row of the rectangle", least=1, most=999, null="a full rectangle, a little higher than wide"
+    )
     dpi: int = setting(100, "dots per inch of the pictures of units", least=50, most=600)
     milliseconds: int = setting(330, "duration of a frame of the GIFs", least=20, most=60_000, multiple=10)
 

@@ -27,11 +27,11 @@ class Limits:
     Numbers lie from ``least`` (or ``above`` it) to ``most`` (or ``below`` it), integers are multiples of ``multiple``;
     ``choices`` are all values; a text matches ``pattern`` as a whole and has at most ``longest`` characters. Of a list
     these hold for each item, and it has from ``fewest`` to ``longest_list`` items, which are ``distinct`` or two that
-    are ``rising``. Of named values, ``names`` is the pattern of the names, and
-    ``names_accepted`` says it. ``null`` says what None stands for.
-    ``accepted`` completes the sentence "accepted is ..." where it cannot be told from the rest, ``each`` that of an
-    item; ``example`` is a value as YAML writes it. ``inherits`` names the key of the whole config that None stands for.
-    An ``optional`` key that is None is left out of configs.
+    are ``rising``. Of named values, ``names`` is the pattern of the names, and ``names_accepted`` says it.
+
+    ``null`` says what None stands for; if that is a key of the whole config, ``inherits`` names it. An ``optional`` key
+    that is None is left out of configs. ``accepted`` completes the sentence "accepted is ..." where it cannot be told
+    from the rest, ``each`` that of an item; ``example`` is a value as YAML writes it.
     """
 
     help: str

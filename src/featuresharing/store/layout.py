@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from featuresharing.errors import InputError
 from featuresharing.estimators.columns import ALWAYS, Column, column_of
 from featuresharing.files.identity import digest_of
+from featuresharing.settings import MarginalizationSettings, check
+from featuresharing.settings.fields import key_of
 
-STORAGE = ("true-class", "full")
+STORAGE = key_of(MarginalizationSettings, "storage").limits.choices
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +35,12 @@ class Layout:
     """
 
     tasks: Sequence[TaskData]
-    storage: str = "true-class"
+    storage: str = MarginalizationSettings.storage
     columns: Sequence[Column] = ALWAYS
     softmax: bool = True
 
     def __post_init__(self) -> None:
-        if self.storage not in STORAGE:
-            raise InputError(f"storage: found '{self.storage}'; accepted are {' and '.join(STORAGE)}.")
+        check(MarginalizationSettings, "storage", self.storage)
         for task in self.tasks:
             if wrong := wrong_numbers(f"prediction_{task.name}", task.predictions, softmax=self.softmax):
                 raise InputError(f"{wrong}; accepted is a network whose predictions are finite.")

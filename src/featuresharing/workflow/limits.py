@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings import JobSettings
 
 SECONDS_PER_MULTIPLY_ADD = 7.6e-12
 SECONDS_PER_NUMBER = 1.3e-9
@@ -47,7 +48,7 @@ def layer_cost(network: NetworkDescription, path: str) -> LayerCost:
 
 
 def marginalize_seconds(
-    cost: LayerCost, units: int, images: int, draws: float, *, weighed: int = 0, threads: int = 1
+    cost: LayerCost, units: int, images: int, draws: float, *, weighed: int = 0, threads: int = JobSettings.threads
 ) -> float:
     """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants.
 
