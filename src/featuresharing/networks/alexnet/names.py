@@ -1,4 +1,4 @@
-"""Names: of a multi-task AlexNet in files, of its shared layers, and of its checkpoints."""
+"""Names: of a multi-task AlexNet, its shared layers and its checkpoints."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,10 @@ from featuresharing.settings import LAYERS
 __all__ = ["ARCHITECTURE", "CHECKPOINTS", "LAYERS", "checkpoint_names"]
 
 ARCHITECTURE = "multitask-alexnet"
+"""What checkpoints call it."""
 
 CHECKPOINTS = f"checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
-"""What its files are called."""
+"""What sentences call its files."""
 
 
 def checkpoint_names(steps: Sequence[int]) -> list[str]:
