@@ -38,12 +38,14 @@ from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
+WITHOUT_OUTPUT = ("status", "verify", "describe")
 COMMANDS = (
     *(
         "render-images",
         "list-images",
         "train",
         "predict",
+        "describe",
         "select-images",
         "marginalize",
         "merge-blocks",
@@ -464,7 +466,7 @@ def test_a_checkpoint_of_another_architecture_is_named(
     check_refused(capsys, status, "resnet.pt holds a network of architecture 'resnet'; accepted")
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in (*ARCHIVES, "status", "verify")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in (*ARCHIVES, *WITHOUT_OUTPUT)])
 def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
