@@ -38,12 +38,14 @@ from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
+WITHOUT_OUTPUT = ("status", "verify", "describe")
 COMMANDS = (
     *(
         "render-images",
         "list-images",
         "train",
         "predict",
+        "describe",
         "select-images",
         "marginalize",
         "merge-blocks",
@@ -464,7 +466,7 @@ def test_a_checkpoint_of_another_architecture_is_named(
     check_refused(capsys, status, "resnet.pt holds a network of architecture 'resnet'; accepted")
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in (*ARCHIVES, "status", "verify")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in (*ARCHIVES, *WITHOUT_OUTPUT)])
 def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -617,3 +619,20 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_estimator_of_another_distribution_runs_by_its_name(
+    options: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent / "fixtures/toy_estimator")
+    lesioned = options | {"estimator": "lesion", "output": options["output"].with_name("lesion.h5")}
+    assert run("marginalize", **options | {"estimator": "toy"}) == run("marginalize", **lesioned) == 0
+    toy, gone = (read_conditionals(each["output"]) for each in (options, lesioned))
+    assert toy.attributes["estimator"] == "toy"
+    assert toy.effective_samples.tolist() == [2]
+    for task, values in toy.conditionals.items():
+        np.testing.assert_allclose(values, (toy.predictions[task] + gone.conditionals[task]) / 2, rtol=1e-6)
+    capsys.readouterr()
+    check_refused(
+        capsys, run("marginalize", **options | {"estimator": "psychic"}), "'psychic'", "prior-weighted", "toy"
+    )

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -170,13 +171,17 @@ def test_an_installed_format_that_is_none_is_named(toy: Path, tmp_path: Path, te
     assert f"format 'toy' (toy_format) {said}" in str(error.value)
 
 
-def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path) -> None:
+def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = write_toy_network(tmp_path / "x.toy")
     folder = write_toy_images(tmp_path / "images", network)
     given = ["--checkpoint", network, "--list", folder / "test.txt", "--classes", folder / "classes.csv"]
     layer = ["--experiment", "toys", "--layer", "filters", "--samples", "20"]
     for command in (["predict", *given], ["marginalize", *given, *layer]):
         assert main([*map(str, command), "--output", str(tmp_path / f"{command[0]}.h5")]) == 0
+    assert main(["describe", "--checkpoint", str(network)]) == 0
+    said = capsys.readouterr().out
+    assert "images: 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
+    assert re.search(r"^filters +Conv2d +5 +27  20\.\d\d% of a pass$", said, re.MULTILINE)
     found = read_conditionals(tmp_path / "marginalize.h5")
     assert (found.units.tolist(), list(found.conditionals)) == ([0, 1, 2, 3, 4], ["shape", "colour"])
 
@@ -186,7 +191,7 @@ def test_an_installed_format_and_a_source_outside_of_the_clone_run_in_the_workfl
     """Those of docs/plugins.md, from images to the table of sharing; what is cached spares the second run torch."""
     run = tmp_path / "run"
     write_toy_images(run, write_toy_network(tmp_path / "run/networks/toys/final.toy"))
-    _, source, config = examples()
+    source, config = examples("A source of images, lists and networks")
     (run / "mine.smk").write_text(source)
     (run / "mine.yaml").write_text(f"{config}marginalization: {{samples: 20}}\n")
     (run / "config").mkdir()

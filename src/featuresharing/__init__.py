@@ -23,6 +23,7 @@ _HOMES = {
     "accuracy_table": "featuresharing.analysis.tables",
     "contribution": "featuresharing.analysis.evidence",
     "contribution_table": "featuresharing.analysis.tables",
+    "describe_network": "featuresharing.engine.describing",
     "estimate_sharing": "featuresharing.analysis.sharing",
     "information_difference": "featuresharing.analysis.evidence",
     "lesion": "featuresharing.analysis.lesions",

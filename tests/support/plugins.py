@@ -11,16 +11,17 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 
 
-def examples() -> list[str]:
-    """Return what the page shows: the format, the source and its config."""
-    found = re.findall(r"^```\w+\n(.*?)^```$", (ROOT / "docs/plugins.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(found) == 3
-    return found
+def examples(title: str) -> list[str]:
+    """Return what a section of the page shows."""
+    sections = (ROOT / "docs/plugins.md").read_text().split("\n## ")
+    (section,) = (section for section in sections if section.startswith(f"{title}\n"))
+    return re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 def install_format(folder: Path) -> Path:
     """Write the format and the metadata of a distribution that names it; return the folder, for Python's path."""
-    (folder / "toy_format.py").write_text(examples()[0])
+    (example,) = examples("A format of networks")
+    (folder / "toy_format.py").write_text(example)
     metadata = folder / "toy_format-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-format\nVersion: 1\n")

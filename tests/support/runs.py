@@ -11,7 +11,9 @@ from featuresharing.runs.verification import WRONG, verify
 def check_tables(folder: Path) -> set[str]:
     """Read every table in a folder of a run as the kind that its path and head say; return the names of the kinds."""
     found = set()
-    for path in (folder / "results").rglob("*.csv"):
+    for path in (folder / "results").rglob("[!.]*.csv"):
+        if ".progress" in path.parts:  # second names
+            continue
         head = list(numbered_rows(path, ())[0][1])
         kinds = [kind for kind in tables_of(PurePosixPath(path.relative_to(folder))) if kind.holds(head)]
         assert len(kinds) == 1, f"{path}: {head}"

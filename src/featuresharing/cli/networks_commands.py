@@ -1,4 +1,4 @@
-"""Commands for networks: ``train``, ``predict`` and ``select-images``."""
+"""Commands for networks: ``train``, ``predict``, ``describe`` and ``select-images``."""
 
 import argparse
 import sys
@@ -44,6 +44,11 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--checkpoint-name", default="", help="name of the checkpoint, for tables")
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
+
+    parser = add_command(
+        commands, "describe", _describe, "list the layers of a network, its heads and what a pass costs"
+    )
+    add_network(parser)
 
     parser = add_command(commands, "select-images", _select_images, "keep images that are right in every task")
     add_list(parser)
@@ -110,6 +115,19 @@ def _predict(options: argparse.Namespace) -> None:
         name=options.checkpoint_name,
         say=say,
     )
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from featuresharing.engine.describing import describe_file
+
+    found = describe_file(options.checkpoint, image_size=options.image_size)
+    heads = ", ".join(f"{task} ({classes} classes)" for task, classes in found.heads.items())
+    say(f"images: {found.image_size} x {found.image_size} pixels\ntasks: {heads}\nparameters: {found.parameters}")
+    say(f"multiply-adds of a pass on an image: {found.forward}")
+    say(f"\n{'layer':40} {'kind':8} {'units':>6} {'of parameters':>13}  variant of a unit")
+    for layer in found.layers:
+        cost = layer.refused or f"{layer.variant / found.forward:.2%} of a pass"
+        say(f"{layer.path:40} {layer.kind:8} {layer.units:6} {layer.size:13}  {cost}")
 
 
 def _select_images(options: argparse.Namespace) -> None:

@@ -252,11 +252,11 @@ def list_files(options: argparse.Namespace) -> "ListFiles":
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the file of a network."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network: a checkpoint, or a Torch7 model")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network, in any format")
     parser.add_argument(
         "--image-size",
         type=whole(1, MOST_SIDE),
-        help="pixels of a Torch7 model's images (none: 224); checkpoints say it themselves",
+        help="pixels of the images of networks whose files do not say it, such as Torch7 models (none: 224)",
     )
 
 

@@ -13,10 +13,9 @@ from featuresharing.data.images import Preprocessing
 from featuresharing.errors import InputError
 from featuresharing.files.records import refuse_changed
 from featuresharing.networks.alexnet.architecture import build_alexnet, plain_alexnet
-from featuresharing.networks.alexnet.names import LAYERS
+from featuresharing.networks.alexnet.names import ARCHITECTURE, CHECKPOINTS, LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.finite import refuse_non_finite
-from featuresharing.networks.formats.own_checkpoint import ARCHITECTURE, NAME
 from featuresharing.networks.sealing import DamagedFileError, read_sealed, write_sealed
 
 REQUIRED = {"architecture", "shape", "tasks", "step", "state"}
@@ -67,7 +66,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint as :func:`load_checkpoint` does, whatever its record says."""
-    accepted = f"accepted are {NAME}"
+    accepted = f"accepted are {CHECKPOINTS}"
     try:
         content = read_sealed(path, unsealed=True)
         if not isinstance(content, dict) or not set(content) >= REQUIRED:

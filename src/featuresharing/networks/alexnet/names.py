@@ -1,10 +1,16 @@
-"""Names: of the shared layers of a multi-task AlexNet, and of its checkpoints."""
+"""Names: of a multi-task AlexNet, its shared layers and its checkpoints."""
 
 from collections.abc import Sequence
 
 from featuresharing.settings import LAYERS
 
-__all__ = ["LAYERS", "checkpoint_names"]
+__all__ = ["ARCHITECTURE", "CHECKPOINTS", "LAYERS", "checkpoint_names"]
+
+ARCHITECTURE = "multitask-alexnet"
+"""What checkpoints call it."""
+
+CHECKPOINTS = f"checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
+"""What sentences call its files."""
 
 
 def checkpoint_names(steps: Sequence[int]) -> list[str]:

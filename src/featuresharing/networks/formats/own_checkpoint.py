@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from featuresharing.files.record_format import open_regular
+from featuresharing.networks.alexnet.names import CHECKPOINTS
 from featuresharing.networks.formats import Contents
 
-ARCHITECTURE = "multitask-alexnet"
-
-NAME = f"checkpoints of a {ARCHITECTURE}, as 'featuresharing train' writes them"
+NAME = CHECKPOINTS
 
 START = 1024
 """Bytes within which the first key of a checkpoint is."""
