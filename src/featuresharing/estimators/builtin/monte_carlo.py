@@ -19,7 +19,7 @@ class MonteCarlo(Mixture):
     """
 
     name = "monte-carlo"
-    summary = "the plain mean over draws from the prior, with a standard error"
+    summary = "the plain mean over draws from the prior, two or more, with a standard error"
     idle = frozenset({"tolerance"})
     adds = (STANDARD_ERROR,)
 

@@ -22,7 +22,7 @@ class Quadrature(Estimator):
     """
 
     name = "quadrature"
-    summary = "the exact integral, for linear layers only"
+    summary = "the integral over the prior without sampling, with an estimate of its error"
     idle = frozenset({"samples", "seed"})
     adds = (ERROR_ESTIMATE,)
     layers = "linear layers that take one row an image"
