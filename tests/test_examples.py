@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 import featuresharing
+from featuresharing.data.columns import TRAINING
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.predictions import Predictions, write_predictions
 from tests.support import stores
@@ -23,7 +25,7 @@ SHOWN = {name: value for name, value in PUBLIC.items() if callable(value)}
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what examples may use, as the package's own documentation says, in a folder with the files that they read."""
+    """Return what examples may use, as the package itself says, in a folder with the files that they read."""
     monkeypatch.chdir(tmp_path)
     stores.compute(tmp_path / "conv5_7.h5", tasks=stores.tasks(24))
     halves = [tmp_path / "0-4.h5", tmp_path / "5-8.h5"]
@@ -35,6 +37,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         save_checkpoint(tmp_path / "4500.pt", Checkpoint(small_alexnet().eval(), SMALL_SHAPE, ("basic", "word"), 4500))
     found = Predictions({"word": np.array([[0.25, 0.75]], np.float32)}, {"word": np.array([1])}, 4500)
     write_predictions(tmp_path / "4500.h5", found)
+    write_table(tmp_path / "log.csv", frame_of(TRAINING, [(20, "word", 2.5, 0.125)]), TRAINING)
     given = {"np": np, "network": pair(), "images": IMAGES_GIVEN, "targets": TARGETS, "pictured": pictured}
     return {**PUBLIC, **given, "paths": [tmp_path / "conv5_7.h5"], "halves": halves}
 
