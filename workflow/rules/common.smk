@@ -21,7 +21,7 @@ from featuresharing.workflow.limits import (
     unit_blocks,
 )
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
-from featuresharing.workflow.layers import in_order, layer_problems
+from featuresharing.workflow.config_layers import in_order, layer_problems
 from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
