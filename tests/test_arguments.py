@@ -71,6 +71,29 @@ def test_numbers_of_numpy_are_numbers() -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"memmory": 1},
+            "argument 'memmory' is not known; the nearest is 'memory'; "
+            "accepted are device, dtype, memory, batch_size, engine.",
+        ),
+        ({"gpu": 1}, "argument 'gpu' is not known; accepted are device, dtype, memory, batch_size, engine."),
+        ({"engine": "steam"}, "engine 'steam' is not known; accepted are one-channel and plain."),
+    ],
+)
+def test_settings_of_a_computation_that_are_not_known_are_named(given: dict[str, Any], sentence: str) -> None:
+    for call in (
+        lambda: marginalize(NETWORK, "1", IMAGES, **given),
+        lambda: lesion(NETWORK, "1", IMAGES, **given),
+        lambda: lesion_accuracy(NETWORK, "1", IMAGES, TARGETS, [[0]], **given),
+    ):
+        with pytest.raises(InputError) as error:
+            call()
+        assert str(error.value) == sentence
+
+
 def test_devices_targets_and_blocks_that_are_none_are_refused(tmp_path: Path) -> None:
     device: Any = None
     with pytest.raises(InputError, match="device 'None' cannot be used"):

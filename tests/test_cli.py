@@ -619,3 +619,20 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_estimator_of_another_distribution_runs_by_its_name(
+    options: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent / "fixtures/toy_estimator")
+    lesioned = options | {"estimator": "lesion", "output": options["output"].with_name("lesion.h5")}
+    assert run("marginalize", **options | {"estimator": "toy"}) == run("marginalize", **lesioned) == 0
+    toy, gone = (read_conditionals(each["output"]) for each in (options, lesioned))
+    assert toy.attributes["estimator"] == "toy"
+    assert toy.effective_samples.tolist() == [2]
+    for task, values in toy.conditionals.items():
+        np.testing.assert_allclose(values, (toy.predictions[task] + gone.conditionals[task]) / 2, rtol=1e-6)
+    capsys.readouterr()
+    check_refused(
+        capsys, run("marginalize", **options | {"estimator": "psychic"}), "'psychic'", "prior-weighted", "toy"
+    )

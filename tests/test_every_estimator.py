@@ -32,6 +32,8 @@ from featuresharing import (
     read_conditionals,
 )
 from featuresharing.analysis.conditionals import collect
+from featuresharing.computation import Computation
+from featuresharing.engine.engines import make_engine
 from featuresharing.estimators.estimator import Mixture
 from featuresharing.estimators.registry import GROUP, estimator_names, find_estimator
 from featuresharing.networks.layers import unit_size
@@ -345,6 +347,13 @@ def store(name: str, path: Path, storage: str, *, stop: int | None = None) -> in
             written += 1
         opened.finish()
     return written
+
+
+def test_the_plain_engine_cannot_set_what_a_unit_gives() -> None:
+    engine = make_engine(perceptron(), "0", different_images(), Computation(engine="plain"))
+    assert not engine.sets_outputs
+    with pytest.raises(InputError, match=r"^engine 'plain' cannot set what a unit gives; accepted is one-channel\.$"):
+        engine.chunks(slice(0, 4))
 
 
 # --- how estimators are found

@@ -186,6 +186,14 @@ def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys:
     assert (found.units.tolist(), list(found.conditionals)) == ([0, 1, 2, 3, 4], ["shape", "colour"])
 
 
+def test_an_installed_format_is_verified(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_toy_network(tmp_path / "results/networks/toys/final.toy")
+    assert main(["verify", str(tmp_path / "results")]) == 0
+    path.write_bytes(path.read_bytes()[:-9])
+    assert main(["verify", str(tmp_path / "results")]) == 2
+    assert re.search(r"final\.toy cannot be read \(.*\); accepted are toy networks in JSON\.", capsys.readouterr().out)
+
+
 @pytest.mark.end_to_end
 def test_an_installed_format_and_a_source_outside_of_the_clone_run_in_the_workflow(toy: Path, tmp_path: Path) -> None:
     """Those of docs/plugins.md, from images to the table of sharing; what is cached spares the second run torch."""

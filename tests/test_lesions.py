@@ -249,16 +249,17 @@ ACCURACY_CASES: list[tuple[str, str, Sequence[int] | None]] = [
 
 
 @pytest.mark.parametrize(("name", "path", "counts"), ACCURACY_CASES)
-@pytest.mark.parametrize("batch_size", [None, 1, 7])
+@pytest.mark.parametrize(("batch_size", "engine"), [(None, "one-channel"), (1, "one-channel"), (7, "plain")])
 def test_accuracies_are_those_of_networks_with_zeros(
-    name: str, path: str, counts: Sequence[int] | None, batch_size: int | None
+    name: str, path: str, counts: Sequence[int] | None, batch_size: int | None, engine: str
 ) -> None:
     network, images = build(name, count=22)
     size = len(network.get_submodule(path).weight)
     rng = np.random.default_rng(0)
     targets = np.column_stack([rng.integers(0, s.shape[1], 22) for s in raw_scores(network, images)])
     orders = [list(range(size)), list(range(size))[::-1], rng.permutation(size).tolist()]
-    removed, found = lesion_accuracy(network, path, images, targets, orders, counts=counts, batch_size=batch_size)
+    options: dict[str, Any] = {"counts": counts, "batch_size": batch_size, "engine": engine}
+    removed, found = lesion_accuracy(network, path, images, targets, orders, **options)
     assert removed.dtype == np.int64
     assert removed.tolist() == (list(range(size + 1)) if counts is None else list(counts))
     assert found.dtype == np.float64

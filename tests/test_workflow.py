@@ -1,5 +1,6 @@
 """What the real workflow makes of a small config, run by the real Snakemake."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,23 @@ import pytest
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from featuresharing import read_conditionals
+from featuresharing import lesion, read_conditionals
+from featuresharing.data.images import read_inputs
+from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.networks.opening import open_network
 from featuresharing.settings.configfiles import complete_config, read_yaml
 from tests.support.configs import demo_config
 from tests.support.files import rows
 from tests.support.runs import check_files, check_tables
-from tests.support.workflows import CHECKPOINTS, EXPERIMENTS, LAYERS, SMALL
+from tests.support.workflows import (
+    CHECKPOINTS,
+    EXPERIMENTS,
+    LAYERS,
+    SMALL,
+    changed_config,
+    copy_run,
+    run_snakemake,
+)
 
 pytestmark = pytest.mark.end_to_end
 
@@ -111,3 +123,22 @@ def test_every_log_says_what_its_job_did(demo: Path) -> None:
     text = (demo / "results/logs/tabulate_accuracy.log").read_text()
     named = ", ".join(f"results/baseline/subordinate_basic/{name}.h5" for name in CHECKPOINTS)
     assert text.startswith(f"tabulate-accuracy: read {named} and 3 other files; wrote results/tables/accuracy.csv (")
+
+
+def test_an_estimator_of_another_distribution_runs_by_its_name(demo: Path, tmp_path: Path) -> None:
+    folder = copy_run(demo, tmp_path / "toy")
+    configs = changed_config(tmp_path, {"marginalization": {"estimator": "toy"}})
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "fixtures/toy_estimator")}
+    output = "results/marginal/object_text/fc7_120.h5"
+    result = run_snakemake(folder, output, configs=configs, environment=environment)
+    assert result.returncode == 0, result.stderr
+    found = read_conditionals(folder / output)
+    assert found.attributes["estimator"] == "toy"
+    assert found.effective_samples.tolist() == [2] * 12
+    stored = open_network(folder / "results/networks/object_text/120.pt")
+    classes = read_classes(folder / "results/lists/object_text/classes.csv")
+    images = read_image_list(folder / "results/baseline/object_text/kept.txt", list(classes.values()))
+    gone = lesion(stored.network, "1.5", read_inputs(images.paths, stored.preprocessing))
+    for task, values, true in zip(found.classes, gone, images.targets.T, strict=True):
+        wanted = (found.predictions[task] + values[:, range(len(true)), true]) / 2
+        np.testing.assert_allclose(found.conditionals[task], wanted, rtol=0, atol=1e-6)

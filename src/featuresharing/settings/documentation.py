@@ -26,6 +26,10 @@ TABLE = re.compile(r"(<!-- settings: ([\w.]*) -->\n).*?(<!-- end -->)", re.DOTAL
 """A table in the page: between a mark that names the block by its path, "" for keys of no block, and the end."""
 
 
+ESTIMATORS = re.compile(r"(<!-- estimators -->\n).*?(<!-- end -->)", re.DOTALL)
+"""The table of estimators in the page."""
+
+
 def generated_files(root: Path) -> Mapping[Path, str]:
     """Return what the files of a clone that are made of the settings have to hold, by their paths.
 
@@ -34,7 +38,9 @@ def generated_files(root: Path) -> Mapping[Path, str]:
     page = root / README
     if not page.is_file():
         raise InputError(f"{page} does not exist; accepted is the folder of a clone.")
-    return {root / SCHEMA: _schema_text(), root / README: _with_tables(page.read_text(encoding="utf-8"), page)}
+    text = _with_tables(page.read_text(encoding="utf-8"), page)
+    whole = ESTIMATORS.sub(lambda found: f"{found[1]}{_estimator_table()}{found[2]}", text)
+    return {root / SCHEMA: _schema_text(), page: whole}
 
 
 def _schema_text() -> str:
@@ -72,6 +78,19 @@ def _blocks(block: type, path: str = "") -> dict[str, type]:
         if key.is_block and key.kind not in found.values():
             found |= _blocks(key.kind, f"{path}.{name}".strip("."))
     return found
+
+
+def _estimator_table() -> str:
+    """Return what the package's estimators that marginalize say of themselves."""
+    from featuresharing.estimators.registry import builtin_names, find_estimator
+
+    text = "| estimator | a conditional is | layers | adds | does not look at |\n|---|---|---|---|---|\n"
+    for kind in map(find_estimator, builtin_names()):
+        adds = " and ".join(f"`{column.name}`" for column in kind.adds)
+        idle = ", ".join(f"`{name}`" for name in sorted(kind.idle))
+        row = (f"`{kind.name}`", kind.summary, kind.layers, adds, idle)
+        text += f"| {' | '.join(map(_in_cell, row))} |\n" if kind.marginalizes else ""
+    return text
 
 
 def _table(block: type) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.columns import STANDARD_ERROR
 from featuresharing.estimators.estimator import Mixture, Numbers
+from featuresharing.estimators.result_columns import STANDARD_ERROR
 from featuresharing.settings.block import Problem
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class MonteCarlo(Mixture):
     """
 
     name = "monte-carlo"
-    summary = "the plain mean over draws from the prior, with a standard error"
+    summary = "the plain mean over draws from the prior, two or more, with a standard error"
     idle = frozenset({"tolerance"})
     adds = (STANDARD_ERROR,)
 

@@ -17,7 +17,7 @@ class Published(Mixture):
     """
 
     name = "published"
-    summary = "the same weighted by the density of the filter alone, as the paper's code has it"
+    summary = "the same mean, weighted by the density of the filter alone, as the paper's code has it"
 
     def variants(self, layer: "Layer", path: str, unit: int) -> "Variants":
         """Return the draws that matter by the density of their filters."""

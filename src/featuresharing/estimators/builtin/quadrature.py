@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.columns import ERROR_ESTIMATE
 from featuresharing.estimators.estimator import Estimator, Numbers
+from featuresharing.estimators.result_columns import ERROR_ESTIMATE
 from featuresharing.settings.block import Problem
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Quadrature(Estimator):
     """
 
     name = "quadrature"
-    summary = "the exact integral, for linear layers only"
+    summary = "the integral over the prior without sampling, with an estimate of its error"
     idle = frozenset({"samples", "seed"})
     adds = (ERROR_ESTIMATE,)
     layers = "linear layers that take one row an image"
