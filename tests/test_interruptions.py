@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from featuresharing.files.locks import holding
 from featuresharing.hdf5 import DamagedError
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
@@ -171,9 +172,14 @@ def test_units_of_a_layer_count_in_its_blocks(folder: Path, tmp_path: Path, unin
 
 def test_a_signal_before_work_begins_is_said_too(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "x.h5"
-    status, said = interrupt(command(folder, output), output, signal.SIGINT, lambda *_: time.sleep(1))
-    assert status in (130, -signal.SIGINT)
-    assert "Traceback" not in said
+
+    def waiting(process: subprocess.Popen[str], _: int) -> None:
+        assert process.stdout
+        assert "is being computed by process" in process.stdout.readline()
+
+    with holding(output):
+        status, said = interrupt(command(folder, output, "--wait", "5"), output, signal.SIGINT, waiting)
+    assert (status, said) == (130, "featuresharing: stopped, SIGINT.\n")
 
 
 def test_a_job_leaves_before_its_time_limit(folder: Path, tmp_path: Path, uninterrupted: Path) -> None:

@@ -20,7 +20,7 @@ from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
-from featuresharing.workflow.layers import in_order, layer_problems
+from featuresharing.workflow.config_layers import in_order, layer_problems
 from featuresharing.workflow.limits import (
     job_mb,
     job_minutes,

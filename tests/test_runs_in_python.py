@@ -25,6 +25,7 @@ from featuresharing import (
     lesion,
     lesion_accuracy,
     lesion_curves_to_file,
+    load_network,
     marginalize,
     maximize_units,
     picture_units,
@@ -213,6 +214,18 @@ def test_a_network_may_be_a_file(tmp_path: Path) -> None:
     assert [again.attributes[name] for name in ("experiment", "checkpoint")] == ["noise", "epoch 7"]
     wanted = lesion(network, "1.2", images, softmax=False, units=[0, 2]).probabilities[0]
     assert np.array_equal(found.conditionals["word"], wanted[:, range(IMAGES), TARGETS["word"]])
+
+
+def test_a_torch7_model_takes_the_images_that_are_given(tmp_path: Path) -> None:
+    path = Path(__file__).parent / "fixtures/torch7/alexnet67_ascii.t7"  # whose file does not say its 67 pixels
+    network, images = load_network(path), np.random.default_rng(0).random((2, 3, 67, 67), np.float32)
+    heads = predict(network, images)[1]
+    layer = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    given: Given = {"images": images, "targets": [[0, 1] for _ in heads], "layer": layer, "units": [1]}
+    found = compute(tmp_path / "unit.h5", network=path, estimator="lesion", engine="one-channel", **given)
+    wanted = lesion(network, layer, images, units=[1]).probabilities
+    for task, values in zip(found.conditionals.values(), wanted, strict=True):
+        assert np.array_equal(task, values[:, [0, 1], [0, 1]])
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,9 @@ def test_the_papers_series_stays_below_two_thousand_jobs(tmp_path: Path) -> None
     assert sum(whole.values()) < 1000
 
 
-def test_one_figure_needs_only_its_layer_and_experiment(tmp_path: Path) -> None:
-    jobs = planned_jobs(new_folder(tmp_path), "results/figures/object_text/conv5.gif")
+def test_one_figure_needs_only_its_layer_and_experiment_whatever_the_command_line_sets(tmp_path: Path) -> None:
+    nested = ["--config", 'figures={"dpi": 300, "limits": [0.5, 2]}', "network={padding: null}"]
+    jobs = planned_jobs(new_folder(tmp_path), "results/figures/object_text/conv5.gif", *nested)
     assert jobs["marginalize_layer"] == jobs["plot_units"] == len(CHECKPOINTS)
     assert jobs["train_network"] == jobs["select_images"] == jobs["predict_images"] == jobs["animate_units"] == 1
     assert "tabulate_sharing" not in jobs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featuresharing.estimators.columns import ALWAYS, ERROR_ESTIMATE, STANDARD_ERROR
+from featuresharing.estimators.result_columns import ALWAYS, ERROR_ESTIMATE, STANDARD_ERROR
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.store import LayerConditionals, Layout, TaskData, UnitStore
 

@@ -21,7 +21,7 @@ from featuresharing.workflow.limits import (
     unit_blocks,
 )
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
-from featuresharing.workflow.layers import in_order, layer_problems
+from featuresharing.workflow.config_layers import in_order, layer_problems
 from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
@@ -110,3 +110,9 @@ EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" 
 def alternatives(names):
     """Return a pattern that matches one of ``names``, and nothing if there are none."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def files_of_layer(wildcards, output):
+    """Return where units of a layer may be, whole or in blocks, for params; it is unrecorded too."""
+    whole = CONDITIONALS.format(**wildcards)
+    return [f"{whole}.h5", whole]

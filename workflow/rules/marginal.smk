@@ -5,12 +5,6 @@ localrules:
     merge_blocks,
 
 
-def files_of_layer(wildcards, output):
-    """Return where units of a layer may be, whole or in blocks, for params; it is unrecorded too."""
-    whole = CONDITIONALS.format(**wildcards)
-    return [f"{whole}.h5", whole]
-
-
 rule marginalize_layer:
     input:
         images=TEST_IMAGES,

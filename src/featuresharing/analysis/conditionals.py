@@ -18,10 +18,10 @@ from featuresharing.computation import Computation, ComputationSettings, computa
 from featuresharing.engine.engines import ENGINES, make_engine
 from featuresharing.engine.protocol import Engine
 from featuresharing.errors import InputError
-from featuresharing.estimators.columns import ALWAYS, Column, Columned
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece
+from featuresharing.estimators.result_columns import ALWAYS, Column, Columned
 from featuresharing.networks.layers import Units, choose_units, find_layer
 from featuresharing.progress_bar import progress_bar
 from featuresharing.settings import Config, MarginalizationSettings

@@ -150,7 +150,7 @@ def _frame(columns: Sequence[Column], rows: list[Any]) -> "DataFrame":
     return frame.astype({column.name: DTYPES[column.kind] for column in columns})
 
 
-def write_table(output: Path, frame: "DataFrame", table: Table, *, key: str = "") -> None:
+def write_table(output: Path | str, frame: "DataFrame", table: Table, *, key: str = "") -> None:
     """Write a frame of a kind of table as CSV in UTF-8, whole or not at all.
 
     Numbers get as many digits as their column says, and nan for none. Bytes of names that are not UTF-8 are written as
@@ -159,7 +159,7 @@ def write_table(output: Path, frame: "DataFrame", table: Table, *, key: str = ""
 
     >>> from featuresharing import TABLES
     >>> frame = frame_of(TABLES["training"], [(20, "word", 2.5, 0.125)])
-    >>> write_table(Path("log.csv"), frame, TABLES["training"])
+    >>> write_table("log.csv", frame, TABLES["training"])
     """
     head = list(frame.columns)
     if not table.holds(head):
@@ -170,7 +170,7 @@ def write_table(output: Path, frame: "DataFrame", table: Table, *, key: str = ""
         for name, column in zip(head, columns, strict=True)
     }
     with (
-        replacing(output, key=key) as temporary,
+        replacing(Path(output), key=key) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         frame.assign(**texts).to_csv(file, index=False, lineterminator="\n")

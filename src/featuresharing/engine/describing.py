@@ -79,7 +79,8 @@ def _layers(
         given, weight, bias = layer_values(network, path, values)
         own = trace if given.keys() == values.keys() else _trace(network, given, images)  # its weight is computed
         plain = find_layer(network, path)[1]
-        layer = LayerDescription(path, type(plain).__name__, unit_count(plain), unit_size(plain))
+        is_linear = isinstance(plain, nn.Linear)
+        layer = LayerDescription(path, type(plain).__name__, is_linear, unit_count(plain), unit_size(plain))
         try:
             counted = cost_of(make_plan(own, find_use(own, path, weight, bias)))
             layer = replace(layer, variant=counted.variant, numbers=counted.numbers)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from featuresharing.estimators.columns import ALWAYS, STANDARD_ERROR, Column
+from featuresharing.estimators.result_columns import ALWAYS, STANDARD_ERROR, Column
 from featuresharing.settings.block import Problem
 
 if TYPE_CHECKING:

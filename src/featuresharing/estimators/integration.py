@@ -26,8 +26,8 @@ from torch import Tensor
 from featuresharing.engine.engines import retried
 from featuresharing.engine.memory import cut
 from featuresharing.engine.protocol import Chunk, Engine
-from featuresharing.estimators.columns import EFFECTIVE_SAMPLES, ERROR_ESTIMATE, SKIPPED_MASS
 from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece, as_results
+from featuresharing.estimators.result_columns import EFFECTIVE_SAMPLES, ERROR_ESTIMATE, SKIPPED_MASS
 from featuresharing.networks.layers import Layer, flat_parameters
 
 REACH = 8.5

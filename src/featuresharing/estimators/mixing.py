@@ -24,8 +24,8 @@ from torch import Tensor
 from featuresharing.engine.engines import retried
 from featuresharing.engine.memory import cut
 from featuresharing.engine.protocol import Engine
-from featuresharing.estimators.columns import EFFECTIVE_SAMPLES, SKIPPED_MASS, STANDARD_ERROR
 from featuresharing.estimators.pieces import Done, Piece, as_results
+from featuresharing.estimators.result_columns import EFFECTIVE_SAMPLES, SKIPPED_MASS, STANDARD_ERROR
 from featuresharing.estimators.variants import Variants
 
 

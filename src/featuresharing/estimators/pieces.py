@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from featuresharing.engine.protocol import Engine
-from featuresharing.estimators.columns import Columned
+from featuresharing.estimators.result_columns import Columned
 from featuresharing.networks.layers import Layer
 
 Array = NDArray[np.float32] | NDArray[np.float64]

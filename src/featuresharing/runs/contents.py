@@ -84,8 +84,9 @@ def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
     from featuresharing.store import soundness
 
     attributes = soundness.attributes_of(path)
-    stem = f"networks/{attributes.get('experiment')}/{attributes.get('checkpoint')}"
-    network = next((each for ending in ("pt", "t7") if (each := folder / f"{stem}.{ending}").is_file()), None)
+    networks = folder / "networks" / str(attributes.get("experiment"))
+    name = str(attributes.get("checkpoint"))
+    network = next((each for each in networks.glob("[!.]*") if each.stem == name and each.is_file()), None)
     if network is None or file_digest(network) == attributes.get("network_sha256"):
         return
     try:
@@ -128,6 +129,16 @@ def problems_of_torch7(path: Path, folder: Path) -> Iterable[str]:
 
     try:
         read_torch7(path)
+    except InputError as error:
+        yield str(error)
+
+
+def problems_of_network(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a network of any format."""
+    from featuresharing.networks.opening import load_network
+
+    try:
+        load_network(path)
     except InputError as error:
         yield str(error)
 

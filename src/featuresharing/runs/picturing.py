@@ -62,7 +62,7 @@ def picture_units(
     :func:`featuresharing.maximize_units` and :func:`featuresharing.marginalize_to_file`. Raises InputError as the first
     does, for a folder that holds other files, and for a sheet in the folder.
     """
-    named = named_network(network)
+    named = named_network(network, image_size=image_size)
     chosen = choose_layer(named.network, layer, units, aliases)
     drawn = Sheet(Path(sheet), layer if title is None else title)
     picture_layer(

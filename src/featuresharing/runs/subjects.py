@@ -108,8 +108,8 @@ def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: 
 
     Raises InputError for what cannot be analysed, and for targets that are none.
     """
-    named = named_network(network)
     tensor = as_images(images)
+    named = named_network(network, image_size=tensor.shape[-1])
     ready = prepare(named.network, tensor, Computation(device=device), softmax=False)
     tasks, given = name_tasks(targets, ready.tasks)
     truth = check_targets(given, tasks, ready.classes, len(tensor))
@@ -122,11 +122,14 @@ def origin_of(network: Network) -> Origin:
     return Origin(checkpoint=Path(network).stem) if isinstance(network, str | Path) else Origin()
 
 
-def named_network(network: Network) -> NamedNetwork:
-    """Return a network in memory, or that of a file, with what names it; raises InputError for what is neither."""
+def named_network(network: Network, *, image_size: int) -> NamedNetwork:
+    """Return a network in memory, or that of a file, with what names it; raises InputError for what is neither.
+
+    ``image_size`` is the width of the images in pixels, which files do not all say.
+    """
     if not isinstance(network, str | Path):
         return NamedNetwork(network, digest_of_network(network))
-    stored = open_network(Path(network))
+    stored = open_network(Path(network), image_size=image_size)
     return NamedNetwork(stored.network, file_digest(Path(network)), stored.step)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.estimators.columns import BY_UNIT
+from featuresharing.estimators.result_columns import BY_UNIT
 from featuresharing.files.atomic import replacing
 from featuresharing.hdf5.blocks import cut_rows
 from featuresharing.hdf5.writing import put_rows, write_sealed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.estimators.columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
+from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks

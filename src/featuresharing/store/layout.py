@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.estimators.columns import ALWAYS, Column, column_of
+from featuresharing.estimators.result_columns import ALWAYS, Column, column_of
 from featuresharing.files.identity import digest_of
 from featuresharing.settings import MarginalizationSettings, check
 from featuresharing.settings.fields import key_of

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.estimators.columns import BY_UNIT, column_of
+from featuresharing.estimators.result_columns import BY_UNIT, column_of
 from featuresharing.files.atomic import replacing, reserve
 from featuresharing.hdf5 import Source, opened
 from featuresharing.hdf5.attributes import whole_number, write_attributes

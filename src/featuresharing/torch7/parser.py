@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError, quoted
 from featuresharing.files.record_format import open_regular
-from featuresharing.torch7.sources import AsciiSource, BinarySource, FormatError, Source
+from featuresharing.torch7.encodings import AsciiSource, BinarySource, FormatError, Source
 from featuresharing.torch7.values import Function, Table, TorchObject
 
 NIL, NUMBER, TEXT, TABLE, OBJECT, BOOLEAN, FUNCTION, OLD_FUNCTION, INDEXED_FUNCTION = range(9)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.columns import STANDARD_ERROR
 from featuresharing.estimators.estimator import Mixture, Numbers
+from featuresharing.estimators.result_columns import STANDARD_ERROR
 from featuresharing.settings.block import Problem
 
 if TYPE_CHECKING:

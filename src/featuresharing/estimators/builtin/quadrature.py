@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.columns import ERROR_ESTIMATE
 from featuresharing.estimators.estimator import Estimator, Numbers
+from featuresharing.estimators.result_columns import ERROR_ESTIMATE
 from featuresharing.settings.block import Problem
 
 if TYPE_CHECKING:

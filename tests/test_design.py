@@ -1,0 +1,141 @@
+"""The shape of the code: which rooms know which, how long functions and modules are, and what loads slowly."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import ROOT
+
+SOURCE = ROOT / "src"
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+ORDER = (
+    *("version", "errors", "arguments", "computation", "randomness", "progress_bar", "figure_formats"),
+    *("files", "torch7", "hdf5"),
+    *("settings", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
+    *("figures", "workflow", "runs", "cli", "__main__"),
+)
+"""Rooms and modules outside of rooms: each knows those before it, and none after it."""
+
+AGAINST_ORDER = {
+    ("featuresharing.settings.plugins", "featuresharing.estimators.registry"): "a config names estimators, which say"
+    " what their settings may be; whoever checks a config asks them",
+}
+"""Imports against the order, with reasons."""
+
+LONG_FUNCTIONS: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {}
+LONG_HANDLERS: dict[str, str] = {}
+"""What is longer than it should be, with reasons."""
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes of a tree but those of blocks that only type checkers read."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from nodes(child)
+
+
+def imports(name: str) -> set[str]:
+    """Return the modules of the package that a module imports anywhere, at its top or in a function."""
+    found = set()
+    for node in nodes(TREES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {home(each) for each in found if each.split(".")[0] == "featuresharing"} - {name}
+
+
+def home(name: str) -> str:
+    """Return the module of a name that is imported."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if "." in name else "__main__"
+
+
+def functions(name: str) -> Iterator[tuple[str, ast.FunctionDef, int]]:
+    """Yield the functions of a module with their names in the package and how many lines they have."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef):
+            yield f"{name}.{node.name}", node, (node.end_lineno or 0) - node.lineno + 1
+
+
+def is_handler(node: ast.FunctionDef) -> bool:
+    """Return whether a function is what a command of the command line does."""
+    first = node.args.args[0].annotation if node.args.args else None
+    returns = node.returns is None or ast.unparse(node.returns) in ("None", "int")
+    return first is not None and ast.unparse(first).endswith("Namespace") and returns
+
+
+def test_rooms_know_only_those_before_them() -> None:
+    wrong = {
+        (name, other)
+        for name in MODULES
+        for other in imports(name)
+        if room(name) != room(other) and ORDER.index(room(other)) > ORDER.index(room(name))
+    }
+    assert wrong == set(AGAINST_ORDER)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    TopologicalSorter({name: imports(name) for name in MODULES}).prepare()
+
+
+def test_no_two_modules_have_one_name() -> None:
+    counts = Counter(path.stem for path in MODULES.values() if path.stem != "__init__")
+    assert [name for name, count in counts.items() if count > 1] == ["__main__"]
+
+
+def test_functions_handlers_and_modules_are_short() -> None:
+    found = [(name, node, lines) for module in MODULES for name, node, lines in functions(module)]
+    assert {name for name, _, lines in found if lines > 60} == set(LONG_FUNCTIONS)
+    assert {name for name, node, lines in found if is_handler(node) and lines > 25} == set(LONG_HANDLERS)
+    assert {name for name, path in MODULES.items() if len(path.read_text().splitlines()) > 400} == set(LONG_MODULES)
+    assert sum(is_handler(node) for _, node, _ in found) > 20
+
+
+SLOW = ("torch", "pandas", "scipy", "matplotlib", "h5py", "snakemake")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("featuresharing", "featuresharing.cli", "featuresharing.settings.checking"),
+        *("featuresharing.settings.configfiles", "featuresharing.workflow.limits", "featuresharing.runs.measurements"),
+    ],
+)
+def test_what_every_command_and_every_dry_run_loads_starts_fast(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {SLOW} if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"
+
+
+def test_documents_name_files_that_are_there() -> None:
+    for name in ("docs/architecture.md", "CONTRIBUTING.md"):
+        words = (ROOT / name).read_text().replace("`", " ").split()
+        named = {word.strip(".,;:()|") for word in words if word.startswith(("src/", "tests/", "workflow/", "docs/"))}
+        assert len(named) > 5
+        assert [word for word in sorted(named) if "NAME" not in word and not Path(ROOT / word).exists()] == []
+
+
+def test_the_order_is_that_of_the_document() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = [text.index(f"| `{name}/`") for name in ORDER if (SOURCE / "featuresharing" / name).is_dir()]
+    assert all(before < after for before, after in pairwise(rows))
