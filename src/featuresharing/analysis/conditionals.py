@@ -130,7 +130,7 @@ class Marginalization:
         self._estimator = estimation.make()
         path, module = find_layer(network, layer, aliases)
         self.units = choose_units(module, layer, units)
-        self._of = LayerUnits(module, path, self.units)
+        self._asked = LayerUnits(module, path, self.units)
         settings = computation_of(computation)
         self.engine = _engine_for(self._estimator, network, path, images, settings, softmax=softmax)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
@@ -141,7 +141,7 @@ class Marginalization:
     def pieces(self, *, step: int | None = None, done: Done | None = None, progress: bool = False) -> Iterator[Piece]:
         """Yield pieces of at most ``step`` images, but for those that are ``done``."""
         step = step or self.step
-        pieces = self._estimator.pieces(self.engine, self._of, step=step, done=done, softmax=self._softmax)
+        pieces = self._estimator.pieces(self.engine, self._asked, step=step, done=done, softmax=self._softmax)
         pieces = (self._checked(piece) for piece in pieces)
         return show_units(pieces, self.engine, len(self.units), self._name, show=progress)
 
