@@ -670,20 +670,21 @@ def test_without_locks_signs_of_life_are_what_counts(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr("featuresharing.store.unit_store.SYNC_SECONDS", 0)
-    output = tmp_path / "conv5.h5"
-    with open_store(output) as store:
+    monkeypatch.setattr(locks, "SIGN_SECONDS", 0.001)
+    output, lock = tmp_path / "conv5.h5", tmp_path / ".conv5.h5.lock"
+    with open_store(output):
         with pytest.raises(InputError, match=rf"is being computed by process {os.getpid()} on"):
             open_store(output).__enter__()
-        store.begin(step=STEP, conditions={})
-        long_ago = os.stat(tmp_path / ".conv5.h5.lock").st_mtime - 1000
-        os.utime(tmp_path / ".conv5.h5.lock", (long_ago, long_ago))
-        write(store, slice(0, 2), CELLS[0])
-        with pytest.raises(InputError, match="is being computed by"):  # it gave a sign of life
+        os.utime(lock, (0, 0))
+        while lock.stat().st_mtime == 0:  # until it gives a sign of life
+            os.sched_yield()
+        with pytest.raises(InputError, match="is being computed by"):
             open_store(output).__enter__()
-        os.utime(tmp_path / ".conv5.h5.lock", (long_ago, long_ago))
-        with open_store(output) as second:
-            assert not second.is_complete()
+    left = locks.OutputLock(output)  # by a holder that gives none
+    left.acquire()
+    os.utime(lock, (0, 0))
+    with open_store(output) as second:
+        assert not second.is_complete()
 
 
 # --- blocks

@@ -35,6 +35,10 @@ def describe_network(network: nn.Module, image_size: int) -> NetworkDescription:
     """Describe a network on RGB images of ``image_size`` pixels; its parameters may be on torch's meta device.
 
     Raises InputError for a network that does not take such images, or whose pass cannot be traced.
+
+    >>> described = describe_network(pictured, 8)
+    >>> [(layer.path, layer.units) for layer in described.layers]
+    [('0', 4), ('3', 2)]
     """
     inside, _ = unwrap(network)
     named = {**dict(inside.named_parameters()), **dict(inside.named_buffers())}
@@ -79,7 +83,8 @@ def _layers(
         given, weight, bias = layer_values(network, path, values)
         own = trace if given.keys() == values.keys() else _trace(network, given, images)  # its weight is computed
         plain = find_layer(network, path)[1]
-        layer = LayerDescription(path, type(plain).__name__, unit_count(plain), unit_size(plain))
+        is_linear = isinstance(plain, nn.Linear)
+        layer = LayerDescription(path, type(plain).__name__, is_linear, unit_count(plain), unit_size(plain))
         try:
             counted = cost_of(make_plan(own, find_use(own, path, weight, bias)))
             layer = replace(layer, variant=counted.variant, numbers=counted.numbers)

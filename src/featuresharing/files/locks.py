@@ -20,6 +20,9 @@ from featuresharing.errors import InputError
 STALE_SECONDS = 120.0
 """Without locks: a holder that gave no sign of life for so long is gone."""
 
+SIGN_SECONDS = 20.0
+"""How often a holder gives a sign of life, whatever it computes meanwhile."""
+
 POLL_SECONDS = 1.0
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -116,20 +119,20 @@ class OutputLock:
 @contextmanager
 def holding(output: Path, *, wait: float = 0.0, say: Callable[[str], None] = print) -> Iterator[None]:
     """Hold the lock on ``output`` in the block and give signs of life; else as :meth:`OutputLock.acquire`."""
-    lock = OutputLock(output)
-    lock.acquire(wait=wait, say=say)
-    ended = Event()
+    lock, ended = OutputLock(output), Event()
 
     def live() -> None:
-        while not ended.wait(STALE_SECONDS / 6):
+        while not ended.wait(SIGN_SECONDS):
             with suppress(OSError):
                 lock.touch()
 
     signs = Thread(target=live, daemon=True)
-    signs.start()
     try:
+        lock.acquire(wait=wait, say=say)
+        signs.start()
         yield
     finally:
         ended.set()
-        signs.join()
+        if signs.is_alive():
+            signs.join()
         lock.release()

@@ -15,22 +15,20 @@ MOST_LISTED = 40
 class LayerDescription:
     """A layer at the module ``path``: its ``kind``, such as Conv2d, and its ``units`` of ``size`` parameters each.
 
+    It ``is_linear`` or a convolution.
+
     A variant of a unit takes ``variant`` multiply-adds on an image, and operators write ``numbers``. ``refused`` says
     why units of the layer cannot be computed one at a time (None: they can).
     """
 
     path: str
     kind: str
+    is_linear: bool
     units: int
     size: int
     variant: int = 0
     numbers: int = 0
     refused: str | None = None
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether the layer is a matrix product."""
-        return self.kind == "Linear"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Set
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from featuresharing.data.lists import ImageList, ListFiles
 from featuresharing.errors import InputError
 from featuresharing.files.identity import Identity, digest_of_bytes
-from featuresharing.files.locks import OutputLock
+from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.names import checkpoint_names
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.runs.stopping import Say, StoppedError, Stopper, keeping, stoppable
@@ -123,23 +124,19 @@ def train(
     names = {step: f"{name}.pt" for step, name in zip(steps, checkpoint_names(steps), strict=True)}
     identity = training.identity(data, share.processes, device, threads)
     progress = TrainingProgress(output, identity, names, say)
-    lock = OutputLock(output / LOG)
-    with stoppable() as stopper:
-        try:
-            start = _begin(progress, lock, share, device, wait, say)
-            if start is None:
-                return
-            if start != FRESH:
-                progress.load(start, trainer)
-                if share.rank == 0:
-                    say(f"resumed at step {trainer.step} from {progress.folder / start}.")
-            with keeping(lambda: f"step {trainer.step} of {last} is kept"):
-                _advance(trainer, last, set(steps), progress if share.rank == 0 else None, lock, stopper)
+    with stoppable() as stopper, ExitStack() as held:
+        start = _begin(progress, held, share, device, wait, say)
+        if start is None:
+            return
+        if start != FRESH:
+            progress.load(start, trainer)
             if share.rank == 0:
-                with stopper.deferred():
-                    progress.finish(trainer.log)
-        finally:
-            lock.release()
+                say(f"resumed at step {trainer.step} from {progress.folder / start}.")
+        with keeping(lambda: f"step {trainer.step} of {last} is kept"):
+            _advance(trainer, last, set(steps), progress if share.rank == 0 else None, stopper)
+        if share.rank == 0:
+            with stopper.deferred():
+                progress.finish(trainer.log)
 
 
 def check_shares(batch_size: int, processes: int) -> None:
@@ -151,13 +148,13 @@ def check_shares(batch_size: int, processes: int) -> None:
 
 def _begin(
     progress: TrainingProgress,
-    lock: OutputLock,
+    held: ExitStack,
     share: "Share",
     device: str,
     wait: float,
     say: Say,
 ) -> str | None:
-    """Take the lock and return the state to go on from, :data:`FRESH` without one, None if nothing is to be done.
+    """Hold the lock and return the state to go on from, :data:`FRESH` without one, None if nothing is to be done.
 
     The process of rank 0 finds out, all others are told.
     """
@@ -165,7 +162,7 @@ def _begin(
     choice = 0
     try:
         if share.rank == 0:
-            lock.acquire(wait=wait, say=say)
+            held.enter_context(holding(progress.output / LOG, wait=wait, say=say))
             if progress.publish_finished():
                 say(f"{progress.output} has all that is trained with these settings already.")
             else:
@@ -192,7 +189,6 @@ def _advance(
     last: int,
     checkpoints: Set[int],
     progress: TrainingProgress | None,
-    lock: OutputLock,
     stopper: Stopper,
 ) -> None:
     """Train up to the step ``last``; the process that has the ``progress`` stores checkpoints and states."""
@@ -205,7 +201,6 @@ def _advance(
                     progress.save_checkpoint(trainer.step, trainer.checkpoint())
                 if progress and (due or time.monotonic() - saved > SAVE_SECONDS):
                     progress.save(trainer)
-                    lock.touch()
                     saved = time.monotonic()
                 if trainer.step == last:
                     return

@@ -5,7 +5,7 @@ import glob
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import DiskFullError, InputError
 from featuresharing.files.identity import differing_names, key_of_units
-from featuresharing.files.locks import OutputLock
+from featuresharing.files.locks import holding
 from featuresharing.files.records import ChangedError
 from featuresharing.files.second_names import give_name, keep_second_name, second_name
 from featuresharing.hdf5 import DamagedError, GoneError
@@ -60,17 +60,15 @@ class UnitStore:
         self.fingerprint = layout.fingerprint(settings)
         self._done = second_name(output, key_of_units(self.fingerprint, self.units))
         self._path = self._done.with_suffix(".progress")
-        self._lock = OutputLock(output)
+        self._held = ExitStack()
         self._file: ProgressFile | None = None
         self._begun = False
 
     def __enter__(self) -> "UnitStore":
-        self._lock.acquire(wait=self._wait, say=self.say)
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(holding(self.output, wait=self._wait, say=self.say))
             self._inspect()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -80,7 +78,7 @@ class UnitStore:
                     self._file.sync()
                 self._file.close()
         finally:
-            self._lock.release()
+            self._held.close()
 
     def is_complete(self) -> bool:
         """Return whether the output is there already, as it was written, with these settings and units.
@@ -169,7 +167,6 @@ class UnitStore:
             self._open.keep_time()
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self._open.sync()
-                self._lock.touch()
                 self._synced = time.monotonic()
 
     def finish(self) -> None:
