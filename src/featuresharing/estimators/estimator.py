@@ -87,9 +87,9 @@ class Estimator(ABC):
 
     @abstractmethod
     def pieces(
-        self, engine: "Engine", of: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
+        self, engine: "Engine", asked: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
     ) -> "Iterator[Piece]":
-        """Yield the conditionals of all units of ``of`` in pieces of at most ``step`` images, but for ``done`` ones.
+        """Yield conditionals of the units ``asked`` for in pieces of at most ``step`` images, but for ``done`` ones.
 
         Pieces have fixed edges: their bits do not depend on which others are computed. Without ``softmax``, raw scores
         take the place of predictions.
@@ -107,10 +107,10 @@ class Mixture(Estimator):
         """Return the variants of a unit of the ``layer`` at ``path``, keyed by these and the settings alone."""
 
     def pieces(
-        self, engine: "Engine", of: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
+        self, engine: "Engine", asked: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
     ) -> "Iterator[Piece]":
         """Yield the sums in pieces; see :meth:`Estimator.pieces`."""
         from featuresharing.estimators.mixing import mix
 
-        variants = (self.variants(of.layer, of.path, unit) for unit in of.units)
+        variants = (self.variants(asked.layer, asked.path, unit) for unit in asked.units)
         return mix(engine, variants, step=step, done=done, spread=STANDARD_ERROR in self.adds, softmax=softmax)

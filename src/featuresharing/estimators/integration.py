@@ -84,18 +84,18 @@ NODES, KRONROD, GAUSS = _mirrored(_NODES, -1), _mirrored(_KRONROD, 1), _mirrored
 
 
 def integrals(
-    engine: Engine, of: LayerUnits, *, scale: float, tolerance: float, step: int, done: Done | None = None
+    engine: Engine, asked: LayerUnits, *, scale: float, tolerance: float, step: int, done: Done | None = None
 ) -> Iterator[Piece]:
     """Yield the integrals under N(theta_u, scale^2 I) of one unit on ``step`` images after the other, but for ``done``.
 
     The layer is linear and takes one row of numbers an image.
     """
-    for row, unit in enumerate(of.units):
+    for row, unit in enumerate(asked.units):
         rows = slice(row, row + 1)
         for images in cut(engine.images, step):
             if done and done(rows, images):
                 continue
-            work = partial(_integrate, engine, of.layer, unit, scale, tolerance, images)
+            work = partial(_integrate, engine, asked.layer, unit, scale, tolerance, images)
             probabilities, error = retried(engine, work)
             columns = {
                 EFFECTIVE_SAMPLES.name: np.full(1, np.inf),

@@ -1,6 +1,6 @@
 """The numbers that stand beside conditionals: how many draws count, and what is known of the error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,8 +76,3 @@ class Columned:
     def error_estimate(self) -> "NDArray[np.float64] | None":
         """Float64 [units, images]: of any class's number; None for estimators without."""
         return self.columns.get(ERROR_ESTIMATE.name)
-
-
-def names_of(columns: Sequence[Column]) -> tuple[str, ...]:
-    """Return the names of columns."""
-    return tuple(column.name for column in columns)

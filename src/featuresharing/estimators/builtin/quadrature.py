@@ -44,9 +44,11 @@ class Quadrature(Estimator):
         return INTEGRATION_POINTS
 
     def pieces(
-        self, engine: "Engine", of: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
+        self, engine: "Engine", asked: "LayerUnits", *, step: int, done: "Done | None" = None, softmax: bool = True
     ) -> "Iterator[Piece]":
         """Yield the integrals of one unit after the other; see :meth:`.Estimator.pieces`."""
         from featuresharing.estimators.integration import integrals
 
-        return integrals(engine, of, scale=self.settings.scale, tolerance=self.settings.tolerance, step=step, done=done)
+        return integrals(
+            engine, asked, scale=self.settings.scale, tolerance=self.settings.tolerance, step=step, done=done
+        )
