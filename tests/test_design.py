@@ -31,6 +31,7 @@ ORDER = (
 AGAINST_ORDER = {
     ("featuresharing.settings.plugins", "featuresharing.estimators.registry"): "a config names estimators, which say"
     " what their settings may be; whoever checks a config asks them",
+    ("featuresharing.settings.documentation", "featuresharing.estimators.registry"): "the documentation lists them",
 }
 """Imports against the order, with reasons."""
 

@@ -1,6 +1,5 @@
 """Tables: the column dictionary, its page, and frames that are read, written and made."""
 
-import doctest
 import re
 import subprocess
 import sys
@@ -59,17 +58,6 @@ def test_sources_of_columns_are_files_and_keys_that_exist() -> None:
         block, _, name = key.partition(".")
         inside = found[block].get("items", found[block]).get("properties", {})
         assert not name or name in inside, key
-
-
-def test_examples_in_docstrings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    stores.compute(tmp_path / "conv5_7.h5", tasks=stores.tasks(24))
-    for function in (write_table, read_table, accuracy_table, lesion_table, contribution_table, sharing_table):
-        names = {**vars(sys.modules[function.__module__]), "paths": [tmp_path / "conv5_7.h5"]}
-        (example,) = doctest.DocTestFinder(recurse=False).find(function, globs=names)
-        said: list[str] = []
-        results = doctest.DocTestRunner().run(example, out=said.append)
-        assert (results.failed, results.attempted > 0) == (0, True), "".join(said)
 
 
 def test_tables_are_found_by_their_paths() -> None:

@@ -107,7 +107,7 @@ def test_signs_that_are_no_text_are_named_by_line(tmp_path: Path, name: str, sig
 
 
 def test_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"note .*nowhere does not exist\."):
+    with pytest.raises(InputError, match=r"note .*nowhere does not exist; accepted is one that does\."):
         read_text(tmp_path / "nowhere", "note")
     with pytest.raises(InputError, match=r"cannot be read: it is no regular file"):
         read_text(tmp_path)

@@ -5,6 +5,11 @@ class InputError(ValueError):
     """Bad input, described in one sentence that names the place, what was found and what is accepted.
 
     The command line prints it without a traceback; callers of the library may catch it as a ``ValueError``.
+
+    >>> random_orders([0, 1], 0)
+    Traceback (most recent call last):
+        ...
+    featuresharing.errors.InputError: repeats: found 0; accepted is an integer from 1.
     """
 
 

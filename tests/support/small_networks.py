@@ -41,9 +41,12 @@ def different_images(inputs: int = 4) -> Tensor:
     return torch.from_numpy(images)
 
 
+SMALL_SHAPE = AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4))
+
+
 def small_alexnet() -> nn.Sequential:
     """Return the multi-task AlexNet with a handful of units a layer, for images of 16 pixels and 3 and 4 classes."""
-    return build_alexnet(AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (7, 6), (3, 4)), dropout=0.5)
+    return build_alexnet(SMALL_SHAPE, dropout=0.5)
 
 
 def keep_alive(network: nn.Module, *, biases: bool = False) -> None:

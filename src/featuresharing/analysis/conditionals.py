@@ -35,6 +35,13 @@ class Conditionals(Columned):
     network's outputs, ``units`` int64 [units] their first axis. ``columns`` are what the estimator adds to them, by
     name: ``effective_samples`` and ``skipped_mass`` always, ``standard_error`` and ``error_estimate`` of estimators
     that give them.
+
+    >>> conditionals = marginalize(network, "hidden", images)
+    >>> word, basic = conditionals
+    >>> word.shape, conditionals.tasks, conditionals.units.tolist()
+    ((6, 7, 3), ('word', 'basic'), [0, 1, 2, 3, 4, 5])
+    >>> bool(conditionals.effective_samples.min() >= 1)
+    True
     """
 
     probabilities: tuple[Array, ...]
@@ -83,6 +90,12 @@ def marginalize(
 
     Raises InputError for an unknown layer, unit or name; for parameters, images or outputs that are not finite; for a
     network whose scores depend on chance or on the other images of a batch; and for one that cannot be traced.
+
+    >>> word, basic = marginalize(network, "hidden", images, samples=20)
+    >>> word.shape, basic.shape, word.dtype
+    ((6, 7, 3), (6, 7, 2), dtype('float32'))
+    >>> bool((abs(word.sum(axis=2) - 1) < 1e-5).all())
+    True
     """
     estimation = Estimation(estimator, samples, scale, tolerance, seed)
     run = Marginalization(network, layer, images, estimation, units=units, aliases=aliases, **computation)
@@ -95,6 +108,10 @@ class Marginalization:
     Arguments are those of :func:`marginalize`; without ``softmax``, raw scores take the place of predictions.
     ``tasks`` are the names of the network's outputs, ``units`` those to be marginalized out, ``step`` how many images a
     piece has unless it is told otherwise.
+
+    >>> run = Marginalization(network, "hidden", images, Estimation(samples=10), units=[0, 3])
+    >>> [(piece.rows, piece.images, piece.probabilities[0].shape) for piece in run.pieces(step=4)]
+    [(slice(0, 2, None), slice(0, 4, None), (2, 4, 3)), (slice(0, 2, None), slice(4, 7, None), (2, 3, 3))]
     """
 
     def __init__(

@@ -30,6 +30,10 @@ def weight_of_evidence(
     ``classes`` says K. ``laplace`` corrects probabilities before odds are taken: ``paper`` = (p n + 1) / (n K), what
     the paper's code computes, or ``standard`` = (p n + 1) / (n + K). Raises InputError for another name, for what is no
     probability (NaN included), for shapes that do not belong together, and where K is not said or below 2.
+
+    >>> p, q = np.array([[0.8, 0.2]]), np.array([[[0.5, 0.5]]])
+    >>> weight_of_evidence(p, q, laplace="standard").round(3).tolist()
+    [[[2.0, -2.0]]]
     """
     p, q, count = _check_pair(predictions, conditionals, classes)
     return np.subtract(_log_odds(p, count, laplace), _log_odds(q, count, laplace))
@@ -41,6 +45,9 @@ def probability_difference(
     """Return p - q; arguments as in :func:`weight_of_evidence`, no correction is needed, and raw scores will do.
 
     Raises InputError for values that are not finite and for shapes that do not belong together.
+
+    >>> probability_difference(np.array([[0.5, 0.5]]), np.array([[[0.25, 0.75]]])).tolist()
+    [[[0.25, -0.25]]]
     """
     p, q = _check_shapes(predictions, conditionals)
     for name, values, axes in (("predictions", p, AXES[1:]), ("conditionals", q, AXES)):
@@ -54,6 +61,9 @@ def information_difference(
     """Return log2 p - log2 q in bits after the Laplace correction.
 
     Arguments, shapes and errors are those of :func:`weight_of_evidence`.
+
+    >>> information_difference(np.array([[0.5, 0.5]]), np.array([[[0.25, 0.75]]])).round(3).tolist()
+    [[[1.0, -0.585]]]
     """
     p, q, count = _check_pair(predictions, conditionals, classes)
     return np.subtract(np.log2(_correct(p, count, laplace)), np.log2(_correct(q, count, laplace)))
@@ -71,6 +81,9 @@ def contribution(evidence: Array) -> NDArray[np.float64]:
     """Return the contribution [U] of every unit: |mean over images| of the evidence [U, N] at the true class.
 
     Raises InputError for evidence that is not finite or of another shape, or for no images.
+
+    >>> contribution(np.array([[1.0, 3.0], [-2.0, 0.0]])).tolist()
+    [2.0, 1.0]
     """
     return np.abs(np.mean(check_evidence("evidence", evidence), axis=1, dtype=np.float64))
 

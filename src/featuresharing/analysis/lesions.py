@@ -42,6 +42,10 @@ def lesion(
     """Return predictions with each of ``units`` removed, one at a time; raw scores without ``softmax``.
 
     Arguments and errors are those of :func:`featuresharing.marginalize`.
+
+    >>> word, basic = lesion(network, "hidden", images)
+    >>> word.shape
+    (6, 7, 3)
     """
     estimation = Estimation(Lesion.name)
     run = Marginalization(
@@ -69,6 +73,11 @@ def lesion_accuracy(
     orders), and accuracies float64 [orders, C, tasks]. Other arguments are those of :func:`featuresharing.marginalize`;
     orders at random (:func:`random_orders`) give the null hypothesis. Raises InputError for what that function refuses,
     for orders of different lengths or with a unit twice, and for counts or targets that are none.
+
+    >>> order = [5, 4, 3, 2, 1, 0]
+    >>> removed, accuracy = lesion_accuracy(network, "hidden", images, np.stack([*targets.values()], axis=1), [order])
+    >>> removed.tolist(), accuracy.shape
+    ([0, 1, 2, 3, 4, 5, 6], (1, 7, 2))
     """
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
@@ -115,6 +124,9 @@ def random_orders(units: Sequence[int], repeats: int, *, seed: int = Config.seed
     """Return ``units`` in ``repeats`` random orders, int64 [repeats, units]; order i depends on (seed, i) alone.
 
     Raises InputError for no orders, and for a seed below 0.
+
+    >>> random_orders([0, 1, 2], 2).shape
+    (2, 3)
     """
     check_whole("repeats", repeats, 1)
     check(Config, "seed", seed)

@@ -53,6 +53,10 @@ def maximize_units(
     start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the kind of device
     and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
     such an image or its gradient does not reach, or numbers that are not finite.
+
+    >>> units = maximize_units(pictured, "0", (3, 8, 8), settings=FeatureSettings(iterations=10), units=[0, 2])
+    >>> [(unit, image.shape) for unit, image in units]
+    [(0, (3, 8, 8)), (2, (3, 8, 8))]
     """
     chosen = settings or FeatureSettings()
     shape = list(image_shape) if isinstance(image_shape, Iterable) else image_shape

@@ -34,6 +34,9 @@ def sharing(first: Array, second: Array) -> float:
 
     1: both rely on the same units in the same proportions; 0: on different units. NaN if a task relies on none.
     Raises InputError for different shapes, and for contributions that are negative or not finite.
+
+    >>> sharing(np.array([1.0, 3.0]), np.array([3.0, 1.0]))
+    0.5
     """
     first, second = _check_contributions(first, second)
     with np.errstate(invalid="ignore"):
@@ -44,6 +47,9 @@ def rank_correlation(first: Array, second: Array) -> float:
     """Return Spearman's rank correlation of two tasks' contributions [U]; NaN where one is constant.
 
     Raises InputError as :func:`sharing`.
+
+    >>> round(rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0])), 2)
+    1.0
     """
     first, second = _check_contributions(first, second)
     ranks = _ranks(first), _ranks(second)
@@ -63,6 +69,10 @@ def estimate_sharing(
     One image says nothing about the spread over images: its interval is NaN. Under 20 images, a warning says that
     the result rests on few. Raises InputError for no images, different shapes, evidence that is not finite, no
     resamples, or a seed below 0.
+
+    >>> evidence = np.random.default_rng(0).random((6, 20))
+    >>> round(estimate_sharing(evidence, evidence).sharing, 2)
+    1.0
     """
     if sentence := few_images(check_evidence("first", first).shape[1]):
         warnings.warn(sentence, stacklevel=2)

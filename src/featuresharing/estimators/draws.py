@@ -113,6 +113,10 @@ def prior_draws(
 
     Returns weights float64 [samples, *filter shape] and biases float64 [samples]: the very draws that
     :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.
+
+    >>> weights, biases = prior_draws(network, "hidden", 3, samples=10)
+    >>> weights.shape, biases.shape
+    ((10, 4), (10,))
     """
     path, module = find_layer(network, layer, aliases)
     if isinstance(unit, bool):

@@ -16,6 +16,9 @@ class Estimation:
     """Settings of an estimate, as in :func:`featuresharing.marginalize`.
 
     Raises InputError for an estimator that is not known, and for values that no estimator or not this one accepts.
+
+    >>> Estimation("monte-carlo", samples=10)
+    Estimation(estimator='monte-carlo', samples=10, scale=1.0, tolerance=1e-06, seed=0)
     """
 
     estimator: str = MarginalizationSettings.estimator

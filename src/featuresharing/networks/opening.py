@@ -39,6 +39,11 @@ def load_network(path: str | Path) -> nn.Module:
     return a tuple of raw class scores [N, classes], one a task. Checkpoints are float32; a Torch7 network keeps its
     precision and returns what its file says. Raises InputError for a file that no format knows, or that is damaged, or
     holds numbers that are not finite.
+
+    >>> import torch
+    >>> network = load_network("4500.pt")
+    >>> [tuple(scores.shape) for scores in network(torch.zeros(1, 3, 16, 16))]
+    [(1, 3), (1, 4)]
     """
     return _read(Path(path)).network
 

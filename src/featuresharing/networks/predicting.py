@@ -34,6 +34,10 @@ def predict(
 
     Raises InputError for a network, images or outputs that cannot be analysed, as
     :func:`featuresharing.networks.preparation.prepare` does.
+
+    >>> tasks, (word, basic) = predict(network, images)
+    >>> tasks, word.shape, basic.shape
+    (('word', 'basic'), (7, 3), (7, 2))
     """
     computation = Computation(device=device, dtype=dtype, batch_size=batch_size)
     ready = prepare(network, images, computation, softmax=softmax)

@@ -90,6 +90,9 @@ def read_predictions(path: Path) -> Predictions:
     """Read what :func:`write_predictions` wrote.
 
     Raises InputError if it is missing, damaged, of another kind or of a newer format.
+
+    >>> read_predictions(Path("4500.h5")).probabilities["word"].tolist()
+    [[0.25, 0.75]]
     """
     with opened(path, "predictions") as source:
         tasks, step = source.attributes.get("tasks"), whole_number(source.attributes, "step")

@@ -62,6 +62,11 @@ def lesion_curves_to_file(
     ``output`` becomes a CSV table, which is returned; :func:`.tables.lesion_table` describes its columns. Curves have
     ``steps`` points beside that of the whole layer, and are compared with those of ``random_orders``. Whatever ends the
     process, the same call goes on at the next order. All else is as in :func:`featuresharing.marginalize_to_file`.
+
+    >>> given = {"word": np.arange(6.0), "basic": np.ones(6)}
+    >>> curves = lesion_curves_to_file(network, "hidden", images, targets, given, "curves.csv", steps=2)
+    >>> curves["removed"].unique().tolist()
+    [0, 3, 6]
     """
     computation = computation_of(settings)
     subject = subject_of_arrays(network, images, targets, device=computation.device)

@@ -106,6 +106,12 @@ def marginalize_to_file(
     While another process computes the same file, this one waits up to ``wait`` seconds. ``say`` is told what is there
     already. All else is as in :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output``
     cannot be written; KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
+
+    >>> found = marginalize_to_file(network, "hidden", images, targets, "hidden.h5", samples=20)
+    >>> found.units.tolist(), found.conditionals["word"].shape
+    ([0, 1, 2, 3, 4, 5], (6, 7))
+    >>> again = marginalize_to_file(network, "hidden", images, targets, "hidden.h5", samples=20)
+    hidden.h5 is there already, with all 6 units.
     """
     given = computation_of(settings)
     subject = subject_of_arrays(network, images, targets, device=given.device)

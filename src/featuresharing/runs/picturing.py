@@ -61,6 +61,12 @@ def picture_units(
     of units. ``title`` stands above the sheet (None: the layer). Other arguments are those of
     :func:`featuresharing.maximize_units` and :func:`featuresharing.marginalize_to_file`. Raises InputError as the first
     does, for a folder that holds other files, and for a sheet in the folder.
+
+    >>> settings = FeatureSettings(iterations=10)
+    >>> picture_units(pictured, "0", 8, "units", "units.png", settings=settings)
+    4 units are in units, and together on units.png.
+    >>> sorted(path.name for path in Path("units").glob("*.png"))
+    ['0000.png', '0001.png', '0002.png', '0003.png']
     """
     named = named_network(network, image_size=image_size)
     chosen = choose_layer(named.network, layer, units, aliases)

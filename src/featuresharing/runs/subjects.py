@@ -60,7 +60,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Origin:
-    """Names of where numbers are from, for tables and figures: an experiment, and a checkpoint of its network."""
+    """Names of where numbers are from, for tables and figures: an experiment, and a checkpoint of its network.
+
+    >>> Origin("object_text", "4500")
+    Origin(experiment='object_text', checkpoint='4500')
+    """
 
     experiment: str = "experiment"
     checkpoint: str = "checkpoint"

@@ -57,7 +57,11 @@ class LesionSettings(Block):
 
 @dataclass(frozen=True)
 class FeatureSettings(Block):
-    """What drives a unit: how an image climbs."""
+    """What drives a unit: how an image climbs.
+
+    >>> FeatureSettings(iterations=100).blur_every
+    4
+    """
 
     iterations: int = setting(500, "steps that an image climbs", least=1, most=10**6)
     step: float = setting(1.0, "step size: each step adds the gradient times this", above=0, most=10**6)

@@ -87,6 +87,10 @@ def merge_conditionals(blocks: Sequence[Path | str], output: Path | str) -> None
     """Put files of some units each together to the file of the whole layer.
 
     Raises InputError unless they are sound, of the same settings, and hold every unit of the layer once.
+
+    >>> merge_conditionals(halves, "whole.h5")
+    >>> read_conditionals("whole.h5").units.tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8]
     """
     paths, output = [Path(block) for block in blocks], Path(output)
     if not paths:

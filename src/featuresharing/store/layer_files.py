@@ -187,6 +187,10 @@ def read_conditionals(path: Path | str) -> LayerConditionals:
     """Read a layer's file at the true classes.
 
     Raises InputError if it is missing, damaged, of another kind or of a newer format.
+
+    >>> layer = read_conditionals("conv5_7.h5")
+    >>> layer.units.tolist(), layer.conditionals["word"].shape
+    ([0, 1, 2, 3, 5, 8], (6, 24))
     """
     with open_final(Path(path)) as file:
         tasks = list(file.classes)

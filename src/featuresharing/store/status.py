@@ -81,6 +81,9 @@ def status_table(folder: Path | str) -> "DataFrame":
     Columns are ``experiment``, ``checkpoint``, ``layer``, ``done`` and ``units`` (units, of which parts count),
     ``jobs``, ``rate`` (units a second), ``silent`` and ``seconds_left`` (nan where :class:`LayerStatus` has None).
     Raises InputError if a file cannot be read.
+
+    >>> status_table(".")[["layer", "units", "done"]].to_dict("list")
+    {'layer': ['conv5'], 'units': [9], 'done': [9.0]}
     """
     from pandas import DataFrame
 
