@@ -243,6 +243,7 @@ def test_tables_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     assert read_classes(tmp_path / "t.csv") == {"t": ["café"]}
 
 
+@pytest.mark.slow
 def test_whatever_is_read_is_read_or_refused(tmp_path: Path) -> None:
     fuzz = runpy.run_path(str(ROOT / "benchmarks/fuzz_inputs.py"))["fuzz"]
     counts, tracebacks, _ = fuzz(60, 5, tmp_path)
