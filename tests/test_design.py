@@ -1,6 +1,7 @@
 """The shape of the code: which rooms know which, how long functions and modules are, and what loads slowly."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -155,6 +156,13 @@ def test_documents_name_files_that_are_there() -> None:
         named = {word.strip(".,;:()|") for word in words if word.startswith(("src/", "tests/", "workflow/", "docs/"))}
         assert len(named) > 5
         assert [word for word in sorted(named) if "NAME" not in word and not Path(ROOT / word).exists()] == []
+
+
+def test_the_document_finds_functions_where_they_are() -> None:
+    named = re.findall(r"`(\w+)` in\s+`(src/[\w/]+\.py)`", (ROOT / "docs/architecture.md").read_text())
+    assert len(named) >= 4
+    for function, path in named:
+        assert re.search(rf"^(def|class) {function}\b", (ROOT / path).read_text(), re.MULTILINE), function
 
 
 def test_the_order_is_that_of_the_document() -> None:
