@@ -128,6 +128,27 @@ def test_what_every_command_and_every_dry_run_loads_starts_fast(module: str) -> 
     assert shown == "[]\n"
 
 
+def test_help_and_refusals_of_every_command_start_fast() -> None:
+    code = f"""
+import contextlib, io, re, sys
+from featuresharing.cli import main
+
+def said(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.suppress(SystemExit):
+            main(words)
+    return out.getvalue()
+
+commands = re.findall("^  ([a-z-]+) ", said("--help"), re.M)
+assert len(commands) > 20
+for command in commands:
+    assert said(command, "--help").startswith("usage: featuresharing " + command)
+    said(command, "--nonsense")
+    assert not [name for name in {SLOW} if name in sys.modules], command
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_documents_name_files_that_are_there() -> None:
     for name in ("docs/architecture.md", "CONTRIBUTING.md"):
         words = (ROOT / name).read_text().replace("`", " ").split()
