@@ -13,10 +13,15 @@ from featuresharing import (
     Estimation,
     FeatureSettings,
     InputError,
+    Origin,
+    describe_network,
     estimate_sharing,
     lesion,
     lesion_accuracy,
+    lesion_table,
+    load_network,
     marginalize,
+    marginalize_to_file,
     maximize_units,
     merge_conditionals,
     predict,
@@ -77,21 +82,79 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (
             {"memmory": 1},
             "argument 'memmory' is not known; the nearest is 'memory'; "
-            "accepted are device, dtype, memory, batch_size, engine.",
+            "accepted are {own}device, dtype, memory, batch_size, engine.",
         ),
-        ({"gpu": 1}, "argument 'gpu' is not known; accepted are device, dtype, memory, batch_size, engine."),
+        ({"gpu": 1}, "argument 'gpu' is not known; accepted are {own}device, dtype, memory, batch_size, engine."),
         ({"engine": "steam"}, "engine 'steam' is not known; accepted are one-channel and plain."),
     ],
 )
 def test_settings_of_a_computation_that_are_not_known_are_named(given: dict[str, Any], sentence: str) -> None:
-    for call in (
-        lambda: marginalize(NETWORK, "1", IMAGES, **given),
-        lambda: lesion(NETWORK, "1", IMAGES, **given),
-        lambda: lesion_accuracy(NETWORK, "1", IMAGES, TARGETS, [[0]], **given),
-    ):
+    calls: dict[str, Callable[[], Any]] = {
+        "estimator, samples, scale, tolerance, seed, units, progress, aliases, ": lambda: marginalize(
+            NETWORK, "1", IMAGES, **given
+        ),
+        "softmax, units, progress, aliases, ": lambda: lesion(NETWORK, "1", IMAGES, **given),
+        "counts, progress, aliases, ": lambda: lesion_accuracy(NETWORK, "1", IMAGES, TARGETS, [[0]], **given),
+    }
+    for own, call in calls.items():
         with pytest.raises(InputError) as error:
             call()
-        assert str(error.value) == sentence
+        assert str(error.value) == sentence.format(own=own)
+
+
+def test_a_misspelt_argument_of_a_function_is_found_among_all_that_it_takes() -> None:
+    given: dict[str, Any] = {"sample": 3}
+    with pytest.raises(InputError, match=r"argument 'sample' is not known; the nearest is 'samples'; accepted are "):
+        marginalize(NETWORK, "1", IMAGES, **given)
+
+
+def wrong(value: Any) -> Any:
+    """Return a value whose type the function does not take."""
+    return value
+
+
+def to_file(**given: Any) -> Any:
+    return marginalize_to_file(NETWORK, "1", IMAGES, [[0, 0]], **({"output": "unused.h5", "samples": 2} | given))
+
+
+TABLE: Any = {"removed": [0, 3], "accuracy": np.zeros((1, 2, 1)), "random": np.zeros((2, 2, 1))}
+
+REFUSED: dict[str, Callable[[], Any]] = {
+    "output: found None; accepted is a path": lambda: to_file(output=None),
+    r"output: found 'a\x00b'; accepted is a path": lambda: to_file(output="a\0b"),
+    ". cannot be written: it is a folder; accepted is the name of a file": lambda: to_file(output=""),
+    "wait: found '1'; accepted is a number of seconds from 0": lambda: to_file(wait="1"),
+    "wait: found nan; accepted is a number of seconds from 0": lambda: to_file(wait=float("nan")),
+    "say: found an int; accepted is a function that takes a text": lambda: to_file(say=3),
+    "origin: found a str; accepted is Origin(experiment, checkpoint)": lambda: to_file(origin="mine"),
+    "origin: found an int for a name; accepted are two texts": lambda: to_file(origin=Origin(checkpoint=wrong(3))),
+    "task: found the name 'a/b'; accepted are texts without '/'": lambda: marginalize_to_file(
+        NETWORK, "1", IMAGES, {"a/b": [0, 0]}, "unused.h5"
+    ),
+    "path: found None; accepted is a path": lambda: read_conditionals(wrong(None)),
+    "path: found an int; accepted is a path": lambda: load_network(wrong(3)),
+    "units: found one twice; accepted are distinct units": lambda: random_orders([0, 0], 2),
+    "image_size: found 'a'; accepted is an integer from 1": lambda: describe_network(NETWORK, wrong("a")),
+    "layer: found None; accepted is one name: 1": lambda: lesion(NETWORK, wrong(None), IMAGES),
+    "place: found ('a', 'b'); accepted are three names, of experiment, checkpoint and layer": lambda: lesion_table(
+        wrong(("a", "b")), ["t"], ["t"], **TABLE
+    ),
+    "accuracy: found [1, 1]; accepted is [orders, counts, tasks]: [1, 2, 1]": lambda: lesion_table(
+        ("a", "b", "c"), ["t"], ["t"], **TABLE | {"accuracy": [[0.5]]}
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_arguments_of_a_wrong_kind_are_refused_in_one_sentence(
+    sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        REFUSED[sentence]()
+    assert str(error.value) == sentence + "."
+    assert capsys.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".h5"] == []
 
 
 def test_devices_targets_and_blocks_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The shape of the code: which rooms know which, how long functions and modules are, and what loads slowly."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -150,12 +151,46 @@ for command in commands:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [*ROOT.glob("docs/*.md"), *(ROOT / folder / "README.md" for folder in ("config", "benchmarks", "resources"))]
+ENTRY_POINTS = ("estimators", "formats")
+
+
+def quoted_words(page: Path) -> list[str]:
+    """Return the words of what stands in backticks on one line of a page, without punctuation."""
+    quoted = re.findall(r"`([^`\n]+)`", page.read_text())
+    return [word.split("::")[0].strip(".,;:()|") for text in quoted for word in text.split()]
+
+
 def test_documents_name_files_that_are_there() -> None:
-    for name in ("docs/architecture.md", "CONTRIBUTING.md"):
-        words = (ROOT / name).read_text().replace("`", " ").split()
-        named = {word.strip(".,;:()|") for word in words if word.startswith(("src/", "tests/", "workflow/", "docs/"))}
-        assert len(named) > 5
-        assert [word for word in sorted(named) if "NAME" not in word and not Path(ROOT / word).exists()] == []
+    tops = {path.name for path in ROOT.iterdir()} - {"archives", "results"}
+    rooms = {path.name for path in (SOURCE / "featuresharing").iterdir() if path.is_dir()} | {"sources"}
+    missing, count = [], 0
+    for page in PAGES:
+        for word in quoted_words(page):
+            top, slash, _ = word.partition("/")
+            if not slash or "NAME" in word or not (top in tops or (top in rooms and word.endswith((".py", ".smk")))):
+                continue
+            count += 1
+            places = (ROOT, page.parent, SOURCE / "featuresharing", ROOT / "workflow/rules")
+            missing += [] if any((place / word).exists() for place in places) else [f"{page.name}: {word}"]
+    assert count > 100
+    assert missing == []
+
+
+def test_documents_name_what_the_package_has() -> None:
+    missing, count = [], 0
+    for page in PAGES:
+        for name in {name for word in quoted_words(page) for name in re.findall(r"^featuresharing(?:\.\w+)+", word)}:
+            if name.removeprefix("featuresharing.") in ENTRY_POINTS:
+                continue
+            count += 1
+            try:
+                pkgutil.resolve_name(name)
+            except (ImportError, AttributeError):
+                missing.append(f"{page.name}: {name}")
+    assert count > 10
+    assert missing == []
 
 
 def test_the_document_finds_functions_where_they_are() -> None:

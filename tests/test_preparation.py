@@ -501,7 +501,7 @@ def test_bytes_reach_the_network_as_bytes() -> None:
         ({"x": IMAGES}, "images: found a dict of 1; accepted is one array or tensor [images, ...]."),
         (DataLoader(TensorDataset(IMAGES)), "images: found a DataLoader; accepted is one array or tensor"),
         ("images.npy", "images: found a str; accepted is one array or tensor"),
-        (None, "images: found a NoneType; accepted is one array or tensor"),
+        (None, "images: found None; accepted is one array or tensor"),
         (np.array(["a"]), "images: found an array of <U1; accepted is one array or tensor [images, ...] of numbers."),
         (np.ones((2, 3), complex), "images: found an array of complex128; accepted"),
         (IMAGES.to_sparse(), "images: found a tensor (torch.float32, torch.sparse_coo); accepted"),

@@ -1,5 +1,7 @@
 """What functions are given: which values are numbers, and what others are."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,24 @@ def is_number(value: Any) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is, in words: the name of its class, or that it is a class itself."""
-    return f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    """Return what a value is, in words: None, the name of its class with an article, or that it is a class itself."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"a class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Raise InputError unless the argument ``name`` is an integer from ``least``."""
     if not (is_whole(value) and value >= least):
         raise InputError(f"{name}: found {value!r}; accepted is an integer from {least}.")
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return the argument ``name`` as a path; raises InputError for what is none."""
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value):
+        found = repr(value) if isinstance(value, str) else kind_of(value)
+        raise InputError(f"{name}: found {found}; accepted is a path.")
+    return Path(value)

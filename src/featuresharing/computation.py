@@ -1,8 +1,9 @@
 """How numbers are computed, which changes them by rounding only: device, precision, memory, batches, engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any, TypedDict
 
 from featuresharing.arguments import check_whole, is_number
@@ -41,9 +42,13 @@ class ComputationSettings(TypedDict, total=False):
     engine: str
 
 
-def computation_of(settings: Mapping[str, Any]) -> Computation:
-    """Return the computation that keyword arguments ask for; raises InputError for one that is not known."""
-    known = [field.name for field in fields(Computation)]
+def computation_of(settings: Mapping[str, Any], function: Callable[..., Any]) -> Computation:
+    """Return the computation that keyword arguments of a function ask for, beside those that it names itself.
+
+    Raises InputError for one that is not known, with all that are.
+    """
+    own = [name for name, argument in signature(function).parameters.items() if argument.kind is argument.KEYWORD_ONLY]
+    known = [*own, *(field.name for field in fields(Computation))]
     for name in settings:
         if name not in known:
             near = get_close_matches(name, known, 1)

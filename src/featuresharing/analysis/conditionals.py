@@ -97,6 +97,7 @@ def marginalize(
     >>> bool((abs(word.sum(axis=2) - 1) < 1e-5).all())
     True
     """
+    computation_of(computation, marginalize)
     estimation = Estimation(estimator, samples, scale, tolerance, seed)
     run = Marginalization(network, layer, images, estimation, units=units, aliases=aliases, **computation)
     return run.collect(progress=progress)
@@ -131,7 +132,7 @@ class Marginalization:
         path, module = find_layer(network, layer, aliases)
         self.units = choose_units(module, layer, units)
         self._asked = LayerUnits(module, path, self.units)
-        settings = computation_of(computation)
+        settings = computation_of(computation, Marginalization)
         self.engine = _engine_for(self._estimator, network, path, images, settings, softmax=softmax)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
         if not self._estimator.takes(linear=isinstance(module, nn.Linear), rows=self.engine.layer_rows):

@@ -47,6 +47,7 @@ def lesion(
     >>> word.shape
     (6, 7, 3)
     """
+    computation_of(computation, lesion)
     estimation = Estimation(Lesion.name)
     run = Marginalization(
         network, layer, images, estimation, softmax=softmax, units=units, aliases=aliases, **computation
@@ -82,7 +83,7 @@ def lesion_accuracy(
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
-    runner = make_engine(network, path, images, computation_of(computation), whole=True)
+    runner = make_engine(network, path, images, computation_of(computation, lesion_accuracy), whole=True)
     truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
@@ -130,6 +131,8 @@ def random_orders(units: Sequence[int], repeats: int, *, seed: int = Config.seed
     """
     check_whole("repeats", repeats, 1)
     check(Config, "seed", seed)
+    if len(set(units)) < len(units):
+        raise InputError("units: found one twice; accepted are distinct units.")
     return np.stack([keyed_generator(seed, "lesion order", repeat).permutation(units) for repeat in range(repeats)])
 
 

@@ -155,6 +155,14 @@ def lesion_table(
     """
     from featuresharing.analysis.deviation import deviation_p_values
 
+    removed, accuracy, random = np.asarray(removed), np.asarray(accuracy), np.asarray(random)
+    if len(place) != 3 or isinstance(place, str):
+        raise InputError(f"place: found {place!r}; accepted are three names, of experiment, checkpoint and layer.")
+    for name, found, orders_of in (("accuracy", accuracy, [len(orders)]), ("random", random, [*random.shape[:1]])):
+        wanted = [*orders_of, len(removed), len(tasks)]
+        if list(found.shape) != wanted:
+            raise InputError(f"{name}: found {list(found.shape)}; accepted is [orders, counts, tasks]: {wanted}.")
+
     def rows() -> Iterator[tuple[Any, ...]]:
         for order, found in zip(orders, accuracy, strict=True):
             p_values = deviation_p_values(found, random)

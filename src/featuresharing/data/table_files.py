@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featuresharing.arguments import as_path
 from featuresharing.data.columns import Column, Table
 from featuresharing.data.texts import read_text
 from featuresharing.errors import InputError
@@ -92,7 +93,7 @@ def read_table(path: Path | str, table: Table) -> "DataFrame":
     >>> read_table("log.csv", TABLES["training"]).to_dict("records")  # as write_table has written it
     [{'step': 20, 'task': 'word', 'loss': 2.5, 'accuracy': 0.125}]
     """
-    return _frame(*_read_values(Path(path), table))
+    return _frame(*_read_values(as_path("path", path), table))
 
 
 def check_table(path: Path, kinds: Sequence[Table]) -> None:
@@ -170,7 +171,7 @@ def write_table(output: Path | str, frame: "DataFrame", table: Table, *, key: st
         for name, column in zip(head, columns, strict=True)
     }
     with (
-        replacing(Path(output), key=key) as temporary,
+        replacing(as_path("output", output), key=key) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         frame.assign(**texts).to_csv(file, index=False, lineterminator="\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from featuresharing.arguments import check_whole
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
@@ -40,6 +41,7 @@ def describe_network(network: nn.Module, image_size: int) -> NetworkDescription:
     >>> [(layer.path, layer.units) for layer in described.layers]
     [('0', 4), ('3', 2)]
     """
+    check_whole("image_size", image_size, 1)
     inside, _ = unwrap(network)
     named = {**dict(inside.named_parameters()), **dict(inside.named_buffers())}
     sizes = {name: torch.empty_like(value, device="meta") for name, value in named.items()}

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+from featuresharing.arguments import is_number, kind_of
 from featuresharing.errors import InputError
 
 STALE_SECONDS = 120.0
@@ -41,6 +42,10 @@ class OutputLock:
 
         Raises InputError if the lock is not to be had, or the folder not to be written to.
         """
+        if not (is_number(wait) and wait >= 0):
+            raise InputError(f"wait: found {wait!r}; accepted is a number of seconds from 0.")
+        if not callable(say):
+            raise InputError(f"say: found {kind_of(say)}; accepted is a function that takes a text.")
         deadline = time.monotonic() + wait
         said = False
         while not self._try():

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
 from featuresharing.networks.finite import first_not_finite
 
@@ -45,7 +46,7 @@ def _from_array(images: Any) -> Tensor:
     if isinstance(images, Mapping | Sequence) or not hasattr(images, "__array__"):
         few = f" of {len(images)}" if isinstance(images, Mapping | list | tuple) else ""
         hint = ", such as numpy.stack makes of a list" if isinstance(images, list | tuple) else ""
-        raise InputError(f"images: found a {type(images).__name__}{few}; {ACCEPTED}{hint}.")
+        raise InputError(f"images: found {kind_of(images)}{few}; {ACCEPTED}{hint}.")
     array: NDArray[Any] = np.asarray(images)
     if array.dtype.kind not in "fiub":
         raise InputError(f"images: found an array of {array.dtype}; {ACCEPTED} of numbers.")

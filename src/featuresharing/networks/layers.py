@@ -35,10 +35,10 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     inside, prefix = unwrap(network)
     modules = dict(inside.named_modules())
     if aliases is not None and not isinstance(aliases, Mapping):
-        raise InputError(f"aliases: found a {kind_of(aliases)}; accepted is a dict of module paths by alias.")
+        raise InputError(f"aliases: found {kind_of(aliases)}; accepted is a dict of module paths by alias.")
     if not isinstance(layer, str):
         own = next((f" ('{name}' of this network)" for name, module in modules.items() if module is layer), "")
-        raise InputError(f"layer: found a {kind_of(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
+        raise InputError(f"layer: found {kind_of(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
     path = (aliases or {}).get(layer, layer)
     every = dict(inside.named_modules(remove_duplicate=False))
     path = path if path in every else path.removeprefix(prefix)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from featuresharing.arguments import as_path
 from featuresharing.data.images import Preprocessing, imagenet_preprocessing
 from featuresharing.errors import InputError
 from featuresharing.files.records import refuse_changed
@@ -45,7 +46,7 @@ def load_network(path: str | Path) -> nn.Module:
     >>> [tuple(scores.shape) for scores in network(torch.zeros(1, 3, 16, 16))]
     [(1, 3), (1, 4)]
     """
-    return _read(Path(path)).network
+    return _read(as_path("path", path)).network
 
 
 def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:

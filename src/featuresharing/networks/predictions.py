@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.hdf5 import Source, opened
@@ -86,15 +87,15 @@ def _attributes(predictions: Predictions) -> dict[str, Any]:
     return {"step": predictions.step, "tasks": list(predictions.targets)} | said
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path | str) -> Predictions:
     """Read what :func:`write_predictions` wrote.
 
     Raises InputError if it is missing, damaged, of another kind or of a newer format.
 
-    >>> read_predictions(Path("4500.h5")).probabilities["word"].tolist()
+    >>> read_predictions("4500.h5").probabilities["word"].tolist()
     [[0.25, 0.75]]
     """
-    with opened(path, "predictions") as source:
+    with opened(as_path("path", path), "predictions") as source:
         tasks, step = source.attributes.get("tasks"), whole_number(source.attributes, "step")
         if not isinstance(tasks, list) or not tasks or len(set(tasks)) < len(tasks):
             raise ValueError("attribute 'tasks' names no tasks")

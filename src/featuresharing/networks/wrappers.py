@@ -22,7 +22,7 @@ def unwrap(network: Any) -> tuple[nn.Module, str]:
     Raises InputError for what is no torch.nn.Module, or is TorchScript in a part.
     """
     if not isinstance(network, nn.Module):
-        raise InputError(f"network: found a {kind_of(network)}; accepted is a torch.nn.Module.")
+        raise InputError(f"network: found {kind_of(network)}; accepted is a torch.nn.Module.")
     prefix = ""
     while attribute := _inside(network):
         network, prefix = getattr(network, attribute), f"{prefix}{attribute}."

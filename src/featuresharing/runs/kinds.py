@@ -49,7 +49,7 @@ KINDS = (
     _work(
         "working files of trainings",
         r"(.*/)?\.progress/.*",
-        reason="a training compares it with its digests as it goes on",
+        reason="a training compares them with their digests as it goes on",
     ),
     _work(
         "working files of folders",

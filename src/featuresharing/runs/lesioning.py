@@ -14,11 +14,13 @@ from torch import Tensor
 from featuresharing.analysis.lesions import lesion_accuracy
 from featuresharing.analysis.removal import Removal, plan_removal
 from featuresharing.analysis.tables import layer_contributions, lesion_table
+from featuresharing.arguments import as_path
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
 from featuresharing.data.table_files import write_table
 from featuresharing.data.whole_tables import read_curves
 from featuresharing.errors import InputError
+from featuresharing.files.atomic import check_place
 from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import holding
 from featuresharing.files.second_names import keep_second_name, put_back
@@ -29,6 +31,7 @@ from featuresharing.runs.subjects import (
     Network,
     Origin,
     Subject,
+    check_origin,
     choose_layer,
     origin_of,
     subject_of_arrays,
@@ -68,7 +71,8 @@ def lesion_curves_to_file(
     >>> curves["removed"].unique().tolist()
     [0, 3, 6]
     """
-    computation = computation_of(settings)
+    path = as_path("output", output)
+    computation = computation_of(settings, lesion_curves_to_file)
     subject = subject_of_arrays(network, images, targets, device=computation.device)
     chosen = choose_layer(subject.network, layer, None, aliases)
     named = contributions
@@ -78,9 +82,9 @@ def lesion_curves_to_file(
             raise InputError(f"contributions: found {len(named)} arrays; accepted is one for each task: {tasks}.")
         named = dict(zip(subject.classes, named, strict=True))
     removal = plan_removal(named, steps=steps, repeats=random_orders, seed=seed)
-    named_origin = origin or origin_of(network)
-    measure_curves(subject, chosen, removal, Path(output), named_origin, computation, wait=wait, say=say)
-    return read_curves(Path(output))
+    named_origin = origin_of(network) if origin is None else check_origin(origin)
+    measure_curves(subject, chosen, removal, path, named_origin, computation, wait=wait, say=say)
+    return read_curves(path)
 
 
 def measure_curves_of_file(
@@ -132,6 +136,7 @@ def measure_curves(
         found = f"found {len(removal.random[0])} for {layer.size} units"
         raise InputError(f"contributions to layer '{layer.name}': {found}; accepted is one for each.")
     place = (origin.experiment, origin.checkpoint, layer.name)
+    check_place(output)
     measured = Measurements(output, _identity(subject, layer, removal, computation).key)
     orders = {task: _name(order) for task, order in removal.orders.items()}
     values = {"measured": measured.path.name, "orders": orders, "place": place, "random": _name(removal.random)}

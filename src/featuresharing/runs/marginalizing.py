@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featuresharing.analysis.conditionals import Marginalization
+from featuresharing.arguments import as_path
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.engine.memory import SHARE, free_memory
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.registry import estimator_names, find_estimator
+from featuresharing.files.atomic import check_place
 from featuresharing.files.identity import Identity, key_of_units
 from featuresharing.files.records import forget
 from featuresharing.files.second_names import keep_second_name
@@ -28,6 +30,7 @@ from featuresharing.runs.subjects import (
     Network,
     Origin,
     Subject,
+    check_origin,
     choose_layer,
     origin_of,
     subject_of_arrays,
@@ -113,14 +116,15 @@ def marginalize_to_file(
     >>> again = marginalize_to_file(network, "hidden", images, targets, "hidden.h5", samples=20)
     hidden.h5 is there already, with all 6 units.
     """
-    given = computation_of(settings)
+    path = as_path("output", output)
+    given = computation_of(settings, marginalize_to_file)
     subject = subject_of_arrays(network, images, targets, device=given.device)
     computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
     method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
     chosen = choose_layer(subject.network, layer, units, aliases)
-    named = origin or origin_of(network)
-    marginalize_subject(subject, chosen, Path(output), method, named, wait=wait, progress=progress, say=say)
-    return read_conditionals(output)
+    named = origin_of(network) if origin is None else check_origin(origin)
+    marginalize_subject(subject, chosen, path, method, named, wait=wait, progress=progress, say=say)
+    return read_conditionals(path)
 
 
 def marginalize_subject(
@@ -140,6 +144,7 @@ def marginalize_subject(
     That are final files, which need not be there, the progress beside them, and that of folders. Raises InputError for
     a unit that is named twice, or none.
     """
+    check_place(output)
     double = next((unit for unit in layer.units if layer.units.count(unit) > 1), None)
     if double is not None or not layer.units:
         found = "none" if double is None else f"{double} twice"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featuresharing.analysis.maximization import maximize_units
+from featuresharing.arguments import as_path
 from featuresharing.data.images import read_image
 from featuresharing.errors import InputError
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
@@ -68,14 +69,15 @@ def picture_units(
     >>> sorted(path.name for path in Path("units").glob("*.png"))
     ['0000.png', '0001.png', '0002.png', '0003.png']
     """
+    place, drawn_on = as_path("folder", folder), as_path("sheet", sheet)
     named = named_network(network, image_size=image_size)
     chosen = choose_layer(named.network, layer, units, aliases)
-    drawn = Sheet(Path(sheet), layer if title is None else title)
+    drawn = Sheet(drawn_on, layer if title is None else title)
     picture_layer(
         named,
         chosen,
         image_size,
-        Path(folder),
+        place,
         drawn,
         settings=settings or FeatureSettings(),
         seed=seed,

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.analysis.true_classes import check_targets, name_tasks
+from featuresharing.arguments import kind_of
 from featuresharing.computation import Computation
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ListFiles
+from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
 from featuresharing.networks.formats import UNKNOWN_STEP
@@ -68,6 +70,16 @@ class Origin:
 
     experiment: str = "experiment"
     checkpoint: str = "checkpoint"
+
+
+def check_origin(origin: Any) -> Origin:
+    """Return the argument ``origin``; raises InputError for what is none, and for names that are no texts."""
+    if not isinstance(origin, Origin):
+        raise InputError(f"origin: found {kind_of(origin)}; accepted is Origin(experiment, checkpoint).")
+    for name in (origin.experiment, origin.checkpoint):
+        if not isinstance(name, str):
+            raise InputError(f"origin: found {kind_of(name)} for a name; accepted are two texts.")
+    return origin
 
 
 @dataclass(frozen=True)

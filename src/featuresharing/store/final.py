@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.estimators.result_columns import BY_UNIT
 from featuresharing.files.atomic import replacing
@@ -92,7 +93,7 @@ def merge_conditionals(blocks: Sequence[Path | str], output: Path | str) -> None
     >>> read_conditionals("whole.h5").units.tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8]
     """
-    paths, output = [Path(block) for block in blocks], Path(output)
+    paths, output = [as_path("blocks", block) for block in blocks], as_path("output", output)
     if not paths:
         raise InputError(f"{output}: found no blocks; accepted are those of all units of a layer.")
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
@@ -192,7 +193,7 @@ def read_conditionals(path: Path | str) -> LayerConditionals:
     >>> layer.units.tolist(), layer.conditionals["word"].shape
     ([0, 1, 2, 3, 5, 8], (6, 24))
     """
-    with open_final(Path(path)) as file:
+    with open_final(as_path("path", path)) as file:
         tasks = list(file.classes)
         return LayerConditionals(
             units=file.units,

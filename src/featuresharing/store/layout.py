@@ -42,6 +42,8 @@ class Layout:
     def __post_init__(self) -> None:
         check(MarginalizationSettings, "storage", self.storage)
         for task in self.tasks:
+            if not task.name or "/" in task.name or "\0" in task.name:  # HDF5 has folders
+                raise InputError(f"task: found the name {task.name!r}; accepted are texts without '/'.")
             if wrong := wrong_numbers(f"prediction_{task.name}", task.predictions, softmax=self.softmax):
                 raise InputError(f"{wrong}; accepted is a network whose predictions are finite.")
 

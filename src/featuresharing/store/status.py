@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError
 from featuresharing.store.layer_files import NAMED, check_names, layer_units_of, peek_final
@@ -90,7 +91,7 @@ def status_table(folder: Path | str) -> "DataFrame":
     def refuse(sentence: str) -> None:
         raise InputError(sentence)
 
-    layers = layer_statuses(Path(folder), say=refuse)
+    layers = layer_statuses(as_path("folder", folder), say=refuse)
     columns = [field.name for field in fields(LayerStatus)]
     frame = DataFrame([astuple(layer) for layer in layers], columns=columns)
     numbers = dict.fromkeys(("done", "rate", "silent"), "float64") | dict.fromkeys(("units", "jobs"), "int64")
