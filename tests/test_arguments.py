@@ -27,6 +27,7 @@ from featuresharing import (
     predict,
     random_orders,
     read_conditionals,
+    status_table,
 )
 
 NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
@@ -133,6 +134,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "path: found None; accepted is a path": lambda: read_conditionals(wrong(None)),
     "path: found an int; accepted is a path": lambda: load_network(wrong(3)),
+    "none does not exist; accepted is a folder of results, as a run of the workflow makes it": lambda: status_table(
+        "none"
+    ),
     "units: found one twice; accepted are distinct units": lambda: random_orders([0, 0], 2),
     "image_size: found 'a'; accepted is an integer from 1": lambda: describe_network(NETWORK, wrong("a")),
     "layer: found None; accepted is one name: 1": lambda: lesion(NETWORK, wrong(None), IMAGES),

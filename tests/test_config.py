@@ -49,6 +49,8 @@ def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
         ("experiments.1.sort", "experiments.1.sort_by"),
         ("marginalization.xyz", "marginalization."),
         ("jobs.unit", "jobs.units"),
+        ("samples", "marginalization.samples'."),
+        ("scale", "images.scale' or 'marginalization.scale'."),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: str, nearest: str) -> None:

@@ -1,6 +1,7 @@
 """The model of the config: every key once, and what is made of it."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -301,3 +302,13 @@ def test_settings_load_nothing_slow() -> None:
     code = f"import sys, featuresharing.settings; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("command", "block"), [("plot-units", FigureSettings), ("train", TrainingSettings)])
+def test_commands_have_options_for_every_key_of_a_block_but_those_that_others_take(
+    command: str, block: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        cli.main([command, "--help"])
+    shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert {f"--{name.replace('_', '-')}" for name in keys_of(block)} - shown <= {"--milliseconds", "--threads"}

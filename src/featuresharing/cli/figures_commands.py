@@ -8,8 +8,9 @@ from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import EvidenceSettings, FigureSettings
+from featuresharing.settings.fields import keys_of
 
-STYLE = ("layout", "colour_scale", "limits", "sort", "grid", "columns", "dpi")
+STYLE = tuple(name for name in keys_of(FigureSettings) if name != "milliseconds")
 """Keys of figures that say how units are drawn."""
 
 

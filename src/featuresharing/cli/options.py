@@ -17,6 +17,7 @@ from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
+from featuresharing.settings.sentences import listed
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ListFiles
@@ -328,7 +329,9 @@ def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
 
     def parse(text: str) -> Path:
         if Path(text).suffix.lower() not in accepted:
-            raise argparse.ArgumentTypeError(f"found '{text}'; accepted is a name that ends in {' or '.join(accepted)}")
+            raise argparse.ArgumentTypeError(
+                f"found '{text}'; accepted is a name that ends in {listed(tuple(accepted))}"
+            )
         return Path(text)
 
     return parse

@@ -18,24 +18,19 @@ def add_commands(commands: Commands) -> None:
 
 def _status(options: argparse.Namespace) -> None:
     from featuresharing.runs.status_report import status_lines
-    from featuresharing.store.status import layer_statuses
+    from featuresharing.store.status import check_results, layer_statuses
 
-    _check_folder(options.folder)
+    check_results(options.folder)
     unread: list[str] = []
     for line in status_lines(layer_statuses(options.folder, say=unread.append), unread, options.folder):
         say(line)
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        found = "is no folder" if folder.exists() else "does not exist"
-        raise InputError(f"{folder} {found}; accepted is a folder of results, as a run of the workflow makes it.")
-
-
 def _verify(options: argparse.Namespace) -> None:
     from featuresharing.runs.verification import summary, verify
+    from featuresharing.store.status import check_results
 
-    _check_folder(options.folder)
+    check_results(options.folder)
     result = verify(options.folder, say)
     if result.wrong:
         wrong, files = len(result.wrong), len(result.found)

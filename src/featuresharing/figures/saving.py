@@ -12,6 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.figure_formats import FIGURES
 from featuresharing.figures.style import STYLE
 from featuresharing.files.atomic import replacing
+from featuresharing.settings.sentences import listed
 
 
 def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
@@ -23,7 +24,7 @@ def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
     """
     kind = path.suffix.lower()
     if kind not in FIGURES:
-        accepted = f"accepted is a name that ends in {' or '.join(FIGURES)}"
+        accepted = f"accepted is a name that ends in {listed(tuple(FIGURES))}"
         raise InputError(f"figure {path} has a name of no format; {accepted}.")
     dots = figure.dpi
     # neither a user's settings (a tight box, say) nor a version or a date may change the file

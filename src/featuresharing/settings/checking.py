@@ -18,7 +18,7 @@ from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
 from featuresharing.settings.plugins import own_blocks, plugin_problems
 from featuresharing.settings.schema import block_schema, config_schema
-from featuresharing.settings.sentences import shown
+from featuresharing.settings.sentences import listed, shown
 
 Own = TypeVar("Own", bound=Block)
 
@@ -117,9 +117,11 @@ def _describe(error: ValidationError) -> Iterator[str]:
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         for key in sorted(set(error.instance) - set(known), key=shown):
-            near = get_close_matches(str(key)[:99], known, n=1, cutoff=0.0)[0]
-            unknown, nearest = (_join([*error.absolute_path, name]) for name in (key, near))
-            yield f"config key '{unknown}' is not known; the nearest is '{nearest}'."
+            near = [get_close_matches(str(key)[:99], known, n=1, cutoff=0.0)[0]]
+            blocks = {} if error.absolute_path else error.schema["properties"]
+            within = [f"{block}.{key}" for block, inner in blocks.items() if key in inner.get("properties", ())]
+            unknown, *nearest = (_join([*error.absolute_path, name]) for name in (key, *(within or near)))
+            yield f"config key '{unknown}' is not known; the nearest is {listed(tuple(map(repr, nearest)))}."
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:

@@ -76,12 +76,19 @@ def layer_statuses(
     return [_status(layer, found, moment) for layer, found in sorted(parts.items(), key=lambda item: _natural(item[0]))]
 
 
+def check_results(folder: Path) -> None:
+    """Raise InputError unless there is such a folder."""
+    if not folder.is_dir():
+        found = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {found}; accepted is a folder of results, as a run of the workflow makes it.")
+
+
 def status_table(folder: Path | str) -> "DataFrame":
     """Return the status of every layer in a folder, of all results or one below, as a frame: a row a layer.
 
     Columns are ``experiment``, ``checkpoint``, ``layer``, ``done`` and ``units`` (units, of which parts count),
     ``jobs``, ``rate`` (units a second), ``silent`` and ``seconds_left`` (nan where :class:`LayerStatus` has None).
-    Raises InputError if a file cannot be read.
+    Raises InputError if there is no such folder, or a file cannot be read.
 
     >>> status_table(".")[["layer", "units", "done"]].to_dict("list")
     {'layer': ['conv5'], 'units': [9], 'done': [9.0]}
@@ -91,7 +98,9 @@ def status_table(folder: Path | str) -> "DataFrame":
     def refuse(sentence: str) -> None:
         raise InputError(sentence)
 
-    layers = layer_statuses(as_path("folder", folder), say=refuse)
+    place = as_path("folder", folder)
+    check_results(place)
+    layers = layer_statuses(place, say=refuse)
     columns = [field.name for field in fields(LayerStatus)]
     frame = DataFrame([astuple(layer) for layer in layers], columns=columns)
     numbers = dict.fromkeys(("done", "rate", "silent"), "float64") | dict.fromkeys(("units", "jobs"), "int64")
