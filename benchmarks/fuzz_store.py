@@ -214,7 +214,7 @@ def numbers_of(path: Path) -> dict[str, Any]:
             "s": predictions.step,
         }
     layer = read_conditionals(path)
-    tables = contribution_table([layer], say=print), sharing_table([layer], resamples=10, say=print)
+    tables = contribution_table([layer], say=_nothing), sharing_table([layer], resamples=10, say=_nothing)
     return {
         **{f"p{task}": values for task, values in layer.predictions.items()},
         **{f"q{task}": values for task, values in layer.conditionals.items()},
@@ -226,6 +226,10 @@ def numbers_of(path: Path) -> dict[str, Any]:
         "attributes": layer.attributes,
         "tables": [table.to_csv() for table in tables],
     }
+
+
+def _nothing(_: str) -> None:
+    """Say nothing: what is printed is a case."""
 
 
 def _equal(first: Any, second: Any) -> bool:

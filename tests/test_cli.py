@@ -544,7 +544,9 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     check("nowhere.png does not exist", "animate-units", frames="nowhere.png")
     check("milliseconds", "animate-units", frames=folder / "figures/0.png", milliseconds=335)
     table = folder / "tables/sharing.csv"
-    check("'7' has no layer 'conv2'", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")
+    check("no checkpoint '7'; accepted are 5", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")
+    layers = {"layers": "conv9", "checkpoint": "5"}
+    check("no layer of checkpoint 5 'conv9'; accepted are conv2", "plot-sharing", sharing=table, **layers)
     check("nowhere.csv", "plot-sharing", sharing="nowhere.csv", layers="conv2", checkpoint="7")
 
 

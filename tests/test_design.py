@@ -1,6 +1,7 @@
 """The shape of the code: which rooms know which, how long functions and modules are, and what loads slowly."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -128,12 +129,40 @@ def test_what_every_command_and_every_dry_run_loads_starts_fast(module: str) -> 
     assert shown == "[]\n"
 
 
+def test_help_and_refusals_of_every_command_start_fast() -> None:
+    code = f"""
+import contextlib, io, re, sys
+from featuresharing.cli import main
+
+def said(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.suppress(SystemExit):
+            main(words)
+    return out.getvalue()
+
+commands = re.findall("^  ([a-z-]+) ", said("--help"), re.M)
+assert len(commands) > 20
+for command in commands:
+    assert said(command, "--help").startswith("usage: featuresharing " + command)
+    said(command, "--nonsense")
+    assert not [name for name in {SLOW} if name in sys.modules], command
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_documents_name_files_that_are_there() -> None:
     for name in ("docs/architecture.md", "CONTRIBUTING.md"):
         words = (ROOT / name).read_text().replace("`", " ").split()
         named = {word.strip(".,;:()|") for word in words if word.startswith(("src/", "tests/", "workflow/", "docs/"))}
         assert len(named) > 5
         assert [word for word in sorted(named) if "NAME" not in word and not Path(ROOT / word).exists()] == []
+
+
+def test_the_document_finds_functions_where_they_are() -> None:
+    named = re.findall(r"`(\w+)` in\s+`(src/[\w/]+\.py)`", (ROOT / "docs/architecture.md").read_text())
+    assert len(named) >= 4
+    for function, path in named:
+        assert re.search(rf"^(def|class) {function}\b", (ROOT / path).read_text(), re.MULTILINE), function
 
 
 def test_the_order_is_that_of_the_document() -> None:

@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import yaml
 from packaging.requirements import Requirement
 
+from featuresharing.version import PACKAGE
 from tests.support.commands import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -52,3 +54,22 @@ def test_constraints_pin_every_package_within_its_bounds() -> None:
         pin = pins[requirement.name.lower()]
         assert requirement.specifier.contains(pin), f"{text}: {pin}"
     assert pins["torch"] == "2.13.0"
+
+
+def test_hooks_before_commits_run_programs_that_are_installed_for_tests() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    programs = [hook["entry"].split()[0] for hook in hooks]
+    installed = {Requirement(text).name for text in PROJECT["optional-dependencies"]["test"]}
+    assert {Path(program).name for program in programs} == {"ruff", "snakefmt", "mypy"} <= installed
+    assert all(program.startswith(".venv/bin/") for program in programs)
+
+
+def test_the_citation_is_that_of_the_readme_and_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PACKAGE
+    assert citation["license"] == PROJECT["license"] == (ROOT / "LICENSE").read_text().split()[0]
+    (paper,) = citation["references"]
+    assert citation["preferred-citation"] == paper
+    readme = " ".join((ROOT / "README.md").read_text().replace("> ", "").split())
+    assert f"https://doi.org/{paper['doi']}" in readme
+    assert f"{paper['title']}. *{paper['journal']}*, {paper['volume']}, {paper['start']}\u2013{paper['end']}." in readme

@@ -304,6 +304,7 @@ def piecewise_integral(rest: Rest, mean: float, spread: float, kinks: list[float
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-6])
 def test_errors_of_quadrature_are_seldom_larger_than_the_tolerance(tolerance: float) -> None:
     """No rule sees a kink that lies close to the edge of a piece, so that a few errors may be larger than estimated."""
@@ -403,6 +404,7 @@ def test_draws_of_a_layer_whose_rows_have_gaps_do_not_depend_on_batches(
     np.testing.assert_allclose(found.probabilities[0], wanted.probabilities[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.3, 1.0, 10.0])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_quadrature_agrees_with_many_draws(activation: str, scale: float) -> None:
@@ -449,6 +451,7 @@ def test_quadrature_says_what_it_cannot_do(
 # --- prior-weighted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 @pytest.mark.parametrize("unit", [0, 3])
 def test_prior_weighted_tends_to_the_integral_under_half_the_variance(scale: float, unit: int) -> None:

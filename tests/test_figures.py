@@ -284,6 +284,7 @@ def drawings(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".png", ".pdf", ".svg")}
 
 
+@pytest.mark.slow
 def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text(HOSTILE)
     (tmp_path / "plain").mkdir()

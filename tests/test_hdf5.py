@@ -49,6 +49,7 @@ def processes() -> Iterator[None]:
     trials.close()
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_or_read_as_they_were(tmp_path: Path) -> None:
     outcomes = [*fuzz.run_cases(tmp_path, range(80), 1)]
     assert [outcome for outcome in outcomes if outcome[1] in ("changed", "traceback")] == []

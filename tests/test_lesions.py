@@ -310,6 +310,7 @@ def test_orders_may_hold_some_of_the_units() -> None:
         )
 
 
+@pytest.mark.slow
 def test_accuracies_in_single_precision_are_those_in_double() -> None:
     network, images = build("alexnet", torch.float32, count=20)
     targets = np.random.default_rng(4).integers(0, 3, (20, 2))

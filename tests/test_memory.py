@@ -496,6 +496,7 @@ print(mebibytes("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(
     ("layer", "images", "samples"), [("0", 200, 3), ("4", 200, 3), ("6", 200, 3), ("0", 30, 1000), ("4", 30, 3000)]

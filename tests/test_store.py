@@ -329,6 +329,7 @@ def cells_of(path: Path) -> NDArray[np.bool_]:
     return read_progress(path)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGE)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -386,6 +387,7 @@ def test_a_flipped_bit_of_a_number_costs_its_unit_alone(tmp_path: Path) -> None:
     check(read_conditionals(output))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGE)
 def test_a_truncated_file_keeps_what_is_left(tmp_path: Path, storage: str) -> None:
     progress = start(tmp_path / "conv5.h5", [(0, 0), (0, 1), (0, 2), (1, 0)], storage=storage)

@@ -107,7 +107,7 @@ def test_signs_that_are_no_text_are_named_by_line(tmp_path: Path, name: str, sig
 
 
 def test_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"note .*nowhere does not exist\."):
+    with pytest.raises(InputError, match=r"note .*nowhere does not exist; accepted is one that does\."):
         read_text(tmp_path / "nowhere", "note")
     with pytest.raises(InputError, match=r"cannot be read: it is no regular file"):
         read_text(tmp_path)
@@ -243,6 +243,7 @@ def test_tables_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     assert read_classes(tmp_path / "t.csv") == {"t": ["café"]}
 
 
+@pytest.mark.slow
 def test_whatever_is_read_is_read_or_refused(tmp_path: Path) -> None:
     fuzz = runpy.run_path(str(ROOT / "benchmarks/fuzz_inputs.py"))["fuzz"]
     counts, tracebacks, _ = fuzz(60, 5, tmp_path)

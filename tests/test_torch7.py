@@ -289,6 +289,7 @@ def test_files_without_a_network() -> None:
         read_torch7(FIXTURES / "nowhere.t7")
 
 
+@pytest.mark.slow
 def test_damaged_files_give_one_error_and_no_gigabytes(tmp_path: Path) -> None:
     """More cases: benchmarks/fuzz_torch7.py."""
     rng = np.random.default_rng(0)

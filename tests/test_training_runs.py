@@ -91,6 +91,7 @@ def refuse_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trainer, "advance", trained)
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_renaming_is_resumed_to_the_same_bytes(
     data: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_training_waits_for_an_orphan_that_finishes(
     assert outputs(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_a_training_takes_over_from_an_orphan_that_is_killed(
     data: Path,
     tmp_path: Path,

@@ -84,7 +84,7 @@ def test_no_drawing_is_on_both_sides_of_the_split(demo: Path) -> None:
 def test_tables_hold_what_the_conditionals_say(demo: Path) -> None:
     contributions = rows(demo / "results/tables/contributions.csv")
     for experiment in EXPERIMENTS:
-        layer = read_conditionals(demo / f"results/marginal/{experiment}/conv5_120.h5")
+        layer = read_conditionals(demo / f"results/marginal/{experiment}/conv1_120.h5")
         for task, conditionals in layer.conditionals.items():
 
             def log_odds(p: Any, k: int = layer.classes[task]) -> Any:
@@ -92,7 +92,7 @@ def test_tables_hold_what_the_conditionals_say(demo: Path) -> None:
                 return np.log2(corrected / (1 - corrected))
 
             expected = np.abs((log_odds(layer.predictions[task]) - log_odds(conditionals)).mean(axis=1))
-            place = {"experiment": experiment, "checkpoint": "120", "layer": "conv5", "task": task}
+            place = {"experiment": experiment, "checkpoint": "120", "layer": "conv1", "task": task}
             found = [float(row["contribution"]) for row in contributions if place.items() <= row.items()]
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -115,7 +115,7 @@ def test_nothing_in_a_name_is_run(demo: Path) -> None:
 
 def test_every_log_says_what_its_job_did(demo: Path) -> None:
     logs = [path for path in (demo / "results/logs").rglob("*.log") if "slurm" not in path.parts]
-    assert len(logs) == 69
+    assert len(logs) == 21 + len(LAYERS) * len(EXPERIMENTS) * (2 * len(CHECKPOINTS) + 2)
     for path in logs:
         assert re.search(
             r"^[a-z-]+: read results/.*; wrote results/.* in \d+\.\d s\.$|^render-images", path.read_text(), re.M

@@ -11,6 +11,8 @@ import pytest
 from tests.support.commands import ROOT
 from tests.support.workflows import (
     CHECKPOINTS,
+    EXPERIMENTS,
+    LAYERS,
     NASTY,
     changed_config,
     copy_run,
@@ -20,6 +22,9 @@ from tests.support.workflows import (
 )
 
 pytestmark = pytest.mark.end_to_end
+
+PLACES = len(EXPERIMENTS) * len(LAYERS)
+MAPS = PLACES * len(CHECKPOINTS)
 
 
 def test_a_second_run_has_nothing_to_do_wherever_it_is_and_whenever_it_was_copied(demo: Path, tmp_path: Path) -> None:
@@ -51,17 +56,17 @@ def test_keys_that_change_no_number_rerun_nothing(demo: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"figures": {"colour_scale": "linear"}}, {"plot_units": 18, "animate_units": 6, "all": 1}),
-        ({"figures": {"milliseconds": 500}}, {"animate_units": 6, "all": 1}),
+        ({"figures": {"colour_scale": "linear"}}, {"plot_units": MAPS, "animate_units": PLACES, "all": 1}),
+        ({"figures": {"milliseconds": 500}}, {"animate_units": PLACES, "all": 1}),
         (
             {"sharing": {"resamples": 60}},
             {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
         ),
         (
             {"marginalization": {"seed": 1}},
-            {"marginalize_layer": 18, "plot_units": 18, "animate_units": 6, "tabulate_contributions": 1}
+            {"marginalize_layer": MAPS, "plot_units": MAPS, "animate_units": PLACES, "tabulate_contributions": 1}
             | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
-            | {"measure_lesions": 6, "plot_lesions": 2, "tabulate_lesions": 1},
+            | {"measure_lesions": PLACES, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
     ],
 )
@@ -80,7 +85,7 @@ def test_another_cut_leaves_finished_layers_alone_if_only_times_count(demo: Path
 def test_another_training_seed_trains_anew_on_the_same_images(demo: Path, tmp_path: Path) -> None:
     jobs = planned_jobs(demo, configs=changed_config(tmp_path, {"training": {"seed": 1}}))
     assert jobs["train_network"] == 2
-    assert jobs["marginalize_layer"] == 18
+    assert jobs["marginalize_layer"] == MAPS
     assert "render_images" not in jobs
     assert planned_jobs(demo, configs=changed_config(tmp_path, {"seed": 1}))["render_images"] == 1
 

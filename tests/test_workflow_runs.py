@@ -59,7 +59,7 @@ def test_blocks_of_units_give_the_numbers_of_whole_layers(demo: Path, tmp_path: 
 def test_jobs_with_a_gpu_run_one_at_a_time(demo: Path, tmp_path: Path) -> None:
     """On a machine where nvidia-smi lists a GPU; Snakemake's own log says when jobs begin and end."""
     folder = copy_run(demo, tmp_path / "run")
-    targets = [f"results/marginal/object_text/{layer}_120.h5" for layer in LAYERS]
+    targets = [f"results/marginal/object_text/{name}.h5" for name in ("conv1_120", "fc7_005", "fc7_120")]
     arguments = ["--forcerun", "marginalize_layer", "--resources", "gpu=1"]
     result = run_snakemake(folder, *targets, *arguments, environment=environment_with_gpu(tmp_path))
     assert result.returncode == 0, result.stderr

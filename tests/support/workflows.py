@@ -18,7 +18,7 @@ from tests.support.commands import ROOT
 
 SMALL = ROOT / "tests/small.yaml"
 EXPERIMENTS = ("subordinate_basic", "object_text")
-LAYERS = ("conv1", "conv5", "fc7")
+LAYERS = ("conv1", "fc7")
 CHECKPOINTS = ("000", "005", "120")
 NASTY = """it's a "run" {of} $(touch hacked) `id` ${HOME} ; é"""
 """What a shell, Snakemake and Python would each take for something else than a name."""

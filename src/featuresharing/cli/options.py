@@ -212,7 +212,9 @@ def say(sentence: str, *, warning: bool = False) -> None:
             raise StoppedError(signal.SIGPIPE, "nobody reads its output") from None
     except OSError as error:
         if not warning:
-            raise InputError(f"standard output cannot be written to ({error.strerror}).") from None
+            raise InputError(
+                f"standard output cannot be written to ({error.strerror}); accepted is one with room."
+            ) from None
 
 
 def printable(text: str) -> str:

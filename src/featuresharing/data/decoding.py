@@ -50,7 +50,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"image {path} does not exist.") from None
+        raise InputError(f"image {path} does not exist; accepted is one that does.") from None
     except UnidentifiedImageError:
         found = _found_format(path)
         raise InputError(f"image {path} cannot be decoded: found {found}; accepted are {_accepted()}.") from None

@@ -72,7 +72,7 @@ def load_font(path: Path, size: int, how: ImageFont.Layout = ImageFont.Layout.BA
     """Return a font of ``size`` pixels; raises InputError for a file that is missing or no font."""
     # Pillow would look for a missing file among the system's fonts
     if not path.is_file():
-        raise InputError(f"font {path} does not exist.")
+        raise InputError(f"font {path} does not exist; accepted is one that does.")
     try:
         return ImageFont.truetype(str(path), size, layout_engine=how)
     except (OSError, ValueError):
@@ -108,7 +108,8 @@ def check_word(word: str, font: Path) -> None:
         )
     parts = [sign for sign in word if not sign.isspace()] if how == ImageFont.Layout.BASIC else [word]
     if blank := [part for part in parts or [word] if not _picture(part, font, how)[0]]:
-        raise InputError(f"word '{word}': the font {font} draws nothing for {_names(blank[0])}.")
+        found = f"word '{word}': the font {font} draws nothing for {_names(blank[0])}"
+        raise InputError(f"{found}; accepted are words whose characters it draws.")
 
 
 def check_words(words: Sequence[str], font: Path, sizes: tuple[int, int]) -> None:

@@ -68,7 +68,7 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
         targets.append(_parse_labels(labels, classes, place, name))
         image = path.parent / name
         if check_files and not os.path.isfile(image):
-            raise InputError(f"{place}: image {image} does not exist.")
+            raise InputError(f"{place}: image {image} does not exist; accepted is one that does.")
         paths.append(image)
     if not paths:
         raise InputError(f"{path}: found no image; accepted are lines of the form 'path {_example(classes)}'.")

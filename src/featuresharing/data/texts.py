@@ -55,7 +55,7 @@ def read_text(path: Path, what: str = "text", *, names: bool = False) -> str:
 
 def _read_bytes(path: Path, what: str) -> bytes:
     if not os.path.exists(path):
-        raise InputError(f"{what} {path} does not exist.")
+        raise InputError(f"{what} {path} does not exist; accepted is one that does.")
     if not os.path.isfile(path):
         raise InputError(f"{what} {path} cannot be read: it is no regular file; accepted is a text file.")
     try:

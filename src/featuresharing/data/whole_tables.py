@@ -24,12 +24,17 @@ def read_curves(path: Path) -> "DataFrame":
 def read_sharing(path: Path, *, checkpoint: str, layers: Sequence[str]) -> "DataFrame":
     """Return the rows of a checkpoint in a table of :data:`.columns.SHARING`, by ``layers`` in their order.
 
-    Raises InputError for a table that cannot be read, and for a layer that it does not have.
+    Raises InputError for a table that cannot be read, and for a checkpoint or layer that it does not have.
     """
     table = read_table(path, SHARING)
     rows = table[table["checkpoint"] == checkpoint]
-    if missing := next((name for name in layers if name not in set(rows["layer"])), None):
-        raise InputError(f"{path}: checkpoint '{checkpoint}' has no layer '{missing}'.")
+    for what, asked, known in (
+        ("checkpoint", [checkpoint], table["checkpoint"]),
+        (f"layer of checkpoint {checkpoint}", layers, rows["layer"]),
+    ):
+        accepted = list(dict.fromkeys(known))
+        if missing := next((name for name in asked if name not in accepted), None):
+            raise InputError(f"{path}: there is no {what} '{missing}'; accepted are {', '.join(accepted)}.")
     places = rows["layer"].map({name: place for place, name in enumerate(layers)})
     return rows.assign(place=places).dropna(subset="place").sort_values("place", kind="stable").drop(columns="place")
 

@@ -61,7 +61,8 @@ def overlay_word(image: Image.Image, word: str, style: WordStyle, rng: np.random
     while right - left > image.width or bottom - top > image.height:
         size -= 1
         if size < 1:
-            raise InputError(f"word '{word}' does not fit into an image of {image.width} x {image.height} pixels.")
+            found = f"word '{word}' does not fit into an image of {image.width} x {image.height} pixels"
+            raise InputError(f"{found}; accepted are shorter words, or larger images.")
         font = load_font(style.font, size, how)
         left, top, right, bottom = font.getbbox(word, stroke_width=style.outline)
     x = round(across * (image.width - (right - left))) - left

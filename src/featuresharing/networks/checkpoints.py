@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if not isinstance(content, dict) or not set(content) >= REQUIRED:
             raise DamagedFileError("it holds no checkpoint")
     except FileNotFoundError:
-        raise InputError(f"checkpoint {path} does not exist.") from None
+        raise InputError(f"checkpoint {path} does not exist; accepted is one that does.") from None
     except DamagedFileError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; {accepted}.") from None
     if content["architecture"] != ARCHITECTURE:

@@ -13,6 +13,9 @@ from featuresharing.networks.wrappers import unwrap
 PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype)
 """Types of attributes of modules that count, alone or in lists and tuples."""
 
+UNHEEDED = ("training", "_is_full_backward_hook")
+"""Attributes of every module that change no score at evaluation."""
+
 
 def digest_of_network(network: nn.Module) -> str:
     """Return the SHA-256 of a network, as hexadecimal digits.
@@ -39,7 +42,7 @@ def _described(network: nn.Module) -> Iterator[str]:
         if not kind.__module__.startswith("torch."):
             yield _source_of(kind)
         for attribute, value in sorted(vars(module).items()):
-            if attribute != "training" and _is_plain(value):
+            if attribute not in UNHEEDED and _is_plain(value):
                 yield f"{name}.{attribute} {value!r}"
 
 

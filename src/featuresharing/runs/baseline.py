@@ -101,7 +101,8 @@ def select_to_file(
     if list(known.targets) != list(classes) or any(
         list(found) != list(targets[task]) for task, found in known.targets.items()
     ):
-        raise InputError(f"{predictions} has predictions for other images than {listed.images}.")
+        found = f"{predictions} has predictions for other images than {listed.images}"
+        raise InputError(f"{found}; accepted are predictions on this list.")
     kept = choose_images(known, most=most, seed=seed)
     if sentence := few_images(len(kept)):
         say(f"{listed.images}: {sentence}")

@@ -62,7 +62,7 @@ def read_torch7(path: Path) -> Any:
         with open_regular(path) as file:
             data = file.read()
     except OSError as error:
-        raise InputError(f"Torch7 file {path} cannot be read ({error.strerror}).") from None
+        raise InputError(f"Torch7 file {path} cannot be read ({error.strerror}); accepted is a file to read.") from None
     if not _is_binary(data[:4]):
         return _read(path, AsciiSource(data))
     try:

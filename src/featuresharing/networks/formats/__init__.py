@@ -97,7 +97,7 @@ def format_of(path: Path) -> Format:
     """
     names = []
     if not path.exists():
-        raise InputError(f"checkpoint {path} does not exist.")
+        raise InputError(f"checkpoint {path} does not exist; accepted is one that does.")
     for each in formats():
         try:
             if each.sniff(path):
