@@ -12,6 +12,7 @@ from featuresharing import InputError
 from featuresharing.settings import Block, Config
 from featuresharing.settings.block import Problem
 from featuresharing.settings.checking import check_block, check_config
+from featuresharing.settings.configfiles import complete_config
 from featuresharing.settings.fields import needed, setting
 from featuresharing.workflow.sources import (
     ARCHIVE_KEYS,
@@ -85,6 +86,8 @@ def test_the_block_of_a_users_source_is_checked_by_its_source(config: dict[str, 
     config |= {"source": "some/where/own.smk", "own": {"folder": "x"}}
     assert check_config(config).source == "some/where/own.smk"
     assert check_block(Own, "own", config["own"]) == Own("x", 8)
+    given = {"own": {"folder": "x", "size": "16"}}  # as Snakemake reads --config own='{folder: x, size: 16}'
+    assert check_block(Own, "own", complete_config(given, {}, given)["own"]) == Own("x", 16)
     for values, said in (
         ({"folder": "x", "sise": 4}, "config key 'own.sise' is not known; the nearest is 'own.size'."),
         ({"size": 4}, "config key 'own.folder' is missing; accepted is a folder of small letters."),
