@@ -39,6 +39,11 @@ def test_the_shipped_config_is_accepted(config: dict[str, Any]) -> None:
     check_config(config)
 
 
+def test_a_key_that_names_its_block_too_is_told_how_blocks_are_written(config: dict[str, Any]) -> None:
+    config["figures.dpi"] = 300
+    assert problem(config) == "config key 'figures.dpi' is not known; a block is written figures: {dpi: ...}."
+
+
 @pytest.mark.parametrize(
     ("path", "nearest"),
     [

@@ -326,7 +326,7 @@ def test_commands_draw_where_matplotlib_would_not_load(tmp_path: Path) -> None:
 def test_figures_of_no_format_are_refused(tmp_path: Path) -> None:
     for name in ("a.txt", "a", "a.jpg", "a.png.", ".png"):
         with pytest.raises(
-            InputError, match=r"has a name of no format; accepted is a name that ends in \.png or \.pdf"
+            InputError, match=r"has a name of no format; accepted is a name that ends in \.png, \.pdf or \.svg"
         ):
             save_figure(draw([1], [1]), tmp_path / name)
     assert not list(tmp_path.iterdir())

@@ -563,13 +563,13 @@ def test_networks_that_take_something_else_are_refused() -> None:
         (found,) = refusals(network, among=CLIMBING)
         assert found.startswith(sentence)
     for value, kind in (
-        (Net, "class Net"),
-        (Net().state_dict(), "OrderedDict"),
-        (Net().forward, "method"),
-        (None, "NoneType"),
+        (Net, "a class Net"),
+        (Net().state_dict(), "an OrderedDict"),
+        (Net().forward, "a method"),
+        (None, "None"),
     ):
         for analysis in CLIMBING.values():
-            with pytest.raises(InputError, match=f"network: found a {kind}; accepted is a torch.nn.Module"):
+            with pytest.raises(InputError, match=f"network: found {kind}; accepted is a torch.nn.Module"):
                 analysis(value, IMAGES)
 
 
@@ -625,15 +625,15 @@ def test_a_layer_is_one_name() -> None:
     network = Net()
     listed = r"accepted is one name: conv \(first\), last\."
     for layer, found in (
-        (["conv", "last"], "list"),
-        (None, "NoneType"),
-        (0, "int"),
-        (network.conv, r"Conv2d \('conv' of this network\)"),
-        (nn.Conv2d(1, 1, 1), "Conv2d"),
+        (["conv", "last"], "a list"),
+        (None, "None"),
+        (0, "an int"),
+        (network.conv, r"a Conv2d \('conv' of this network\)"),
+        (nn.Conv2d(1, 1, 1), "a Conv2d"),
     ):
         for name, analysis in CLIMBING.items():
             if name in ("one-channel", "plain", "lesion", "maximize_units"):
-                with pytest.raises(InputError, match=rf"layer: found a {found}; {listed}"):
+                with pytest.raises(InputError, match=rf"layer: found {found}; {listed}"):
                     analysis(network, IMAGES, layer=layer, aliases={"first": "conv"})
     with pytest.raises(InputError, match=r"layer 'first' \(conv9\) does not exist; accepted are .*: conv, last"):
         marginalize(network, "first", IMAGES, aliases={"first": "conv9"})

@@ -172,7 +172,10 @@ def test_status_is_a_frame_in_python(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "demo/conv4_10.h5").write_text("x")
     with pytest.raises(InputError, match=r"conv4_10\.h5 is no complete file of conditionals"):
         status_table(tmp_path)
-    assert status_table(tmp_path / "nowhere").empty
+    (tmp_path / "new").mkdir()
+    assert status_table(tmp_path / "new").empty
+    with pytest.raises(InputError, match="nowhere does not exist; accepted is a folder of results"):
+        status_table(tmp_path / "nowhere")
 
 
 def test_status_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,7 +226,7 @@ def verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
         assert problems[-1].endswith("; none is wrong.")
         check_sum(problems[-1], folder)
         return [problem for problem in problems[:-1] if not problem.startswith("No record names ")]
-    assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* are wrong; the lines above say how\.\n", err)
+    assert re.fullmatch(r"featuresharing: \d+ of \d+ files in .* (is|are) wrong; the lines above say how\.\n", err)
     return problems
 
 

@@ -47,11 +47,13 @@ def settings(config: dict[str, Any]) -> Config:
 
 def test_a_source_is_a_file_of_the_folder_or_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("archives", "drawings", "folders"):
+    names = sorted(path.stem for path in SOURCES.glob("*.smk"))
+    assert {"archives", "drawings", "folders"} <= {*names}
+    for name in names:
         assert find_source(name, SOURCES) == SOURCES / f"{name}.smk"
     (tmp_path / "own.smk").touch()
     assert find_source("own.smk", SOURCES) == tmp_path / "own.smk"
-    accepted = r"accepted are archives, drawings, folders, or the path of a file that ends in \.smk"
+    accepted = rf"accepted are {', '.join(names)}, or the path of a file that ends in \.smk"
     for name, found in (
         ("web", "'web'; "),
         ("x/y.smk", "'x/y.smk', which is not there; "),

@@ -34,5 +34,6 @@ def _verify(options: argparse.Namespace) -> None:
     result = verify(options.folder, say)
     if result.wrong:
         wrong, files = len(result.wrong), len(result.found)
-        raise InputError(f"{wrong} of {files} files in {options.folder} are wrong; the lines above say how.")
+        are = "is" if wrong == 1 else "are"
+        raise InputError(f"{wrong} of {files} files in {options.folder} {are} wrong; the lines above say how.")
     say(summary(result, options.folder))

@@ -119,6 +119,10 @@ def _describe(error: ValidationError) -> Iterator[str]:
         for key in sorted(set(error.instance) - set(known), key=shown):
             near = [get_close_matches(str(key)[:99], known, n=1, cutoff=0.0)[0]]
             blocks = {} if error.absolute_path else error.schema["properties"]
+            block, _, inner_key = str(key).partition(".")
+            if inner_key in blocks.get(block, {}).get("properties", ()):
+                yield f"config key '{key}' is not known; a block is written {block}: {{{inner_key}: ...}}."
+                continue
             within = [f"{block}.{key}" for block, inner in blocks.items() if key in inner.get("properties", ())]
             unknown, *nearest = (_join([*error.absolute_path, name]) for name in (key, *(within or near)))
             yield f"config key '{unknown}' is not known; the nearest is {listed(tuple(map(repr, nearest)))}."
