@@ -18,15 +18,18 @@ from featuresharing import (
     estimate_sharing,
     lesion,
     lesion_accuracy,
+    lesion_curves_to_file,
     lesion_table,
     load_network,
     marginalize,
     marginalize_to_file,
     maximize_units,
     merge_conditionals,
+    picture_units,
     predict,
     random_orders,
     read_conditionals,
+    read_table,
     status_table,
 )
 
@@ -114,6 +117,10 @@ def wrong(value: Any) -> Any:
     return value
 
 
+def curves(contributions: Any) -> Any:
+    return lesion_curves_to_file(NETWORK, "1", IMAGES, [[0, 0]], contributions, "unused.csv")
+
+
 def to_file(**given: Any) -> Any:
     return marginalize_to_file(NETWORK, "1", IMAGES, [[0, 0]], **({"output": "unused.h5", "samples": 2} | given))
 
@@ -137,6 +144,16 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "none does not exist; accepted is a folder of results, as a run of the workflow makes it": lambda: status_table(
         "none"
     ),
+    "table: found 'sharing'; accepted is a value of TABLES, such as TABLES['sharing']": lambda: read_table(
+        "unused.csv", wrong("sharing")
+    ),
+    "settings: found an int; accepted are FeatureSettings": lambda: picture_units(
+        NETWORK, "1", 2, "units", "units.png", settings=wrong(3)
+    ),
+    "contributions: found the tasks shape; accepted are 0": lambda: curves({"shape": [1, 2, 3]}),
+    "contributions: found an int; accepted is an array [units] for each task": lambda: curves(3),
+    "contributions: found 2 arrays; accepted is one for each task: 0": lambda: curves([[1, 2, 3]] * 2),
+    "contributions: found <U1; accepted is a finite number for each unit, [units] a task": lambda: curves([[*"abc"]]),
     "units: found one twice; accepted are distinct units": lambda: random_orders([0, 0], 2),
     "image_size: found 'a'; accepted is an integer from 1": lambda: describe_network(NETWORK, wrong("a")),
     "layer: found None; accepted is one name: 1": lambda: lesion(NETWORK, wrong(None), IMAGES),

@@ -154,7 +154,8 @@ def test_a_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
             [*PROGRAM, "status", "."], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert ended.returncode == 2
-    assert ended.stderr == "featuresharing: standard output cannot be written to (No space left on device).\n"
+    said = "standard output cannot be written to (No space left on device); accepted is one with room."
+    assert ended.stderr == f"featuresharing: {said}\n"
 
 
 def test_no_message_colours_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

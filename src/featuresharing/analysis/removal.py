@@ -43,6 +43,8 @@ def plan_removal(
     check(LesionSettings, "steps", steps)
     check(LesionSettings, "random_orders", repeats)
     arrays = {task: np.asarray(values) for task, values in contributions.items()}
+    if odd := next((array.dtype for array in arrays.values() if array.dtype.kind not in "fiu"), None):
+        raise InputError(f"contributions: found {odd}; accepted is a finite number for each unit, [units] a task.")
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not all(np.isfinite(a).all() for a in arrays.values()):
         found = " and ".join(sorted(str(list(shape)) for shape in shapes)) or "none"

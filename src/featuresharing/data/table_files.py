@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.arguments import as_path
+from featuresharing.arguments import as_path, kind_of
 from featuresharing.data.columns import Column, Table
 from featuresharing.data.texts import read_text
 from featuresharing.errors import InputError
@@ -93,7 +93,14 @@ def read_table(path: Path | str, table: Table) -> "DataFrame":
     >>> read_table("log.csv", TABLES["training"]).to_dict("records")  # as write_table has written it
     [{'step': 20, 'task': 'word', 'loss': 2.5, 'accuracy': 0.125}]
     """
+    _check_kind(table)
     return _frame(*_read_values(as_path("path", path), table))
+
+
+def _check_kind(table: Any) -> None:
+    if not isinstance(table, Table):
+        found = repr(table) if isinstance(table, str) else kind_of(table)
+        raise InputError(f"table: found {found}; accepted is a value of TABLES, such as TABLES['sharing'].")
 
 
 def check_table(path: Path, kinds: Sequence[Table]) -> None:
@@ -162,6 +169,7 @@ def write_table(output: Path | str, frame: "DataFrame", table: Table, *, key: st
     >>> frame = frame_of(TABLES["training"], [(20, "word", 2.5, 0.125)])
     >>> write_table("log.csv", frame, TABLES["training"])
     """
+    _check_kind(table)
     head = list(frame.columns)
     if not table.holds(head):
         raise InputError(f"{output}: found columns {', '.join(map(str, head))}; accepted are {', '.join(table.names)}.")

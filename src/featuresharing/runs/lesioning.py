@@ -14,7 +14,7 @@ from torch import Tensor
 from featuresharing.analysis.lesions import lesion_accuracy
 from featuresharing.analysis.removal import Removal, plan_removal
 from featuresharing.analysis.tables import layer_contributions, lesion_table
-from featuresharing.arguments import as_path
+from featuresharing.arguments import as_path, kind_of
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
 from featuresharing.data.table_files import write_table
@@ -75,16 +75,27 @@ def lesion_curves_to_file(
     computation = computation_of(settings, lesion_curves_to_file)
     subject = subject_of_arrays(network, images, targets, device=computation.device)
     chosen = choose_layer(subject.network, layer, None, aliases)
-    named = contributions
-    if not isinstance(named, Mapping):
-        if len(named) != len(subject.classes):
-            tasks = ", ".join(subject.classes)
-            raise InputError(f"contributions: found {len(named)} arrays; accepted is one for each task: {tasks}.")
-        named = dict(zip(subject.classes, named, strict=True))
-    removal = plan_removal(named, steps=steps, repeats=random_orders, seed=seed)
+    removal = plan_removal(
+        _by_task(contributions, list(subject.classes)), steps=steps, repeats=random_orders, seed=seed
+    )
     named_origin = origin_of(network) if origin is None else check_origin(origin)
     measure_curves(subject, chosen, removal, path, named_origin, computation, wait=wait, say=say)
     return read_curves(path)
+
+
+def _by_task(contributions: Any, tasks: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """Return contributions by task; raises InputError for those of other tasks, and for what are none."""
+    if isinstance(contributions, Mapping):
+        if set(contributions) != set(tasks):
+            found = ", ".join(map(str, contributions)) or "none"
+            raise InputError(f"contributions: found the tasks {found}; accepted are {', '.join(tasks)}.")
+        return contributions
+    if not isinstance(contributions, Sequence | np.ndarray):
+        raise InputError(f"contributions: found {kind_of(contributions)}; accepted is an array [units] for each task.")
+    if len(contributions) != len(tasks):
+        found = f"{len(contributions)} arrays"
+        raise InputError(f"contributions: found {found}; accepted is one for each task: {', '.join(tasks)}.")
+    return dict(zip(tasks, contributions, strict=True))
 
 
 def measure_curves_of_file(

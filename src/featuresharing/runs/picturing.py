@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featuresharing.analysis.maximization import maximize_units
-from featuresharing.arguments import as_path
+from featuresharing.arguments import as_path, kind_of
 from featuresharing.data.images import read_image
 from featuresharing.errors import InputError
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
@@ -69,6 +69,8 @@ def picture_units(
     >>> sorted(path.name for path in Path("units").glob("*.png"))
     ['0000.png', '0001.png', '0002.png', '0003.png']
     """
+    if not isinstance(settings, FeatureSettings | None):
+        raise InputError(f"settings: found {kind_of(settings)}; accepted are FeatureSettings.")
     place, drawn_on = as_path("folder", folder), as_path("sheet", sheet)
     named = named_network(network, image_size=image_size)
     chosen = choose_layer(named.network, layer, units, aliases)
