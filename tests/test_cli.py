@@ -597,12 +597,18 @@ def test_a_number_out_of_range_is_named(
 
 def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: Path) -> None:
     conditionals = ["--conditionals", folder / "marginal/conv2_5.h5"]
+    listed, right = {"list": folder / "lists/kept.txt", "classes": folder / "lists/classes.csv"}, tmp_path / "right.h5"
+    assert run("predict", **listed, checkpoint=folder / "networks/demo/5.pt", device="cpu", output=right) == 0
+    select = ["--predictions", right, "--list", listed["list"], "--classes", listed["classes"]]
+    block = shutil.copy(folder / "marginal/conv2_5.h5", tmp_path / "block.h5")
     stimuli = folder / "images/test.csv"
     sizes = ["--image-size", 16, "--train-renderings", 1, "--test-renderings", 1]
     commands: list[list[Any]] = [
         ["render-images", "--resources", RESOURCES, "--basic-classes", "boat", *sizes, "--output-folder", tmp_path],
         ["list-images", "--stimuli", stimuli, "--tasks", "basic", "word", "--output-folder", tmp_path],
         ["tabulate-accuracy", "--predictions", folder / "baseline/demo/5.h5", "--output", tmp_path / "accuracy.csv"],
+        ["select-images", *select, "--output", tmp_path / "kept.txt"],
+        ["merge-blocks", "--blocks", block, "--output", tmp_path / "merged.h5"],
         ["tabulate-contributions", *conditionals, "--output", tmp_path / "contributions.csv"],
         ["tabulate-sharing", *conditionals, "--output", tmp_path / "sharing.csv"],
         ["plot-units", *conditionals, "--output", tmp_path / "units.png"],

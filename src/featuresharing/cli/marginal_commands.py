@@ -91,6 +91,6 @@ def _marginalize(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from featuresharing.runs.marginalizing import merge_blocks
+    from featuresharing.runs.merging import merge_blocks
 
     merge_blocks(options.blocks, options.output)

@@ -131,7 +131,7 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _select_images(options: argparse.Namespace) -> None:
-    from featuresharing.runs.baseline import select_to_file
+    from featuresharing.runs.selection import select_to_file
 
     select_to_file(
         options.predictions,

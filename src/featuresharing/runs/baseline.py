@@ -1,4 +1,4 @@
-"""The baseline: what an intact network predicts on a list of images, and which of them are right in every task."""
+"""The baseline: what an intact network predicts on a list of images."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.analysis.sharing import few_images
-from featuresharing.data.columns import KEPT
 from featuresharing.data.images import preprocess, read_image
-from featuresharing.data.lists import ListFiles, kept_table, write_image_list
-from featuresharing.data.table_files import write_table
+from featuresharing.data.lists import ListFiles
 from featuresharing.errors import InputError
 from featuresharing.files.records import ChangedError
 from featuresharing.networks.opening import StoredNetwork, check_fits, open_network
 from featuresharing.networks.predicting import predict
-from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
+from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs.stopping import Say
 
 AT_A_TIME = 256
@@ -84,31 +81,3 @@ def _read_parts(
             positions.append(position)
         if inputs:
             yield positions, np.stack(inputs)
-
-
-def select_to_file(
-    predictions: Path, listed: ListFiles, output: Path, *, most: int, seed: int, say: Say = print, warn: Say = print
-) -> None:
-    """List in ``output`` at most ``most`` of the images that are right in every task; a .csv beside it has positions.
-
-    ``warn`` is told of names that are not UTF-8, which the table escapes. Raises InputError for predictions on other
-    images, and if none is right.
-    """
-    classes, images = listed.read()
-    known = read_predictions(predictions)
-    positions = slice(None) if known.images is None else known.images
-    targets = dict(zip(classes, images.targets[positions].T, strict=True))
-    if list(known.targets) != list(classes) or any(
-        list(found) != list(targets[task]) for task, found in known.targets.items()
-    ):
-        found = f"{predictions} has predictions for other images than {listed.images}"
-        raise InputError(f"{found}; accepted are predictions on this list.")
-    kept = choose_images(known, most=most, seed=seed)
-    if sentence := few_images(len(kept)):
-        say(f"{listed.images}: {sentence}")
-    chosen, table = images.select(kept), output.with_suffix(".csv")
-    write_table(table, kept_table(images, kept, classes), KEPT)
-    if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
-        warn(f"names of {odd} images are not UTF-8: {table} has escapes for them, {output} their bytes.")
-    write_image_list(output, chosen.paths, chosen.targets)
-    say(f"{len(kept)} of {len(images.paths)} images are listed in {output}.")

@@ -18,9 +18,7 @@ from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.registry import estimator_names, find_estimator
 from featuresharing.files.atomic import check_place
-from featuresharing.files.identity import Identity, key_of_units
-from featuresharing.files.records import forget
-from featuresharing.files.second_names import keep_second_name
+from featuresharing.files.identity import Identity
 from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
@@ -41,11 +39,8 @@ from featuresharing.store import (
     Layout,
     TaskData,
     UnitStore,
-    merge_conditionals,
     read_conditionals,
-    remove_progress,
 )
-from featuresharing.store.layer_files import read_fingerprint
 from featuresharing.store.relatives import files_with_units
 from featuresharing.version import PACKAGE
 
@@ -167,20 +162,6 @@ def marginalize_subject(
             store.clear()
             return
         _fill(store, subject, layer, method, stopper, progress=progress)
-
-
-def merge_blocks(blocks: Sequence[Path], output: Path) -> None:
-    """Put files of some units each together to that of the layer, and remove what is left of their progress.
-
-    That is looked for beside the output and in the folders of the blocks, whose records go: so will they. Raises
-    InputError as :func:`featuresharing.merge_conditionals` does.
-    """
-    merge_conditionals(blocks, output)
-    if merged := read_fingerprint(output):
-        remove_progress(files_with_units([output, *{block.parent for block in blocks}]), *merged)
-        keep_second_name(output, key_of_units(*merged))
-    for block in blocks:
-        forget(block)
 
 
 def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Origin) -> dict[str, Any]:
