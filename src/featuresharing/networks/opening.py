@@ -23,7 +23,7 @@ USUAL_SIZE = 224
 class StoredNetwork:
     """What analysis needs of a file: a network in evaluation mode, how it takes images, and its heads' classes.
 
-    ``tasks`` are the names of the heads (None: the file does not say them).
+    ``tasks`` are the names of the heads (None: the file does not say them), ``notes`` what was changed in reading it.
     """
 
     network: nn.Module
@@ -31,6 +31,7 @@ class StoredNetwork:
     classes: tuple[int, ...]
     step: int
     tasks: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_network(path: str | Path) -> nn.Module:
@@ -57,7 +58,7 @@ def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:
     found = _read(path)
     preprocessing = found.preprocessing or imagenet_preprocessing(image_size or USUAL_SIZE)
     classes = found.classes or _heads(path, found.network, preprocessing.size)
-    return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks)
+    return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks, found.notes)
 
 
 def check_fits(path: Path, stored: StoredNetwork, classes: Mapping[str, Sequence[str]]) -> None:

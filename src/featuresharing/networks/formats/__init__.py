@@ -40,7 +40,8 @@ class Contents:
 
     ``network`` is in evaluation mode, on the CPU, and returns raw class scores [N, classes], one a task. ``tasks`` are
     the names of its heads, ``classes`` their sizes, ``step`` is its training step, ``preprocessing`` says how it takes
-    images.
+    images, ``image_shape`` of which shape one is, such as (3, 224, 224). ``notes`` are sentences on what was changed
+    when the file was read, such as a softmax that was left out.
     """
 
     network: "nn.Module"
@@ -48,6 +49,8 @@ class Contents:
     classes: tuple[int, ...] | None = None
     step: int = UNKNOWN_STEP
     preprocessing: Preprocessing | None = None
+    image_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Format(Protocol):
