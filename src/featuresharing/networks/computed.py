@@ -1,8 +1,8 @@
 """Layers whose weights are computed from other parameters: the weight that an operator takes is the layer's.
 
 A unit's filter is a row of it, and is marginalized out or removed as that of any other layer; the parameters behind it
-stay as they are. There are two ways. Where an attribute of the module is computed (``torch.nn.utils.parametrize``; hooks
-before the pass: the older ``weight_norm`` and ``spectral_norm``, and ``prune``; plain tensors in the place of a
+stay as they are. There are two ways. Where an attribute of the module is computed (``torch.nn.utils.parametrize``;
+hooks before the pass: the older ``weight_norm`` and ``spectral_norm``, and ``prune``; plain tensors in the place of a
 parameter), that attribute is the weight. Where the module's own pass computes it, or lays it out in another way than
 units first, it is what the product takes (:mod:`.products`); adapters (LoRA) add their share.
 """
@@ -65,13 +65,13 @@ def _watched_alone(module: nn.Module) -> Taken | None:
     kind: Any = module
     with unchanged(module):
         module.eval()
-        weight = next((value for value in module.parameters()), None)
-        options = {"dtype": weight.dtype, "device": weight.device} if weight is not None else {}
+        own = next(module.parameters(), torch.empty(0))
         if isinstance(module, nn.Linear) or is_matrix_layer(module):
-            zeros = torch.zeros(1, kind.in_features if isinstance(module, nn.Linear) else len(kind.weight), **options)
+            shape = [kind.in_features if isinstance(module, nn.Linear) else len(kind.weight)]
         else:
             sizes = [2 * spread * size + 2 for spread, size in zip(kind.dilation, kind.kernel_size, strict=True)]
-            zeros = torch.zeros(1, kind.in_channels, *sizes, **options)
+            shape = [kind.in_channels, *sizes]
+        zeros = torch.zeros(1, *shape, dtype=own.dtype, device=own.device)
         try:
             with handling({"layer": module}, stop):
                 module(zeros)

@@ -90,7 +90,7 @@ def score_images(
     dtype: torch.dtype,
     total: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return the raw scores [N, classes] of every task on ``inputs`` of N images, in ``dtype``; ``values`` are on ``device``.
+    """Return the raw scores [N, classes] of every task on inputs, in ``dtype``; ``values`` are on ``device``.
 
     Raises InputError where the network's own code raises, or for outputs that are something else; it speaks of
     ``total`` images (None: N).

@@ -123,21 +123,33 @@ def as_inputs(images: Any, others: Any = None) -> Inputs:
     Raises InputError for inputs that are no dict with names of arguments.
     """
     tensor = as_images(images)
-    if others is None:
-        return Inputs(tensor)
-    if not isinstance(others, Mapping) or not all(isinstance(name, str) for name in others):
-        raise InputError(
-            f"inputs: found {kind_of(others)}; accepted is a dict of inputs by the names of arguments, such as "
-            "{'attention_mask': mask}."
-        )
-    given = {name: _from_array(value, f"inputs['{name}']") if isinstance(value, np.ndarray) else value for name, value in others.items()}
-    given = {name: value.detach() if isinstance(value, Tensor) else value for name, value in given.items()}
+    given = as_fixed(others)
     cut = {
         name: value
         for name, value in given.items()
         if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(tensor)
     }
     return Inputs(tensor, cut, {name: value for name, value in given.items() if name not in cut})
+
+
+def as_fixed(others: Any) -> dict[str, Any]:
+    """Return inputs by name (None: none), arrays of numpy as tensors.
+
+    Raises InputError for what is no dict with names of arguments.
+    """
+    if others is None:
+        return {}
+    if not isinstance(others, Mapping) or not all(isinstance(name, str) for name in others):
+        raise InputError(
+            f"inputs: found {kind_of(others)}; accepted is a dict of inputs by the names of arguments, such as "
+            "{'attention_mask': mask}."
+        )
+    given: dict[str, Any] = {}
+    for name, value in others.items():
+        array = isinstance(value, np.ndarray | np.generic)
+        given[name] = _from_array(value, f"inputs['{name}']") if array else value
+        given[name] = value.detach() if isinstance(value, Tensor) else given[name]
+    return given
 
 
 def to_input(inputs: Inputs, device: str, dtype: torch.dtype, *, copy: bool = True) -> Inputs:

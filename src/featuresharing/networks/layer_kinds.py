@@ -15,6 +15,7 @@ TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 """Layers whose weight is [inputs, units of a group, ...]."""
 
 OWN_NAMES = ("weight", "bias")
+OWN_IN_PROJECTION = ("in_proj_weight", "in_proj_bias")
 
 _PLAIN_PASSES = {kind.forward for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)}
 
@@ -50,9 +51,9 @@ class Place:
 
     @property
     def is_direct(self) -> bool:
-        """Whether its operator takes weights as they lie in the module, units first."""
+        """Whether its operator takes weights as they lie in the module, units first, by a plain product."""
         plain = isinstance(self.module, UNITS_FIRST) and type(self.module).forward in _PLAIN_PASSES
-        return (plain or self.is_part) and self.adapted is None
+        return (plain or isinstance(self.module, nn.RNNBase)) and self.adapted is None
 
 
 def places_in(network: nn.Module) -> Iterator[Place]:
@@ -63,7 +64,7 @@ def places_in(network: nn.Module) -> Iterator[Place]:
 
 def places_at(path: str, module: nn.Module) -> Iterator[Place]:
     """Yield the layer that a module at ``path`` is, or those that it has without modules for them."""
-    base = getattr(module, "base_layer", None) if hasattr(module, "get_delta_weight") else None
+    base: Any = getattr(module, "base_layer", None) if hasattr(module, "get_delta_weight") else None
     if is_layer(base):
         yield Place(path, base, joined(path, "base_layer"), adapted=module)
     elif is_layer(module):
@@ -93,7 +94,7 @@ def is_matrix_layer(module: Any) -> bool:
 
 def _parts(module: nn.Module) -> Iterator[tuple[str, tuple[str, str]]]:
     if isinstance(module, nn.MultiheadAttention) and module._parameters.get("in_proj_weight") is not None:
-        yield "in_proj", ("in_proj_weight", "in_proj_bias")
+        yield "in_proj", OWN_IN_PROJECTION
     if isinstance(module, nn.RNNBase):
         for name in module._parameters:
             if name.startswith(("weight_ih", "weight_hh")):

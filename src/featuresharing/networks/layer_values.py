@@ -1,4 +1,4 @@
-"""The values of a network in which a layer's effective weight and bias have names of their own, to be set by engines."""
+"""Values of a network in which a layer's effective weight and bias have names, by which engines set them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
-from featuresharing.networks.computed import adapters_share, attribute_parameters, computed_names
+from featuresharing.networks.computed import adapters_share, attribute_parameters, computed_names, layout_of
+from featuresharing.networks.failures import is_out_of_memory
 from featuresharing.networks.forward import evaluating, run_network
-from featuresharing.networks.inputs import Inputs
+from featuresharing.networks.inputs import Inputs, to_input
 from featuresharing.networks.layer_kinds import Place, joined
 from featuresharing.networks.layers import Layer, find_layer, find_place
+from featuresharing.networks.preparation import Prepared
 from featuresharing.networks.products import BIAS, WEIGHT, Taken, handling
 
 CLOSENESS = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -36,19 +38,49 @@ class LayerValues:
         return [self.weight] if self.bias is None else [self.weight, self.bias]
 
 
-def layer_values(network: nn.Module, path: str, values: Mapping[str, Tensor], inputs: Inputs) -> LayerValues:
-    """Return ``values``, which are a network's parameters and buffers, with those of the layer at ``path``.
+def values_of_layer(ready: Prepared, path: str) -> LayerValues:
+    """Return the values of a network and inputs that are prepared, with those of the layer at ``path``.
 
-    What is computed, or not laid out with units first, gets a name of its own, under which
-    :func:`.forward.run_network` puts it into a pass. What a product takes is seen on the first of ``inputs``, and has to
-    be the same on others. Raises InputError for a layer whose weight or bias depends on the images.
+    What a product takes is seen on the first image, and has to be the same on the last and on that mirrored. Raises
+    InputError for a layer whose weight or bias depends on the images, and for adapters that do more than add to it.
     """
-    place = find_place(network, path)
-    _, layer = find_layer(network, path)
-    if not place.is_part:
-        found = _products(network, place, values, inputs) if not place.is_direct or _may_be_given(place) else None
-        if found is not None:
-            return _with_products(place, layer, values, found)
+    place, network, values = find_place(ready.network, path), ready.network, ready.values
+    if not may_be_seen(place):
+        return layer_values(network, place, values, None)
+    few = to_input(ready.inputs[[0, len(ready.inputs) - 1]], ready.device, ready.dtype)
+    seen = watch(network, [place], values, few[:1]).get(place.owner)
+    found = layer_values(network, place, values, seen)
+    if seen is not None and found.values.keys() != values.keys():
+        _check_constant(network, place, values, seen, few[-1:])
+    if place.adapted is not None:
+        _check_adapters(network, place, found, few[:1])
+    return found
+
+
+def may_be_seen(place: Place) -> bool:
+    """Whether what a layer's product takes may be something else than attributes of its module.
+
+    A layer without bias may be given one by another module, as that of qkv in some transformers.
+    """
+    if place.is_part:
+        return not place.is_direct
+    return not place.is_direct or (not computed_names(place) and place.module.bias is None)
+
+
+def layer_values(network: nn.Module, place: Place, values: Mapping[str, Tensor], seen: Taken | None) -> LayerValues:
+    """Return ``values``, which are a network's parameters and buffers, with those of a layer.
+
+    ``seen`` is what its product takes, if one was watched. What is computed, or not laid out with units first, gets a
+    name of its own, under which :func:`.forward.run_network` puts it into a pass.
+    """
+    _, layer = find_layer(network, place.path)
+    own = seen is None or (place.is_direct and seen.bias is None)
+    own = own or (seen is not None and seen.own and place.adapted is None and not place.is_part)
+    if seen is not None and not own:
+        share = 0 if place.adapted is None else adapters_share(place, values)
+        return _with_products(place, layer, values, replace(seen, weight=seen.weight + share))
+    if place.adapted is not None or layout_of(place.module) != "rows":
+        raise InputError(f"layer '{place.path}' is used 0 times in one pass; accepted are layers used once.")
     tensors = [*network.named_parameters(), *network.named_buffers()]
     known = {id(tensor): name for name, tensor in tensors}
     given, names = dict(values), []
@@ -64,11 +96,6 @@ def layer_values(network: nn.Module, path: str, values: Mapping[str, Tensor], in
     return LayerValues(given, names[0], names[1] or None, layer)
 
 
-def _may_be_given(place: Place) -> bool:
-    """Whether another module may give the layer's product a bias, as that of qkv in some transformers."""
-    return not computed_names(place) and place.module.bias is None
-
-
 def _with_products(place: Place, layer: Layer, values: Mapping[str, Tensor], found: Taken) -> LayerValues:
     """Return values with what the layer's product takes, but for the module's own weight if it is that."""
     given, bias = dict(values), found.bias
@@ -78,50 +105,28 @@ def _with_products(place: Place, layer: Layer, values: Mapping[str, Tensor], fou
     if bias is None:
         return LayerValues(given, weight, None, layer)
     given[place.path + BIAS] = bias
-    return LayerValues(
-        given, weight, place.path + BIAS, layer if layer.bias is not None else replace(layer, bias=bias)
-    )
-
-
-def _products(network: nn.Module, place: Place, values: Mapping[str, Tensor], inputs: Inputs) -> Taken | None:
-    """Return what the layer's product takes; None if no product is seen, or only the module's own parameters."""
-    seen = watch(network, [place], values, inputs[:1]).get(place.path)
-    if seen is None or (place.is_direct and seen.bias is None):
-        return None
-    last = inputs[-1:]
-    for other in (last, last.map(lambda value: value.flip(list(range(1, value.ndim))))):
-        try:
-            found = watch(network, [place], values, other).get(place.path)
-        except InputError:
-            raise
-        except Exception:  # the network does not take such images
-            continue
-        if found is None or not _same(seen, found):
-            raise InputError(
-                f"layer '{place.path}': its weight or bias is not the same for all images; accepted are layers whose "
-                "parameters do not depend on them."
-            )
-    if place.adapted is None:
-        return seen
-    whole = Taken(seen.weight + adapters_share(place, values), seen.bias)
-    _check_adapters(network, place, _with_products(place, find_layer(network, place.path)[1], values, whole), inputs)
-    return whole
+    return LayerValues(given, weight, place.path + BIAS, layer if layer.bias is not None else replace(layer, bias=bias))
 
 
 def watch(
     network: nn.Module, places: Iterable[Place], values: Mapping[str, Tensor], inputs: Inputs
 ) -> dict[str, Taken]:
-    """Return what the products of layers take in a pass, by path; layers without one that is seen are left out.
+    """Return what the products of layers take in a pass, by the paths of their modules; others are left out.
 
-    Adapters' shares are not in it. Raises InputError for a layer of two products with different weights.
+    Raises InputError for a layer of two products with different weights.
     """
-    wanted = {place.owner: place for place in places if not place.is_part}
+    wanted = {place.owner: place for place in places}
     seen: dict[str, Taken] = {}
 
     def note(owner: str, taken: Taken) -> Taken:
-        path = wanted[owner].path
-        copy = Taken(taken.weight.clone(), None if taken.bias is None else taken.bias.clone())
-        if not _same(seen.setdefault(path, copy), copy):
+        own = [wanted[owner].module._parameters.get(name) for name in wanted[owner].names]
+        copy = Taken(
+            taken.weight.clone(),
+            None if taken.bias is None else taken.bias.clone(),
+            own=taken.weight is own[0] and taken.bias is own[1],
+        )
+        if not _same(seen.setdefault(owner, copy), copy):
+            path = wanted[owner].path
             raise InputError(f"layer '{path}' multiplies by different weights in one pass; accepted are layers of one.")
         return taken
 
@@ -129,6 +134,22 @@ def watch(
     with evaluating(network, values.values()), torch.no_grad(), handling(modules, note):
         run_network(network, values, inputs)
     return seen
+
+
+def _check_constant(network: nn.Module, place: Place, values: Mapping[str, Tensor], seen: Taken, last: Inputs) -> None:
+    """Raise InputError unless a layer's product takes the same on other images."""
+    for other in (last, last.map(lambda value: value.flip(list(range(1, value.ndim))))):
+        try:
+            found = watch(network, [place], values, other).get(place.owner)
+        except Exception as error:
+            if isinstance(error, InputError) or is_out_of_memory(error):
+                raise
+            continue  # the network does not take such images
+        if found is None or not _same(seen, found):
+            raise InputError(
+                f"layer '{place.path}': its weight or bias is not the same for all images; accepted are layers whose "
+                "parameters do not depend on them."
+            )
 
 
 def _same(one: Taken, other: Taken) -> bool:
@@ -146,7 +167,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= bound)
 
 
-def _check_adapters(network: nn.Module, place: Place, found: LayerValues, inputs: Inputs) -> None:
+def _check_adapters(network: nn.Module, place: Place, found: LayerValues, first: Inputs) -> None:
     """Raise InputError unless a layer with adapters gives what the product with its effective weight gives."""
     own = {name: value for name, value in found.values.items() if not name.endswith((WEIGHT, BIAS))}
     outputs: list[Tensor] = []
@@ -159,7 +180,7 @@ def _check_adapters(network: nn.Module, place: Place, found: LayerValues, inputs
     try:
         for values in (own, found.values):
             with evaluating(network, values.values()), torch.no_grad():
-                run_network(network, values, inputs[:1])
+                run_network(network, values, first)
     finally:
         hook.remove()
     if len(outputs) == 2 and not _close(*outputs):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from featuresharing.networks.layer_kinds import Place, turned
+from featuresharing.networks.layer_kinds import OWN_IN_PROJECTION, OWN_NAMES, Place, turned
 from featuresharing.networks.wrappers import with_attribute
 
 WEIGHT, BIAS = ":weight", ":bias"
@@ -25,10 +25,14 @@ WEIGHT, BIAS = ":weight", ":bias"
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """What a product took: ``weight`` [units, ...] and ``bias`` [units] (None: none of its own)."""
+    """What a product took: ``weight`` [units, ...] and ``bias`` [units] (None: none).
+
+    They are the layer's ``own``, or computed.
+    """
 
     weight: Tensor
     bias: Tensor | None
+    own: bool = False
 
 
 Handle = Callable[[str, Taken], Taken]
@@ -37,10 +41,11 @@ Handle = Callable[[str, Taken], Taken]
 
 @dataclass(frozen=True)
 class _Product:
-    """A function that multiplies: where its weight and bias stand among its arguments, and how the weight is laid out."""
+    """A function that multiplies: the ``names`` of its arguments in their order, and how its weight is laid out."""
 
     names: tuple[str, ...]
     layout: str = "rows"
+    own: tuple[str, str] = OWN_NAMES
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self.names, args, strict=False)) | dict(kwargs)
@@ -52,11 +57,15 @@ _TRANSPOSED = _Product(
     ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"), "transposed"
 )
 _ADDITION = _Product(("bias", "input", "weight"), "matrix")
+_ATTENTION = _Product(
+    ("query", "key", "value", "embed_dim", "num_heads", "in_proj_weight", "in_proj_bias"), "rows", OWN_IN_PROJECTION
+)
 _PRODUCTS: dict[Any, _Product] = {
     F.linear: _LINEAR,
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d), _CONVOLUTION),
     **dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), _TRANSPOSED),
     torch.addmm: _ADDITION,
+    F.multi_head_attention_forward: _ATTENTION,
 }
 
 
@@ -72,8 +81,10 @@ class _Layers:
         """Return the path of the layer that a product with ``weight`` belongs to."""
         if self._owners is None:  # the pass has begun: parameters are those that it runs with
             inner = [p for module in self.modules.values() for child in module.children() for p in child.parameters()]
-            weights = {path: module._parameters.get("weight") for path, module in self.modules.items()}
-            self._owners = dict.fromkeys(map(id, inner)) | {id(value): path for path, value in weights.items()}
+            self._owners = dict.fromkeys(map(id, inner))
+            for path, module in self.modules.items():
+                weights = [module._parameters.get(name) for name in (OWN_NAMES[0], OWN_IN_PROJECTION[0])]
+                self._owners |= {id(weight): path for weight in weights if weight is not None}
         return self._owners.get(id(weight), self.running[-1] if self.running else None)
 
     def begin(self, path: str, *_: Any) -> None:
@@ -96,18 +107,21 @@ class _Products(TorchFunctionMode):
         if product is None:
             return func(*args, **kwargs)
         given = product.bind(args, kwargs)
-        weight, groups = given.get("weight"), given.get("groups", 1)
-        path = self._layers.owner_of(weight) if isinstance(weight, Tensor) else None
-        if path is None:
+        named, groups = product.own, given.get("groups", 1)
+        weight = given.get(named[0])
+        path = self._layers.owner_of(weight)
+        if path is None or not isinstance(weight, Tensor):
             return func(*args, **kwargs)
-        bias = given.get("bias")
-        taken = Taken(turned(weight, product.layout, groups), bias)
+        taken = Taken(turned(weight, product.layout, groups), given.get(named[1]))
         wanted = self._handle(path, taken)
         if wanted is taken:
             return func(*args, **kwargs)
-        given["weight"] = turned(wanted.weight, product.layout, groups)
-        given["bias"] = wanted.bias
-        return func(*[given.pop(name) for name in product.names if name in given], **given)
+        given |= dict(zip(named, (turned(wanted.weight, product.layout, groups), wanted.bias), strict=True))
+        if product is _ATTENTION:  # with tokens one after the other in memory, its first product is a plain one
+            whole = {id(given[name]): given[name].contiguous() for name in product.names[:3]}
+            given |= {name: whole[id(given[name])] for name in product.names[:3]}
+        first = [given.pop(name) for name in product.names if name in given]
+        return func(*first, *args[len(product.names) :], **given)
 
 
 @contextmanager
