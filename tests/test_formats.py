@@ -122,7 +122,7 @@ class TestEveryFormat:
         for layer in found.layers:
             module = find_layer(stored.network, layer.path)[1]
             assert (layer.kind, layer.units, layer.size) == (
-                type(module).__name__,
+                type(stored.network.get_submodule(layer.path)).__name__,
                 unit_count(module),
                 unit_size(module),
             )
