@@ -32,6 +32,7 @@ from featuresharing.settings.image_settings import (
     ImageSettings,
 )
 from featuresharing.settings.network_settings import LAYERS, ExperimentSettings, NetworkSettings, TrainingSettings
+from featuresharing.settings.preprocessing_settings import PreprocessingSettings
 
 __all__ = [
     "LAYERS",
@@ -53,6 +54,7 @@ __all__ = [
     "LesionSettings",
     "MarginalizationSettings",
     "NetworkSettings",
+    "PreprocessingSettings",
     "SharingSettings",
     "TrainingSettings",
     "check",

@@ -75,7 +75,8 @@ def needed(help: str, **limits: Any) -> Any:  # noqa: A002 argparse calls it so
 class Key:
     """A key of a block: the ``kind`` of its values (bool, int, float, str or a block), and how many it holds.
 
-    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones; ``nullable`` accepts None too.
+    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones; ``nullable`` accepts None too. A
+    single value may be of a kind of its own, ``alone``.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Key:
     named: bool
     length: int | None
     nullable: bool
+    alone: type
 
     @property
     def is_block(self) -> bool:
@@ -113,6 +115,7 @@ def _key(field: "dataclasses.Field[Any]") -> Key:
     options = get_args(field.type) if union else (field.type,)
     single = many = named = nullable = False
     kind: type = str
+    alone: type | None = None
     length = None
     for option in options:
         origin, parts = get_origin(option), get_args(option)
@@ -124,11 +127,12 @@ def _key(field: "dataclasses.Field[Any]") -> Key:
         elif origin is Mapping:
             named, kind = True, parts[1]
         else:
-            single, kind = True, option
+            single, alone = True, option
     limits: Limits = field.metadata["limits"]
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     required = default is dataclasses.MISSING
     length = limits.fewest if many and limits.fewest == limits.longest_list else length
     shown = None if required else default
-    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable)
+    kind = kind if many or named or alone is None else alone
+    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable, alone or kind)

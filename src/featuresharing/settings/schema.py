@@ -56,15 +56,15 @@ def _value(key: Key, default: Any) -> dict[str, Any]:
 
 
 def _single(key: Key) -> dict[str, Any]:
-    schema = _item(key)
+    schema = _item(key, key.alone)
     return schema | {"type": [schema["type"], "null"]} if key.nullable and not key.limits.optional else schema
 
 
-def _item(key: Key) -> dict[str, Any]:
+def _item(key: Key, kind: type | None = None) -> dict[str, Any]:
     if key.is_block:
         return block_schema(key.kind)
     limits = key.limits
-    schema: dict[str, Any] = {"type": TYPES[key.kind], "description": accepted_item(key)}
+    schema: dict[str, Any] = {"type": TYPES[kind or key.kind], "description": accepted_item(key)}
     if limits.choices:
         schema["enum"] = list(limits.choices)
     if limits.pattern:
