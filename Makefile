@@ -49,5 +49,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing pinned versions into $(VENV) (a few minutes the first time)."
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm,test]"
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[slurm,formats,test]"
 	touch $(READY)

@@ -20,7 +20,8 @@ def conda_packages(path: str) -> list[Any]:
 
 
 def runtime_packages() -> dict[str, str]:
-    requirements = map(Requirement, PROJECT["dependencies"])
+    formats = PROJECT["optional-dependencies"]["formats"]  # conda has no extras: everybody gets them
+    requirements = map(Requirement, [*PROJECT["dependencies"], *formats])
     packages = {CONDA_NAMES.get(found.name, found.name): str(found.specifier) for found in requirements}
     return packages | {"python": PROJECT["requires-python"]}
 

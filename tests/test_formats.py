@@ -15,12 +15,14 @@ import torch
 from featuresharing import InputError, load_network, predict, read_conditionals
 from featuresharing.cli import main
 from featuresharing.engine.describing import describe_file
+from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.networks.formats import Format, formats
+from featuresharing.networks.formats import Format, digest_of_file, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
+from featuresharing.runs.subjects import subject_of_arrays
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
@@ -167,6 +169,26 @@ def test_an_installed_format_that_is_none_is_named(toy: Path, tmp_path: Path, te
     with pytest.raises(InputError) as error:
         load_network(write_toy_network(tmp_path / "x.toy"))
     assert f"format 'toy' (toy_format) {said}" in str(error.value)
+
+
+def test_results_are_of_all_files_of_a_network(toy: Path, tmp_path: Path) -> None:
+    path, other = write_toy_network(tmp_path / "x.toy"), tmp_path / "x.more"
+    images, targets = np.ones((2, 3, 8, 8), np.float32), {"shape": [0, 1], "colour": [0, 1]}
+    assert digest_of_file(path) == file_digest(path)
+    files = "\n\ndef files(path):\n    return path, path.with_suffix('.more')\n"
+    (toy / "toy_format.py").write_text((toy / "toy_format.py").read_text() + files)
+    forget_format()
+    digests = []
+    for content in ("one", "another"):
+        other.write_text(content)
+        assert digest_of_file(path) == file_digest(path, other)
+        digests.append(subject_of_arrays(path, images, targets).network_sha256)
+    assert digests[0] != digests[1]
+    with replacing(other) as temporary:
+        temporary.write_text("recorded")
+    other.write_text("changed")
+    with pytest.raises(InputError, match=r"x\.more"):
+        load_network(path)
 
 
 def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _visualize(options: argparse.Namespace) -> None:
-    from featuresharing.files.atomic import file_digest
+    from featuresharing.networks.formats import digest_of_file
     from featuresharing.networks.opening import open_network
     from featuresharing.runs.picturing import Sheet, check_outputs, picture_layer, title_of
     from featuresharing.runs.subjects import NamedNetwork, choose_layer
@@ -46,7 +46,7 @@ def _visualize(options: argparse.Namespace) -> None:
     check_outputs(options.output_folder, options.output)
     settings = read_settings(options, FeatureSettings)
     stored = open_network(options.checkpoint, image_size=options.image_size)
-    network = NamedNetwork(stored.network, file_digest(options.checkpoint), stored.step)
+    network = NamedNetwork(stored.network, digest_of_file(options.checkpoint), stored.step)
     layer = choose_layer(stored.network, options.layer, read_units(options), read_aliases(options))
     picture_layer(
         network,

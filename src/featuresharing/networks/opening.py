@@ -12,7 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.files.records import refuse_changed
 from featuresharing.networks.failures import is_out_of_memory, reason_of
 from featuresharing.networks.finite import refuse_non_finite
-from featuresharing.networks.formats import Contents, format_of
+from featuresharing.networks.formats import Contents, files_of, format_of
 from featuresharing.networks.trial import trial_pass
 
 USUAL_SIZE = 224
@@ -82,6 +82,8 @@ def check_fits(path: Path, stored: StoredNetwork, classes: Mapping[str, Sequence
 def _read(path: Path) -> Contents:
     refuse_changed(path)
     own = format_of(path)
+    for other in files_of(path)[1:]:
+        refuse_changed(other)
     try:
         found = own.read(path)
     except Exception as error:

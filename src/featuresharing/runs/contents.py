@@ -79,17 +79,17 @@ def _wrong_conditionals_of_any_network(path: Path, *, whole: bool) -> Iterable[s
 
 def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
     """Say so if the network that conditionals were computed from is another one now."""
-    from featuresharing.files.atomic import file_digest
     from featuresharing.files.records import refuse_changed
+    from featuresharing.networks.formats import digest_of_file
     from featuresharing.store import soundness
 
     attributes = soundness.attributes_of(path)
     networks = folder / "networks" / str(attributes.get("experiment"))
     name = str(attributes.get("checkpoint"))
     network = next((each for each in networks.glob("[!.]*") if each.stem == name and each.is_file()), None)
-    if network is None or file_digest(network) == attributes.get("network_sha256"):
-        return
     try:
+        if network is None or digest_of_file(network) == attributes.get("network_sha256"):
+            return
         refuse_changed(network)
     except InputError:
         return  # its own line says so

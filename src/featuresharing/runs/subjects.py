@@ -18,7 +18,7 @@ from featuresharing.data.lists import ListFiles
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
-from featuresharing.networks.formats import UNKNOWN_STEP
+from featuresharing.networks.formats import UNKNOWN_STEP, digest_of_file
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
 from featuresharing.networks.network_digest import digest_of_network
@@ -113,7 +113,7 @@ def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: int | N
         partial(read_inputs, images.paths, stored.preprocessing),
         {task: len(names) for task, names in classes.items()},
         images.targets,
-        file_digest(checkpoint),
+        digest_of_file(checkpoint),
         file_digest(*images.paths),
         stored.step,
     )
@@ -146,7 +146,7 @@ def named_network(network: Network, *, image_size: int) -> NamedNetwork:
     if not isinstance(network, str | Path):
         return NamedNetwork(network, digest_of_network(network))
     stored = open_network(Path(network), image_size=image_size)
-    return NamedNetwork(stored.network, file_digest(Path(network)), stored.step)
+    return NamedNetwork(stored.network, digest_of_file(Path(network)), stored.step)
 
 
 def _digest_of_images(images: Tensor) -> str:

@@ -5,7 +5,8 @@ A format is a module of this package, or one that an installed distribution name
 
 * ``NAME``, which completes "accepted are ...", such as "models of Torch7",
 * ``sniff(path)``, which says whether a file is of the format, from its first bytes and without torch,
-* ``read(path)``, which returns :class:`Contents` or raises InputError in one sentence.
+* ``read(path)``, which returns :class:`Contents` or raises InputError in one sentence,
+* where networks are more than one file, ``files(path)``: all that belong to the network at ``path``, itself the first.
 
 Nobody else asks which format a file is.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from featuresharing.data.images import Preprocessing
 from featuresharing.errors import InputError
+from featuresharing.files.atomic import file_digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +30,7 @@ GROUP = "featuresharing.formats"
 """The entry points under which distributions name their formats."""
 
 PARTS = ("NAME", "sniff", "read")
-"""What a module of a format has."""
+"""What a module of a format has; it may have ``files`` as well."""
 
 UNKNOWN_STEP = -1
 """The training step of networks whose files do not say it."""
@@ -110,3 +112,21 @@ def format_of(path: Path) -> Format:
         names.append(each.NAME)
     found = "its format is not known" if path.is_file() else "it is no file"
     raise InputError(f"checkpoint {path} cannot be read: {found}; accepted are {', and '.join(names)}.")
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that a network consists of, that at ``path`` the first.
+
+    Raises InputError as :func:`format_of`, and as its format does for files that are not there.
+    """
+    own = format_of(path)
+    files: tuple[Path, ...] = own.files(path) if hasattr(own, "files") else (path,)
+    return files
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the digest that stands for the network at ``path`` in identities: that of all its files.
+
+    Raises InputError as :func:`files_of`.
+    """
+    return file_digest(*files_of(path))
