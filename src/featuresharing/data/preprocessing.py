@@ -1,9 +1,11 @@
 """What is done to images before a network takes them, described in plain numbers and texts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
+from featuresharing.arguments import is_whole
+from featuresharing.errors import InputError
 from featuresharing.settings.preprocessing_settings import (
     GREY,
     NO_RESIZE,
@@ -26,8 +28,8 @@ class Preprocessing:
     ``size`` is the height and width in pixels, of squares one number. ``resize`` says how images of other sizes come to
     it: ``stretch`` (True) brings both sides to ``resize_to`` (None: ``size``), ``shorter-side`` the shorter one, and
     the centre is cut out of that; ``none`` (False) refuses other sizes. ``interpolation`` is bilinear, bicubic, nearest
-    or lanczos; with ``antialias`` it is Pillow's, and without it nothing is smoothed, as in the paper's code. ``colour``
-    names the channels: rgb, bgr or grey. ``decoding`` says how files become colours: as ours or as pillow does
+    or lanczos; with ``antialias`` it is Pillow's, and without it nothing is smoothed, as in the paper's code. Channels
+    are those of ``colour``: rgb, bgr or grey. ``decoding`` says how files become colours: as ours or as pillow does
     (docs/data.md). The settings of a config have the same names
     (:class:`featuresharing.settings.PreprocessingSettings`).
     """
@@ -43,9 +45,12 @@ class Preprocessing:
     white: int = 255
     decoding: str = OURS
 
+    whole: ClassVar[bool] = False
+    """Networks take floating point."""
+
     def __post_init__(self) -> None:
         plain = {True: STRETCH, False: NO_RESIZE}
-        made = {"resize": plain[self.resize] if isinstance(self.resize, bool) else self.resize}
+        made: dict[str, Any] = {"resize": plain[self.resize] if isinstance(self.resize, bool) else self.resize}
         for name in ("size", "mean", "std", "resize_to"):
             value = getattr(self, name)
             made[name] = tuple(value) if isinstance(value, list) else value
@@ -83,11 +88,11 @@ class Preprocessing:
         channels = 1 if settings.colour == GREY else 3
         for place, name in enumerate(("mean", "std")):
             given = values[name]
-            if isinstance(given, str):
-                flat = (float(place),) * channels
-                named = flat if given == NO_STATISTICS else STATISTICS[given][place]
-                ordered = named if settings.colour == RGB else named[::-1]
-                values[name] = tuple(each * settings.white for each in ordered) if given != NO_STATISTICS else flat
+            if given == NO_STATISTICS:
+                values[name] = (float(place),) * channels  # a mean of 0, a deviation of 1
+            elif isinstance(given, str):
+                named = STATISTICS[given][place][:: 1 if settings.colour == RGB else -1]
+                values[name] = tuple(settings.white * each for each in named)
             else:
                 values[name] = tuple(map(float, given)) * (channels if len(given) == 1 else 1)
         return cls(**values)
@@ -97,27 +102,30 @@ class Preprocessing:
 class OwnPreprocessing:
     """A user's own ``function``, such as ``mynet.py:prepare``, which gives what the network takes, of a ``shape``.
 
-    ``sha256`` is the digest of its source: of another one, other images come.
+    ``sha256`` is the digest of its source: of another one, other images come. ``whole`` says that it gives whole
+    numbers, such as tokens.
     """
 
     function: str
     sha256: str
     shape: tuple[int, ...]
+    whole: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain texts and lists."""
-        return {"function": self.function, "sha256": self.sha256, "shape": list(self.shape)}
+        return asdict(self) | {"shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
 class NoPreprocessing:
-    """Arrays of a ``shape`` that the network takes as they are."""
+    """Arrays of a ``shape`` that the network takes as they are: floating point, or ``whole`` numbers such as tokens."""
 
     shape: tuple[int, ...]
+    whole: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain lists."""
-        return {"shape": list(self.shape)}
+        return asdict(self) | {"shape": list(self.shape)}
 
 
 AnyPreprocessing = Preprocessing | OwnPreprocessing | NoPreprocessing
@@ -128,10 +136,8 @@ def preprocessing_from_dict(stored: Mapping[str, Any]) -> AnyPreprocessing:
     """Return what :meth:`as_dict` of any of the three describes; raises KeyError or TypeError for anything else."""
     if "shape" not in stored:
         return Preprocessing.from_dict(stored)
-    shape = tuple(stored["shape"])
-    if "function" in stored:
-        return OwnPreprocessing(stored["function"], stored["sha256"], shape)
-    return NoPreprocessing(shape)
+    values = {**stored, "shape": tuple(stored["shape"])}
+    return OwnPreprocessing(**values) if "function" in stored else NoPreprocessing(**values)
 
 
 def stimulus_preprocessing(size: int) -> Preprocessing:
@@ -157,3 +163,28 @@ def usual_preprocessing(shape: tuple[int, ...]) -> AnyPreprocessing:
         return imagenet_preprocessing(sides)
     mean, std = (255 * value for value in GREY_STATISTICS)
     return Preprocessing(sides, (mean,), (std,), resize=True, colour=GREY)
+
+
+ImageSize = int | Sequence[int]
+"""The pixels of square RGB images, or the shape of one image, such as (1, 28, 28)."""
+
+
+def image_shape(size: ImageSize, name: str = "image_size") -> tuple[int, ...]:
+    """Return the shape of an image that a size stands for; raises InputError, with the argument's ``name``, for none.
+
+    >>> image_shape(224)
+    (3, 224, 224)
+    """
+    sizes = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (3, size, size)
+    if not (sizes and all(is_whole(each) and each > 0 for each in sizes)):
+        accepted = "accepted are the pixels of square RGB images, or the shape of one image, such as (1, 28, 28)"
+        raise InputError(f"{name}: found {size!r}; {accepted}.")
+    return tuple(map(int, sizes))
+
+
+def shape_in_words(shape: Sequence[int]) -> str:
+    """Return what images of a shape are, for a sentence."""
+    colour = {1: "grey", 3: "RGB"}.get(shape[0]) if len(shape) == 3 else None
+    if colour is None:
+        return f"arrays of {list(shape)}"
+    return f"{colour} images of {shape[2]} x {shape[1]} pixels"

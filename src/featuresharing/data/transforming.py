@@ -39,7 +39,7 @@ def _coloured(pixels: Pixels, colour: str) -> Pixels:
     if colour == GREY:
         return _grey(pixels)
     if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
+        return pixels[..., [0, 0, 0]]
     return pixels[..., ::-1] if colour == BGR else pixels
 
 
@@ -54,7 +54,7 @@ def _grey(pixels: Pixels) -> Pixels:
 def _resized(place: Path | str, pixels: Pixels, look: Preprocessing) -> Pixels:
     height, width = look.sides
     if look.resize == NO_RESIZE:
-        return _check_size(place, pixels, (height, width))
+        return check_size(place, pixels, (height, width))
     wanted = look.size if look.resize_to is None else look.resize_to
     if look.resize == SHORTER_SIDE:
         assert isinstance(wanted, int) or look.resize_to is None
@@ -107,7 +107,8 @@ def resize(pixels: Pixels, size: int | tuple[int, int], *, interpolation: str = 
     return resized
 
 
-def _check_size(place: Path | str, pixels: Pixels, sides: tuple[int, int]) -> Pixels:
+def check_size(place: Path | str, pixels: Pixels, sides: tuple[int, int]) -> Pixels:
+    """Return an image [H, W, C]; raises InputError for one of another height and width."""
     if pixels.shape[:2] != sides:
         found, wanted = (f"{width} x {height}" for height, width in (pixels.shape[:2], sides))
         raise InputError(f"image {place} has {found} pixels; accepted are {wanted}, as the network takes.")
