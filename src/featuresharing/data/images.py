@@ -12,7 +12,8 @@ from featuresharing.data.decoding import open_image, rgb
 from featuresharing.data.preprocessing import AnyPreprocessing, NoPreprocessing, OwnPreprocessing, Preprocessing
 from featuresharing.data.transforming import check_size, preprocess
 from featuresharing.errors import InputError
-from featuresharing.own_code import call_own, load_function
+from featuresharing.files.identity import digest_of_bytes
+from featuresharing.own_code import call_own, load_function, source_files
 from featuresharing.settings.preprocessing_settings import OURS
 
 Stored = NDArray[Any] | Image.Image
@@ -45,6 +46,7 @@ def read_inputs(paths: Sequence[Path], preprocessing: AnyPreprocessing) -> NDArr
 
     Raises InputError for what is no image, or of another size if images are not resized.
     """
+    check_source(preprocessing)
     inputs = np.empty((len(paths), *preprocessing.shape), dtype=np.float32)
     for index, path in enumerate(paths):
         found = prepare_stimulus(path, read_stimulus(path, preprocessing), preprocessing)
@@ -75,6 +77,23 @@ def prepare_stimulus(path: Path, stored: Stored, preprocessing: AnyPreprocessing
         return _own_values(path, stored, preprocessing)
     assert not isinstance(stored, Image.Image)
     return stored if isinstance(preprocessing, NoPreprocessing) else preprocess(path, stored, preprocessing)
+
+
+def check_source(preprocessing: AnyPreprocessing) -> None:
+    """Raise InputError for a user's function whose source is another than when it was described."""
+    if isinstance(preprocessing, OwnPreprocessing) and source_digest(preprocessing.function) != preprocessing.sha256:
+        raise InputError(
+            f"'{preprocessing.function}' has changed since the network was described; accepted is the code as it was, "
+            "or a new description."
+        )
+
+
+def source_digest(function: str) -> str:
+    """Return the digest of the source of a user's function, with what it imports from beside its file.
+
+    Raises InputError for one that is not there.
+    """
+    return digest_of_bytes(*(path.read_bytes() for path in source_files(function, Path())))
 
 
 def own_values(path: Path, stored: Stored, function: str) -> NDArray[Any]:

@@ -73,7 +73,14 @@ def _sides_with_shorter(height: int, width: int, shorter: int) -> tuple[int, int
 
 
 def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Cut out the centre; where it cannot be in the middle, places are rounded to even numbers, as torchvision does."""
+    """Cut out the centre, of an image that is smaller with black around it; places are those of torchvision.
+
+    Where the centre cannot be in the middle, they are rounded to even numbers.
+    """
+    missing = [max(0, wanted - found) for found, wanted in zip(pixels.shape, (height, width), strict=False)]
+    if any(missing):
+        around: NDArray[Any] = np.pad(pixels, [*((each // 2, (each + 1) // 2) for each in missing), (0, 0)])
+        return _centre(around, height, width)
     top, left = (round((found - wanted) / 2) for found, wanted in zip(pixels.shape, (height, width), strict=False))
     return pixels[top : top + height, left : left + width]
 

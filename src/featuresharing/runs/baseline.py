@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.data.images import prepare_stimulus, read_stimulus
+from featuresharing.data.images import check_source, prepare_stimulus, read_stimulus
 from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
@@ -68,6 +68,7 @@ def _read_parts(
     network: StoredNetwork, paths: Sequence[Path], skip: bool, say: Say
 ) -> Iterator[tuple[list[int], NDArray[Any]]]:
     """Yield the positions of some images that can be decoded, and what the network takes of them."""
+    check_source(network.preprocessing)
     for first in range(0, len(paths), AT_A_TIME):
         positions, inputs = [], []
         for position, path in enumerate(paths[first : first + AT_A_TIME], start=first):

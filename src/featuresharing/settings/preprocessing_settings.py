@@ -18,7 +18,7 @@ NO_STATISTICS = "none"
 
 NAMES = "|".join((*STATISTICS, NO_STATISTICS))
 
-VALUES = f"{', '.join(STATISTICS)} or {NO_STATISTICS}, or a list of numbers, one a channel or one for all"
+VALUES = f"{', '.join(STATISTICS)} or {NO_STATISTICS}, or a list of numbers"
 
 STRETCH, SHORTER_SIDE, NO_RESIZE = RESIZES = ("stretch", "shorter-side", "none")
 """Ways in which images come to have the size that a network takes."""
@@ -69,7 +69,7 @@ class PreprocessingSettings(Block):
         pattern=NAMES,
         fewest=1,
         longest_list=3,
-        accepted=VALUES,
+        accepted=f"{VALUES}, one a channel or one for all",
         each="a number",
     )
     std: str | tuple[float, ...] = setting(
@@ -80,7 +80,7 @@ class PreprocessingSettings(Block):
         most=10**6,
         fewest=1,
         longest_list=3,
-        accepted=VALUES,
+        accepted=f"{VALUES} above 0, one a channel or one for all",
         each="a number above 0",
     )
     decoding: str = setting(
