@@ -70,14 +70,9 @@ def climb_naively(
         x = (x + settings.step * image.grad[0].numpy()) * (1 - settings.decay)
         if iteration % settings.blur_every == 0:
             padded = np.pad(x, ((0, 0), (3, 3), (3, 3)))
+            channels, height, width = map(range, shape)
             x = np.array(
-                [
-                    [
-                        [(padded[c, i : i + 7, j : j + 7] * kernel).sum() for j in range(shape[2])]
-                        for i in range(shape[1])
-                    ]
-                    for c in range(shape[0])
-                ]
+                [[[(padded[c, i : i + 7, j : j + 7] * kernel).sum() for j in width] for i in height] for c in channels]
             )
     return x
 

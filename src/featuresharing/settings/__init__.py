@@ -22,6 +22,7 @@ from featuresharing.settings.analysis_settings import (
 )
 from featuresharing.settings.block import Block, check
 from featuresharing.settings.config import Config
+from featuresharing.settings.experiment_settings import ExperimentSettings
 from featuresharing.settings.image_settings import (
     ArchiveFile,
     ArchiveFiles,
@@ -31,7 +32,7 @@ from featuresharing.settings.image_settings import (
     FolderSettings,
     ImageSettings,
 )
-from featuresharing.settings.network_settings import LAYERS, ExperimentSettings, NetworkSettings, TrainingSettings
+from featuresharing.settings.network_settings import LAYERS, NetworkSettings, TrainingSettings
 from featuresharing.settings.preprocessing_settings import PreprocessingSettings
 
 __all__ = [

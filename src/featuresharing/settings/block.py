@@ -59,6 +59,22 @@ class Block:
             if (value := getattr(self, name)) is not None or not key.limits.optional
         }
 
+    def inner_blocks(self) -> Iterator[tuple[str, "Block"]]:
+        """Yield every block that this one holds, and those in it, with their paths."""
+        for name in keys_of(type(self)):
+            for place, block in _blocks_in(getattr(self, name), name):
+                yield place, block
+                yield from ((f"{place}.{inner}", each) for inner, each in block.inner_blocks())
+
+
+def _blocks_in(value: Any, place: str) -> Iterator[tuple[str, Block]]:
+    if isinstance(value, Block):
+        yield place, value
+    elif isinstance(value, Mapping):
+        yield from ((f"{place}.{name}", item) for name, item in value.items() if isinstance(item, Block))
+    elif isinstance(value, tuple):
+        yield from ((f"{place}.{index}", item) for index, item in enumerate(value) if isinstance(item, Block))
+
 
 def check(block: type, name: str, value: Any) -> None:
     """Raise InputError unless the key ``name`` of a ``block`` accepts ``value``; numbers may be numpy's."""
@@ -69,8 +85,9 @@ def check(block: type, name: str, value: Any) -> None:
 def problems_of_values(block: Block) -> Iterator[Problem]:
     """Yield what is wrong with each value of a block by itself; other blocks within it check themselves."""
     for name, key in keys_of(type(block)).items():
-        if not key.is_block:
-            yield from _problems(key, getattr(block, name))
+        value = getattr(block, name)
+        if not key.is_block or isinstance(value, str):
+            yield from _problems(key, value)
 
 
 def _problems(key: Key, value: Any) -> Iterator[Problem]:
@@ -88,7 +105,7 @@ def _problems(key: Key, value: Any) -> Iterator[Problem]:
             yield Problem(key.name, text)
     elif key.named and isinstance(value, Mapping):
         named = (isinstance(name, str) and re.fullmatch(key.limits.names, name) for name in value)
-        if not all(named) or not all(accepts(key.kind, key.limits, item) for item in value.values()):
+        if not all(named) or not all(accepts(key.named_kind, key.limits, item) for item in value.values()):
             yield Problem(key.name, f": {found(key, value)}")
     elif not (key.single and accepts(key.alone, key.limits, value)):
         yield Problem(key.name, f": {found(key, value)}")
@@ -106,8 +123,12 @@ def accepts(kind: type, limits: Limits, value: Any) -> bool:
     """Return whether a single value is of a kind and within limits."""
     if limits.choices and value not in limits.choices:
         return False
+    if kind is object:
+        return True
     if kind is bool:
         return isinstance(value, bool)
+    if isinstance(value, Block):
+        return isinstance(value, kind)
     if kind is str:
         right = isinstance(value, str) and (not limits.pattern or re.fullmatch(limits.pattern, value) is not None)
         return right and (limits.longest is None or len(value) <= limits.longest)
@@ -126,7 +147,9 @@ def _is_within(limits: Limits, value: Any) -> bool:
 
 
 def _typed(key: Key, value: Any, below: Any) -> Any:
-    if key.is_block:
+    if key.named and isinstance(value, Mapping) and issubclass(key.named_kind, Block):
+        return {name: key.named_kind.unchecked(item) for name, item in value.items()}
+    if key.is_block and value is not None and not isinstance(value, str):
         assert issubclass(key.kind, Block)
         return tuple(map(key.kind.unchecked, value)) if key.many else key.kind.unchecked(value, below)
     return tuple(value) if isinstance(value, list) else value
@@ -138,4 +161,4 @@ def plain(value: Any) -> Any:
         return value.as_config()
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    return {name: plain(item) for name, item in value.items()} if isinstance(value, Mapping) else value

@@ -105,7 +105,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _contradictions(config: Config) -> Iterator[str]:
-    for place, block in config.blocks():
+    for place, block in config.inner_blocks():
         for key, text in block.problems():
             yield f"config key '{place}.{key}'{text}."
     for key, text in (*config.problems(), *plugin_problems(config)):
@@ -132,9 +132,24 @@ def _describe(error: ValidationError) -> Iterator[str]:
                 missing, wanted = _join([*error.absolute_path, key]), error.schema["properties"][key]
                 example = f", such as {wanted['examples'][0]}" if "examples" in wanted else ""
                 yield f"config key '{missing}' is missing; accepted is {wanted['description']}{example}."
+    elif error.validator == "anyOf" and (meant := _meant(error)):
+        for inner in meant:
+            yield from _describe(inner)
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
         yield f"config key '{place}': found {shown(error.instance)}; accepted is {accepted}{_hint(error)}."
+
+
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """Return what is wrong inside a value by the one of several schemas that takes values of its kind."""
+    others = {inner.schema_path[0] for inner in error.context if inner.validator == "type" and not inner.path}
+    inside = ("required", "additionalProperties")
+    return [
+        inner
+        for inner in error.context
+        if inner.schema_path[0] not in others
+        and (inner.path or inner.validator in inside or "propertyNames" in inner.schema_path)
+    ]
 
 
 def _hint(error: ValidationError) -> str:

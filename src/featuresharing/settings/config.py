@@ -1,8 +1,7 @@
 """The whole config: all blocks, and what holds between them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from featuresharing.settings.analysis_settings import (
     BaselineSettings,
@@ -15,9 +14,10 @@ from featuresharing.settings.analysis_settings import (
     SharingSettings,
 )
 from featuresharing.settings.block import Block, Problem
+from featuresharing.settings.experiment_settings import ExperimentSettings
 from featuresharing.settings.fields import LINE, MOST_SEED, needed, setting
 from featuresharing.settings.image_settings import ArchiveSettings, FolderSettings, ImageSettings
-from featuresharing.settings.network_settings import LAYERS, ExperimentSettings, NetworkSettings, TrainingSettings
+from featuresharing.settings.network_settings import LAYERS, NetworkSettings, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +55,16 @@ class Config(Block):
     network: NetworkSettings = setting(NetworkSettings(), "the multi-task AlexNet")
     training: TrainingSettings = setting(TrainingSettings(), "how it is trained")
     baseline: BaselineSettings = setting(BaselineSettings(), "the images that are analysed")
-    layers: Mapping[str, str] = setting(
+    layers: str | Mapping[str, str] = setting(
         LAYERS,
-        "aliases and module paths of the layers that are analysed",
+        "aliases and module paths of the layers that are analysed; or a pattern of module paths, or `all` of them",
         names="[A-Za-z0-9.][A-Za-z0-9.-]*",
         names_accepted="names of letters, digits, . and -, which do not start with -",
         longest_list=100,
         fewest=1,
         longest=200,
-        accepted='aliases and their module paths, such as conv5: "0.0.10"',
+        pattern=LINE,
+        accepted='aliases and their module paths, such as conv5: "0.0.10", a pattern such as layer*.conv1, or all',
         each="a module path in quotes",
     )
     method: str = setting(
@@ -79,15 +80,6 @@ class Config(Block):
     sharing: SharingSettings = setting(SharingSettings(), "how sharing is measured")
     figures: FigureSettings = setting(FigureSettings(), "how figures are drawn")
 
-    def blocks(self) -> Iterator[tuple[str, Block]]:
-        """Yield every block that the config holds, with its path."""
-        for field in fields(self):
-            value: Any = getattr(self, field.name)
-            if isinstance(value, Block):
-                yield field.name, value
-        for index, experiment in enumerate(self.experiments):
-            yield f"experiments.{index}", experiment
-
     def contradictions(self) -> Iterator[Problem]:
         """Yield what is wrong with blocks together."""
         names = [experiment.name for experiment in self.experiments]
@@ -99,7 +91,7 @@ class Config(Block):
             yield Problem("images.basic_classes", ": found one class; accepted are at least two, or none for all")
         units = self.jobs.units
         for alias in units if isinstance(units, Mapping) else ():
-            if alias not in self.layers:
+            if isinstance(self.layers, Mapping) and alias not in self.layers:
                 accepted = ", ".join(map(str, self.layers))
                 yield Problem("jobs.units", f": found layer {alias!r}; accepted are {accepted}")
         if self.method == "lesion" and not self.lesions.softmax and self.evidence.method != "probdiff":

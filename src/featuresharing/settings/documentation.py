@@ -75,8 +75,8 @@ def _blocks(block: type, path: str = "") -> dict[str, type]:
     """Return classes of blocks by their paths; several blocks of one class within a block have one table."""
     found = {path: block}
     for name, key in keys_of(block).items():
-        if key.is_block and key.kind not in found.values():
-            found |= _blocks(key.kind, f"{path}.{name}".strip("."))
+        if key.block and key.block not in found.values():
+            found |= _blocks(key.block, f"{path}.{name}".strip("."))
     return found
 
 
@@ -96,7 +96,7 @@ def _estimator_table() -> str:
 def _table(block: type) -> str:
     rows = []
     for name, key in keys_of(block).items():
-        if not key.is_block:
+        if not key.is_block or key.limits.optional:
             rows.append((f"`{name}`", _default(key), _in_cell(_said(key)), _in_cell(key.limits.help)))
         elif key.kind in [each.kind for other, each in keys_of(block).items() if other != name]:
             rows.append((f"`{name}`", _default(key), "a block of keys", _in_cell(key.limits.help)))

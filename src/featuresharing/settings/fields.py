@@ -73,10 +73,11 @@ def needed(help: str, **limits: Any) -> Any:  # noqa: A002 argparse calls it so
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A key of a block: the ``kind`` of its values (bool, int, float, str or a block), and how many it holds.
+    """A key of a block: the ``kind`` of its values (bool, int, float, str, a block, or object for any), and how many.
 
-    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones; ``nullable`` accepts None too. A
-    single value may be of a kind of its own, ``alone``.
+    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones; single values may be of
+    a kind of their own, ``alone``, and named ones of a ``named_kind``; ``nullable`` accepts None too. Where the kind is
+    a block, ``texts`` says whether a text may stand for it.
     """
 
     name: str
@@ -90,11 +91,18 @@ class Key:
     length: int | None
     nullable: bool
     alone: type
+    named_kind: type
+    texts: bool
 
     @property
     def is_block(self) -> bool:
-        """Whether values are blocks of keys."""
+        """Whether values, single ones or in a list, are blocks of keys."""
         return dataclasses.is_dataclass(self.kind)
+
+    @property
+    def block(self) -> type | None:
+        """The class of blocks that values are, whether single, in a list or named; None where they are none."""
+        return next((kind for kind in (self.kind, self.named_kind) if dataclasses.is_dataclass(kind)), None)
 
 
 def _keys(block: type) -> Mapping[str, Key]:
@@ -114,25 +122,31 @@ def _key(field: "dataclasses.Field[Any]") -> Key:
     union = get_origin(field.type) in (Union, UnionType)
     options = get_args(field.type) if union else (field.type,)
     single = many = named = nullable = False
-    kind: type = str
-    alone: type | None = None
+    kinds: list[type] = []
+    named_kind: type = str
+    items: type | None = None
     length = None
     for option in options:
         origin, parts = get_origin(option), get_args(option)
         if option is type(None):
             nullable = True
         elif origin is tuple:
-            many, kind = True, parts[0]
+            many, items = True, parts[0]
+            kinds.append(items)
             length = None if Ellipsis in parts else len(parts)
         elif origin is Mapping:
-            named, kind = True, parts[1]
+            named, named_kind = True, object if parts[1] is Any else parts[1]
         else:
-            single, alone = True, option
+            single = True
+            kinds.append(object if option is Any else option)
+    kind = next((each for each in kinds if dataclasses.is_dataclass(each)), kinds[0] if kinds else named_kind)
+    texts = dataclasses.is_dataclass(kind) and str in kinds
+    alone, kind = kind, items if items and not dataclasses.is_dataclass(kind) else kind
     limits: Limits = field.metadata["limits"]
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     required = default is dataclasses.MISSING
     length = limits.fewest if many and limits.fewest == limits.longest_list else length
     shown = None if required else default
-    kind = kind if many or named or alone is None else alone
-    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable, alone or kind)
+    kinds_of = (alone, named_kind, texts)
+    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable, *kinds_of)

@@ -1,11 +1,11 @@
-"""Settings of networks: experiments and their tasks, the sizes of the multi-task AlexNet, and how it is trained."""
+"""Settings of networks that the workflow trains: the sizes of the multi-task AlexNet, and how it is trained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from featuresharing.settings.block import Block, Problem
-from featuresharing.settings.fields import LINE, NAME, SEED, needed, setting
+from featuresharing.settings.fields import SEED, setting
 from featuresharing.settings.sentences import shown
 
 MOST_STEPS = 10**9
@@ -19,14 +19,6 @@ UNITS: dict[str, Any] = {"least": 1, "most": MOST_UNITS}
 
 PROCESSORS: dict[str, Any] = {"least": 1, "most": MOST_PROCESSORS}
 
-INNER_PATH: dict[str, Any] = {
-    "pattern": LINE,
-    "optional": True,
-    "accepted": "a path inside an archive, without line breaks",
-}
-
-TASK = "[A-Za-z][A-Za-z0-9_-]*"
-
 LAYERS = {
     "conv1": "0.0.0",
     "conv2": "0.0.3",
@@ -37,51 +29,6 @@ LAYERS = {
     "fc7": "1.5",
 }
 """Aliases of the multi-task AlexNet's shared layers and their module paths, which are those of the paper's models."""
-
-
-@dataclass(frozen=True)
-class ExperimentSettings(Block):
-    """An experiment: a network, and the tasks that it is trained on."""
-
-    name: str = needed(
-        "the experiment in file names",
-        pattern=NAME,
-        longest=100,
-        accepted="a name of letters, digits, - and _",
-        example="object_text",
-    )
-    tasks: tuple[str, ...] = needed(
-        "the tasks, one head each",
-        pattern=TASK,
-        longest=100,
-        fewest=2,
-        longest_list=100,
-        distinct=True,
-        accepted="a list of two or more distinct tasks",
-        each="a name of letters, digits, - and _",
-        example="[basic, word]",
-    )
-    sort_by: str = needed(
-        "the task in red and green that sorts the units of figures",
-        longest=100,
-        accepted="the one of the experiment's tasks that sorts the units of figures",
-        example="word",
-    )
-    model: str | None = setting(
-        None, "the Torch7 model in the archive of models; with `source: archives` only", **INNER_PATH
-    )
-    class_map: str | None = setting(
-        None, "which output is which class, in the archive of models; with `source: archives` only", **INNER_PATH
-    )
-    image_list: str | None = setting(
-        None, "test images and their classes, in the archive of images; with `source: archives` only", **INNER_PATH
-    )
-
-    def contradictions(self) -> Iterator[Problem]:
-        """The task that sorts is one of the tasks."""
-        if self.sort_by not in self.tasks:
-            accepted = " or ".join(self.tasks)
-            yield Problem("sort_by", f": found {shown(self.sort_by)}; accepted is a task: {accepted}")
 
 
 @dataclass(frozen=True)

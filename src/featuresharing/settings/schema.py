@@ -1,5 +1,6 @@
 """The JSON schema of the config, made of its settings: what jsonschema, editors and other tools check."""
 
+from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -44,15 +45,22 @@ def block_schema(block: type, base: Any = None) -> dict[str, Any]:
 
 
 def _value(key: Key, default: Any) -> dict[str, Any]:
-    if key.is_block and not key.many:
+    if key.is_block and not key.many and not key.texts:
         return block_schema(key.kind, default)
     shown: dict[str, Any] = {"description": accepted(key)}
     if default is not None or (not key.required and not key.limits.optional):
         shown["default"] = plain(default)
     if key.limits.example:
         shown["examples"] = [key.limits.example]
-    options = [made(key) for wanted, made in ((key.single, _single), (key.many, _list), (key.named, _named)) if wanted]
+    makers = ((key.texts, _text), (key.single, _single), (key.many, _list), (key.named, _named))
+    options = [made(key) for wanted, made in makers if wanted]
     return options[0] | shown if len(options) == 1 else {"anyOf": options, **shown}
+
+
+def _text(key: Key) -> dict[str, Any]:
+    """Return the schema of a text that stands for a block; a block's own limits are those of its keys."""
+    pattern = {"pattern": f"^(?:{key.limits.pattern})$"} if key.limits.pattern else {}
+    return {"type": "string", **pattern}
 
 
 def _single(key: Key) -> dict[str, Any]:
@@ -60,11 +68,13 @@ def _single(key: Key) -> dict[str, Any]:
     return schema | {"type": [schema["type"], "null"]} if key.nullable and not key.limits.optional else schema
 
 
-def _item(key: Key, kind: type | None = None) -> dict[str, Any]:
-    if key.is_block:
-        return block_schema(key.kind)
+def _item(key: Key, kind: type) -> dict[str, Any]:
+    if is_dataclass(kind):
+        return block_schema(kind)
+    if kind is object:
+        return {}
     limits = key.limits
-    schema: dict[str, Any] = {"type": TYPES[kind or key.kind], "description": accepted_item(key)}
+    schema: dict[str, Any] = {"type": TYPES[kind], "description": accepted_item(key)}
     if limits.choices:
         schema["enum"] = list(limits.choices)
     if limits.pattern:
@@ -76,11 +86,11 @@ def _list(key: Key) -> dict[str, Any]:
     limits = key.limits
     bounds = {"minItems": key.length or limits.fewest, "maxItems": key.length or limits.longest_list}
     unique = {"uniqueItems": True} if limits.distinct else {}
-    return {"type": "array", **bounds, **unique, "items": _item(key)}
+    return {"type": "array", **bounds, **unique, "items": _item(key, key.kind)}
 
 
 def _named(key: Key) -> dict[str, Any]:
     limits = key.limits
     names = {"pattern": f"^(?:{limits.names})$", "maxLength": 100, "description": limits.names_accepted}
     bounds = {"minProperties": limits.fewest, "maxProperties": limits.longest_list}
-    return {"type": "object", **bounds, "propertyNames": names, "additionalProperties": _item(key)}
+    return {"type": "object", **bounds, "propertyNames": names, "additionalProperties": _item(key, key.named_kind)}

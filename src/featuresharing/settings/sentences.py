@@ -6,6 +6,9 @@ from typing import Any
 
 from featuresharing.settings.fields import MOST_SEED, Key
 
+ANY_OF = {object: "any value", bool: "true or false"}
+"""What is accepted of kinds that have no limits."""
+
 NUMERALS = {2: "two", 5: "five"}
 
 _PRINTER = reprlib.Repr()
@@ -33,10 +36,10 @@ def accepted_item(key: Key) -> str:
     if limits.each or (limits.accepted and not key.many):
         return limits.each or limits.accepted
     unit = f" ({limits.unit})" if limits.unit else ""
+    if key.kind in ANY_OF:
+        return ANY_OF[key.kind]
     if key.is_block:
         return "a block of keys"
-    if key.kind is bool:
-        return "true or false"
     if limits.choices:
         return ("one of " if key.many else "") + listed(limits.choices) + unit
     if key.kind is str:
