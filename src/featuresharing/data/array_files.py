@@ -16,7 +16,6 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.data.decoding import MOST_PIXELS
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import content_key, file_digest
 from featuresharing.files.identity import digest_of_array, digest_of_bytes
@@ -28,7 +27,7 @@ PLACE = re.compile(r"(.+?)::(.+)::([0-9]{1,12})", re.DOTALL)
 MOST_BYTES = 2**34
 """Bytes of the largest array that is read whole."""
 
-MOST_NUMBERS = 4 * MOST_PIXELS
+MOST_NUMBERS = 2**28
 """Numbers of the largest image."""
 
 AT_A_TIME = 64
@@ -39,11 +38,11 @@ BLOCK_BYTES = 2**28
 
 
 class ArrayPlace(NamedTuple):
-    """Where an image is: the ``index``-th along the first axis of an array of a file."""
+    """Where an image is: at a ``position`` along the first axis of an array of a file."""
 
     file: Path
     array: str
-    index: int
+    position: int
 
 
 def is_array_file(path: Path) -> bool:
@@ -51,9 +50,9 @@ def is_array_file(path: Path) -> bool:
     return path.suffix.lower() in NPZ + HDF5
 
 
-def place_path(file: Path, array: str, index: int) -> Path:
+def place_path(file: Path, array: str, position: int) -> Path:
     """Return the path by which lists name an image of an array."""
-    return Path(f"{file}::{array.strip('/')}::{index}")
+    return Path(f"{file}::{array.strip('/')}::{position}")
 
 
 def array_place(path: Path) -> ArrayPlace | None:
@@ -84,14 +83,15 @@ def read_place(path: Path) -> NDArray[Any]:
     place = array_place(path)
     assert place
     shape, _ = array_header(place.file, place.array)
-    if place.index >= shape[0]:
-        raise InputError(f"image {path}: index {place.index} is not there; accepted are 0 to {shape[0] - 1}.")
+    if place.position >= shape[0]:
+        raise InputError(f"image {path}: there is no such position; accepted are 0 to {shape[0] - 1}.")
     status = place.file.stat()
     stamp = (status.st_mtime_ns, status.st_size)
     if place.file.suffix.lower() in NPZ:
-        return _whole(place.file, place.array, stamp)[place.index].copy()
+        return np.array(_whole(place.file, place.array, stamp)[place.position])
     length = max(1, min(AT_A_TIME, BLOCK_BYTES // (8 * prod(shape[1:]))))
-    return _block(place.file, place.array, stamp, place.index // length, length)[place.index % length].copy()
+    block = _block(place.file, place.array, stamp, place.position // length, length)
+    return np.array(block[place.position % length])
 
 
 def array_header(file: Path, array: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -116,7 +116,8 @@ def read_labels(file: Path, array: str) -> NDArray[Any]:
         if len(shape) == 2 and 1 in shape:  # a row or column, as MATLAB has vectors
             shape = (prod(shape),)
         if len(shape) != 1 or prod(shape) * max(1, dtype.itemsize) > MOST_BYTES:
-            raise InputError(f"{file}: array '{array}', found {dtype} of {list(shape)}; accepted is one class an image.")
+            found = f"found {dtype} of {list(shape)}"
+            raise InputError(f"{file}: array '{array}', {found}; accepted is one class an image.")
         values = _read(stored).reshape(-1)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8")
@@ -139,7 +140,7 @@ def _status(file: Path) -> os.stat_result:
 
 
 @lru_cache(maxsize=64)
-def _header(file: Path, array: str, stamp: tuple[int, int]) -> tuple[tuple[int, ...], np.dtype[Any]]:  # noqa: ARG001
+def _header(file: Path, array: str, stamp: tuple[int, int]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with _opened(file) as opened:
         return _shape_and_type(_find(file, opened, array))
 
@@ -156,7 +157,7 @@ def _whole(file: Path, array: str, stamp: tuple[int, int]) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=2)
-def _block(file: Path, array: str, stamp: tuple[int, int], number: int, length: int) -> NDArray[Any]:  # noqa: ARG001
+def _block(file: Path, array: str, stamp: tuple[int, int], number: int, length: int) -> NDArray[Any]:
     """Return ``length`` neighbouring images of an HDF5 file, of the last ones what is there."""
     with _opened(file) as opened:
         values: NDArray[Any] = _find(file, opened, array)[number * length : (number + 1) * length]
@@ -207,9 +208,9 @@ class _Packed:
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self.archive, self.name = archive, name
         with self._open() as file:
-            version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+            version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, _, self.dtype = read(file)  # type: ignore[no-untyped-call]
+            self.shape, _, self.dtype = read(file)
 
     def _open(self) -> IO[bytes]:
         return self.archive.open(self.name)

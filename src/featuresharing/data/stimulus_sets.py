@@ -1,8 +1,11 @@
 """Images of one's own with their true classes: tables, lists, folders of classes, and files of arrays."""
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ from numpy.typing import NDArray
 
 from featuresharing.data.array_files import array_header, image_exists, is_array_file, place_path, read_labels
 from featuresharing.data.class_folders import list_class_folders
+from featuresharing.data.class_groups import Group, group_targets, read_group
 from featuresharing.data.lists import MISSING, NO_CLASS, split_lines
 from featuresharing.data.table_files import numbered_rows
-from featuresharing.errors import InputError
+from featuresharing.data.texts import read_lines
+from featuresharing.errors import InputError, quoted
 
 TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 """What separates the values of a table, by the end of its name."""
@@ -26,6 +31,21 @@ PATH_COLUMNS = ("path", "image", "file", "filename")
 ACCEPTED = (
     "a folder with a folder for each class, a table (.csv, .tsv), an image list (.txt) or arrays (.npz, .h5, .hdf5)"
 )
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """A task of images of one's own: its name, and the ``column`` or array that has its labels (None: called so).
+
+    ``outputs`` and ``names`` are those of its classes, as :func:`number_labels` takes them. With a ``group`` of
+    classes, images of others are not of the task.
+    """
+
+    name: str
+    column: str | None = None
+    outputs: int | None = None
+    names: Sequence[str] | None = None
+    group: Group | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +147,30 @@ def _label(file: Path, column: str, index: int, value: Any) -> str | None:
     """Return the label that an array has: none for blanks, nan and -1."""
     if isinstance(value, str):
         return value.strip() or None
-    if value in (-1, MISSING) or value != value:
+    if value == MISSING or isnan(value):
         return None
     if value != int(value) or value < 0:
         accepted = "accepted are numbers of classes from 0, -1 or nan for none, or texts"
         raise InputError(f"{file}: array '{column}', found {value} for image {index}; {accepted}.")
     return str(int(value))
+
+
+def classes_and_targets(
+    found: StimulusSet, tasks: Sequence[LabelledTask], *, say: Callable[[str], None] = print
+) -> tuple[dict[str, list[str]], NDArray[np.int64]]:
+    """Return the names of classes by task, and true classes int64 [N, tasks], MISSING where an image has none.
+
+    Raises InputError as :func:`number_labels` and :func:`.read_group`.
+    """
+    classes, columns = {}, []
+    for task in tasks:
+        names, numbers = number_labels(task.name, found, outputs=task.outputs, names=task.names, say=say)
+        if task.group is not None:
+            group = read_group(task.group, names, what=f"task '{task.name}'")
+            numbers = group_targets(numbers, {task.name: group})[:, 0]
+        classes[task.name] = names
+        columns.append(numbers)
+    return classes, np.stack(columns, axis=1)
 
 
 def number_labels(
@@ -152,36 +190,63 @@ def number_labels(
     """
     labels = found.labels[task]
     there = sorted({label for label in labels if label is not None})
+    place = f"{found.source}: task '{task}'"
     if not there:
-        raise InputError(f"{found.source}: no image has a class of task '{task}'; accepted is at least one.")
+        raise InputError(f"{place}: no image has a class; accepted is at least one.")
     if names is not None and outputs not in (None, len(names)):
         accepted = f"accepted are {outputs}, as outputs of the network"
         raise InputError(f"task '{task}': found {len(names)} names of classes; {accepted}.")
-    count = len(names) if names is not None else outputs
-    whole = [label for label in there if re.fullmatch("[0-9]{1,9}", label)]
-    if names is not None and set(there) <= set(names):
-        pass
-    elif len(whole) == len(there):
-        count = count or max(map(int, whole)) + 1
-        if (largest := max(map(int, whole))) >= count:
-            accepted = f"accepted are 0 to {count - 1}, counted from 0"
-            raise InputError(f"{found.source}: task '{task}', found class {largest}; {accepted}.")
-        numbers = [MISSING if label is None else int(label) for label in labels]
-        return list(names) if names is not None else [str(index) for index in range(count)], np.array(numbers)
-    elif names is not None:
-        other = next(label for label in there if label not in names)
-        raise InputError(f"{found.source}: task '{task}', found class '{other}'; accepted are its names, or numbers.")
-    elif any(re.fullmatch(r"-[0-9.]+", label) for label in there) and len(whole) == len(there) - 1:
-        raise InputError(f"{found.source}: task '{task}', found a class below 0; accepted is a blank for no class.")
-    elif outputs not in (None, len(there)):
-        accepted = f"accepted without names are as many as outputs, {outputs}, or the key names of the task"
-        raise InputError(f"{found.source}: task '{task}', found {len(there)} names of classes; {accepted}.")
-    elif outputs is not None:
-        say(f"task '{task}': its {outputs} outputs are taken for the classes in sorted order, {_few(there)}.")
-    order = list(names) if names is not None else there
-    place = {name: index for index, name in enumerate(order)}
-    return order, np.array([MISSING if label is None else place[label] for label in labels], dtype=np.int64)
+    if all(re.fullmatch("[0-9]{1,9}", label) for label in there) and not set(there) <= set(names or ()):
+        order = _counted(place, max(map(int, there)) + 1, outputs, names)
+        number = {label: int(label) for label in there}
+    else:
+        order = list(names) if names is not None else _sorted(place, there, outputs)
+        number = {name: index for index, name in enumerate(order)}
+        if other := next((label for label in there if label not in number), None):
+            raise InputError(f"{place}, found class '{other}'; accepted are its names, or numbers.")
+        if names is None and outputs is not None:
+            say(f"task '{task}': its {outputs} outputs are taken for the classes in sorted order, {_few(order)}.")
+    return order, np.array([MISSING if label is None else number[label] for label in labels], dtype=np.int64)
+
+
+def _counted(place: str, least: int, outputs: int | None, names: Sequence[str] | None) -> list[str]:
+    """Return the names of classes of which the largest has the number ``least`` - 1."""
+    order = list(names) if names is not None else [str(number) for number in range(outputs or least)]
+    if least > len(order):
+        raise InputError(f"{place}, found class {least - 1}; accepted are 0 to {len(order) - 1}, counted from 0.")
+    return order
+
+
+def _sorted(place: str, there: list[str], outputs: int | None) -> list[str]:
+    """Return the names of classes in sorted order, if there are as many as outputs."""
+    if below := next((label for label in there if re.fullmatch(r"-[0-9]+", label)), None):
+        raise InputError(f"{place}, found class {below}; accepted are numbers from 0, and a blank for no class.")
+    if outputs not in (None, len(there)):
+        accepted = f"accepted are as many as outputs, {outputs}, or the key names of the task, in the outputs' order"
+        raise InputError(f"{place}, found {len(there)} names of classes; {accepted}.")
+    return there
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} to {names[-1]}"
+
+
+def names_or_file(text: str) -> list[str] | Path:
+    """Return what a text stands for: a list of names as JSON has it, ``["face", "car"]``, else the path of a file."""
+    if not text.startswith("["):
+        return Path(text)
+    try:
+        return [str(name) for name in json.loads(text)]
+    except ValueError:
+        raise InputError(f"found {quoted(text)}; accepted is a list as JSON has it, or the path of a file.") from None
+
+
+def read_names(given: Sequence[str] | Path) -> list[str]:
+    """Return names of classes, or those of a file with one a line; raises InputError for none, and for one twice."""
+    names = [line for _, line in read_lines(given, "names of classes")] if isinstance(given, Path) else list(given)
+    place = str(given) if isinstance(given, Path) else "names of classes"
+    if double := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise InputError(f"{place}: found '{double}' twice; accepted are distinct names, in the order of the outputs.")
+    if not names:
+        raise InputError(f"{place}: found none; accepted is one name an output.")
+    return names
