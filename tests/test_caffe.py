@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing import InputError, marginalize, prior_draws
-from featuresharing.networks.formats import Contents, digest_of_file
-from featuresharing.networks.formats.caffe_model import files, read, read_pair, sniff
-from featuresharing.networks.opening import load_network, open_network
-from tests.support.caffe_files import Arrays, input_layer, weights_bytes, write_pair
-from tests.support.naive import marginalize_naively
+from featuresharing import InputError
+from featuresharing.networks.formats import Contents
+from featuresharing.networks.formats.caffe_model import read
+from tests.support.caffe_files import Arrays, input_layer, write_pair
 
 Array = NDArray[np.floating[Any]]
 
@@ -29,6 +27,7 @@ def numbers(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng([seed, *shape]).normal(size=shape)
 
 
+NOTHING: Arrays = {}
 IMAGES = numbers(2, *SIZES)
 
 
@@ -37,7 +36,7 @@ def layer(kind: str, settings: str = "", *, name: str = "x", bottoms: str = "dat
     return f'layer {{ name: "{name}" type: "{kind}" {" ".join(ends)} {settings} }}\n'
 
 
-def contents(folder: Path, text: str, arrays: Arrays = {}, sizes: Sequence[int] = SIZES, **form: bool) -> Contents:
+def contents(folder: Path, text: str, arrays: Arrays = NOTHING, sizes: Sequence[int] = SIZES, **form: bool) -> Contents:
     return read(write_pair(folder / "net.prototxt", input_layer(*sizes) + text, arrays, **form))
 
 
@@ -50,7 +49,7 @@ def close(found: Any, wanted: Array) -> None:
     np.testing.assert_allclose(found.numpy(), wanted, rtol=2e-5, atol=2e-6)
 
 
-def refused(folder: Path, said: str, text: str, arrays: Arrays = {}, **form: Any) -> None:
+def refused(folder: Path, said: str, text: str, arrays: Arrays = NOTHING, **form: Any) -> None:
     with pytest.raises(InputError, match=said) as error:
         contents(folder, text, arrays, **form)
     assert "; accepted " in str(error.value)
@@ -61,7 +60,14 @@ def refused(folder: Path, said: str, text: str, arrays: Arrays = {}, **form: Any
 
 
 def convolved(
-    x: Array, weight: Array, bias: Array, *, stride: Any = (1, 1), pad: Any = (0, 0), dilation: Any = (1, 1), groups: int = 1
+    x: Array,
+    weight: Array,
+    bias: Array,
+    *,
+    stride: Any = (1, 1),
+    pad: Any = (0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
 ) -> Array:
     images, planes, rows, columns = x.shape
     padded = np.zeros((images, planes, rows + 2 * pad[0], columns + 2 * pad[1]))
@@ -250,7 +256,12 @@ def test_batch_norm_divides_its_sums_by_the_factor_that_is_stored_with_them(tmp_
 def test_scale_and_bias(tmp_path: Path) -> None:
     weight, bias, plane, row = numbers(4), numbers(4, seed=1), numbers(4, 7), numbers(6)
     cases: list[tuple[str, str, list[Array], Array]] = [
-        ("Scale", "scale_param { bias_term: true }", [weight, bias], IMAGES * weight[:, None, None] + bias[:, None, None]),
+        (
+            "Scale",
+            "scale_param { bias_term: true }",
+            [weight, bias],
+            IMAGES * weight[:, None, None] + bias[:, None, None],
+        ),
         ("Scale", "", [weight], IMAGES * weight[:, None, None]),
         ("Scale", "scale_param { axis: 1 num_axes: 2 }", [plane], IMAGES * plane[:, :, None]),
         ("Bias", "bias_param { axis: -1 }", [row], IMAGES + row),
@@ -295,7 +306,11 @@ def test_eltwise_concat_slice_and_split(tmp_path: Path) -> None:
     d, e = c[:, :1], c[:, 1:]
     cases = [
         ("Eltwise", "", a + b + d + e),
-        ("Eltwise", "eltwise_param { operation: SUM coeff: 1 coeff: -2 coeff: 0.5 coeff: 3 }", a - 2 * b + 0.5 * d + 3 * e),
+        (
+            "Eltwise",
+            "eltwise_param { operation: SUM coeff: 1 coeff: -2 coeff: 0.5 coeff: 3 }",
+            a - 2 * b + 0.5 * d + 3 * e,
+        ),
         ("Eltwise", "eltwise_param { operation: PROD }", a * b * d * e),
         ("Eltwise", "eltwise_param { operation: MAX }", np.max([a, b, d, e], axis=0)),
         ("Concat", "", np.concatenate([a, b, d, e], axis=1)),
