@@ -43,10 +43,10 @@ def _classes() -> dict[str, Any]:
         for field, number, kind, repeated in fields:
             added = message.field.add(name=field, number=number, label=3 if repeated else 1)
             if kind in kinds:
-                added.type = kinds[kind]  # type: ignore[assignment]
+                added.type = kinds[kind]
                 added.options.packed = repeated and kind != "string"
             else:
-                added.type, added.type_name = 11, kind  # type: ignore[assignment]
+                added.type, added.type_name = 11, kind
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}")) for name in messages}
@@ -100,7 +100,7 @@ def two_heads() -> tuple[str, Arrays]:
     text += _layer("BatchNorm", "norm2", "conv2", "conv2")
     text += _layer("Scale", "scale2", "conv2", "conv2", "scale_param { bias_term: true }")
     text += _layer("ReLU", "relu2", "conv2", "conv2")
-    arrays = {
+    arrays: dict[str, Sequence[Any]] = {
         "conv/1": [rng.normal(size=(6, 3, 3, 3)) / 5, rng.normal(size=6) / 5],
         "conv2": [rng.normal(size=(8, 3, 3, 3)) / 5],
         "norm2": [rng.normal(size=8) * 9, rng.uniform(5, 15, size=8), [9.0]],
