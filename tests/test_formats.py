@@ -23,6 +23,7 @@ from featuresharing.networks.formats import Format, digest_of_file, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
 from featuresharing.runs.subjects import subject_of_arrays
+from tests.support.caffe_files import write_definition_sample, write_weights_sample
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,8 @@ def copied(fixture: str) -> Callable[[Path], Path]:
 
 
 SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
+    "caffe_model": (write_weights_sample, None),
+    "caffe_model, definition": (write_definition_sample, None),
     "own_checkpoint": (write_checkpoint, None),
     "torch7_model": (copied("alexnet67_double.t7"), 67),
     "torch7_model, ascii": (copied("alexnet67_ascii.t7"), 67),
@@ -102,7 +105,7 @@ def test_formats_know_their_own_files_and_no_others_without_torch(files: dict[st
 class TestEveryFormat:
     def test_opening_twice_gives_the_same_numbers(self, name: str, files: dict[str, Path]) -> None:
         first, second = (open_network(files[name], image_size=SAMPLES[name][1]) for _ in range(2))
-        images = np.random.default_rng(0).normal(size=(3, 3, *[first.preprocessing.size] * 2)).astype(np.float32)
+        images = np.random.default_rng(0).normal(size=(3, *first.preprocessing.shape)).astype(np.float32)
         (tasks, scores), (_, again) = (predict(stored.network, images) for stored in (first, second))
         assert not any(module.training for module in first.network.modules())
         assert tuple(each.shape[1] for each in scores) == first.classes
@@ -116,8 +119,9 @@ class TestEveryFormat:
         found = describe_file(files[name], image_size=SAMPLES[name][1])
         assert tuple(found.heads.values()) == stored.classes
         assert stored.tasks is None or tuple(found.heads) == stored.tasks
-        assert (found.image_size, found.preprocessing) == (stored.preprocessing.size, stored.preprocessing)
-        assert found.parameters == sum(value.numel() for value in stored.network.parameters())
+        assert (found.input_shape, found.preprocessing) == (stored.preprocessing.shape, stored.preprocessing)
+        held = [*stored.network.parameters(), *stored.network.buffers()]
+        assert found.parameters == sum(value.numel() for value in held)
         assert found.layers
         for layer in found.layers:
             module = find_layer(stored.network, layer.path)[1]
@@ -143,7 +147,7 @@ class TestEveryFormat:
 
 def test_a_file_that_no_format_knows_is_refused_with_all_of_them(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no network")
-    accepted = "accepted are checkpoints of a multitask-alexnet, .*, and models of Torch7, .*, and toy networks in JSON"
+    accepted = "accepted are networks of Caffe .*, and .*, and models of Torch7, .*, and toy networks in JSON"
     with pytest.raises(InputError, match=rf"checkpoint .*/x cannot be read: its format is not known; {accepted}\."):
         load_network(tmp_path / "x")
     with pytest.raises(InputError, match="checkpoint nowhere does not exist"):
@@ -200,7 +204,7 @@ def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys:
         assert main([*map(str, command), "--output", str(tmp_path / f"{command[0]}.h5")]) == 0
     assert main(["describe", "--checkpoint", str(network)]) == 0
     said = capsys.readouterr().out
-    assert "images: 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
+    assert "takes: RGB images of 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
     assert re.search(r"^filters +Conv2d +5 +27  20\.\d\d% of a pass$", said, re.MULTILINE)
     found = read_conditionals(tmp_path / "marginalize.h5")
     assert (found.units.tolist(), list(found.conditionals)) == ([0, 1, 2, 3, 4], ["shape", "colour"])

@@ -185,12 +185,12 @@ def test_files_are_of_their_inputs(tmp_path: Path, capsys: pytest.CaptureFixture
         other = write(GIVEN | change)
         assert np.abs(other - first).max() > 1e-4
         assert "is there already" not in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"inputs\['mask'\]: found a list, which nothing can be resumed by; accepted"):
-        write(GIVEN | {"mask": MASK.tolist()})
+    with pytest.raises(InputError, match=r"inputs\['deep'\]: found a list, which nothing can be resumed by; accepted"):
+        write(GIVEN | {"deep": [1]})
     curves = lesion_curves_to_file(
         *(network(), "hidden", IDS, targets, [np.arange(6.0)], tmp_path / "curves.csv"),
         steps=2,
-        random_orders=1,
+        random_orders=2,
         inputs=GIVEN,
     )
     assert curves["accuracy"].iloc[0] == 1
