@@ -226,7 +226,7 @@ SPATIAL = nn.Conv2d(3, 4, 3)
         (lambda s: torch.cat([s, s]), "output '0': found [4, 3] on 2 images; accepted are raw scores"),
         (
             lambda s: Output(s, (s, s[..., None])),
-            "output 'hidden.1': found [images, 3, 1]; accepted are raw scores [images, classes]; a module around",
+            "output 'hidden.1': found [images, 3, 1]; accepted are raw scores [images, classes]; attach_heads can",
         ),
         (lambda s: s.argmax(1, keepdim=True), "output '0': found int64 [images, 1]; accepted are raw scores"),
         (lambda s: (s, 0.5), "output '1': found float; accepted are raw scores"),

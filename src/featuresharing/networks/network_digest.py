@@ -8,6 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from featuresharing.networks.task_scores import attached_to
 from featuresharing.networks.wrappers import unwrap
 
 PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype)
@@ -21,9 +22,10 @@ def digest_of_network(network: nn.Module) -> str:
     """Return the SHA-256 of a network, as hexadecimal digits.
 
     It is that of the names and classes of all modules, their settings (attributes that are numbers, texts, and lists of
-    them), the source of forward passes written outside of torch, and every parameter and buffer, by name, type, shape
-    and bytes; not of where these are, of gradients, and of the mode. Wrappers such as DataParallel are looked through.
-    What a pass calls outside of its modules is not looked at. Raises InputError for what is no torch.nn.Module.
+    them), the source of forward passes written outside of torch, every parameter and buffer, by name, type, shape and
+    bytes, and heads that are attached; not of where these are, of gradients, and of the mode. Wrappers such as
+    DataParallel are looked through. What a pass calls outside of its modules is not looked at. Raises InputError for
+    what is no torch.nn.Module.
     """
     inside, _ = unwrap(network)
     digest = hashlib.sha256()
@@ -44,6 +46,8 @@ def _described(network: nn.Module) -> Iterator[str]:
         for attribute, value in sorted(vars(module).items()):
             if attribute not in UNHEEDED and _is_plain(value):
                 yield f"{name}.{attribute} {value!r}"
+    if tasks := attached_to(network):
+        yield tasks.described()
 
 
 def _source_of(kind: type[nn.Module]) -> str:

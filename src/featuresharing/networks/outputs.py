@@ -10,7 +10,13 @@ from torch import Tensor
 from featuresharing.errors import InputError
 
 ACCEPTED = "accepted are raw scores [images, classes]"
-BINARY = "a head with one score s for two classes has to give [0, s] for each image"
+BINARY = (
+    "a head with one score s for two classes has to give [0, s] for each image, which Head(returns='binary-score') "
+    "makes of it"
+)
+
+SURE = 1e-5
+"""How far from 1 sums of what is taken for probabilities may be."""
 
 
 def task_outputs(result: Any) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def raw_scores(result: Any, images: int) -> dict[str, Tensor]:
     Raises InputError that names the first one which is something else.
     """
     outputs = task_outputs(result)
-    others = "; a module around the network can leave other outputs out" if len(outputs) > 1 else ""
+    others = "; attach_heads can leave other outputs out" if len(outputs) > 1 else ""
     for task, scores in outputs.items():
         if found := _no_scores(scores, images):
             raise InputError(f"output '{task}': found {found}; {ACCEPTED}{others}.")
@@ -98,6 +104,20 @@ def check_classes(tasks: Sequence[str], classes: Sequence[int]) -> None:
             raise InputError(
                 f"output '{task}': found 1 class, whose softmax is always 1; accepted are two classes or more: "
                 f"{BINARY}."
+            )
+
+
+def refuse_probabilities(scores: Mapping[str, Tensor]) -> None:
+    """Raise InputError if scores [N, classes] of a task are probabilities: softmax would be applied a second time.
+
+    That is if on two images or more no score is negative and each image's sum up to 1: raw scores hardly ever do.
+    """
+    for task, values in scores.items():
+        if len(values) > 1 and bool((values >= 0).all() & ((values.sum(dim=1) - 1).abs() < SURE).all()):
+            raise InputError(
+                f"output '{task}': found probabilities, which sum up to 1 for each image; accepted are raw scores, "
+                "or a head that says so: returns: probabilities in a config, attach_heads with "
+                "Head(returns='probabilities') in Python."
             )
 
 

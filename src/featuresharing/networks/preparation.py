@@ -21,7 +21,8 @@ from featuresharing.networks.failures import reason_of
 from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import as_images
-from featuresharing.networks.outputs import check_classes, first_undefined, refuse_undefined
+from featuresharing.networks.outputs import check_classes, first_undefined, refuse_probabilities, refuse_undefined
+from featuresharing.networks.task_scores import refuse_head
 from featuresharing.networks.wrappers import unwrap
 from featuresharing.settings import MarginalizationSettings, check
 
@@ -53,7 +54,8 @@ def prepare(
 
     Raises InputError for what :func:`check_network` refuses; for images that are no finite array or that the network
     does not take; for outputs that are not finite raw scores [images, classes]; for one class where softmax is wanted;
-    and for scores that depend on the other images of a batch, or on chance.
+    for scores that depend on the other images of a batch, or on chance; and where softmax is wanted, for outputs that
+    are probabilities already.
     """
     inside = check_network(network)
     settings = computation or Computation()
@@ -67,6 +69,7 @@ def prepare(
     tasks, classes = tuple(scores), tuple(task.shape[1] for task in scores.values())
     if softmax:
         check_classes(tasks, classes)
+        refuse_probabilities(scores)
     return Prepared(inside, values, tensor, device, precision, tasks, classes)
 
 
@@ -162,7 +165,7 @@ def _examine(
         together = run(pair)
         for task, scores in together.items():
             if (undefined := first_undefined(scores)) is not None:
-                raise refuse_undefined(task, positions[undefined])
+                raise refuse_head(network, task, positions[undefined]) or refuse_undefined(task, positions[undefined])
         alone = [run(image) for image in torch.split(pair, 1)]  # of a single image, the same once more
         if other := next((part for part in alone if _form(part) != _form(together)), None):
             raise InputError(
