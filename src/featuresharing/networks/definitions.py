@@ -29,12 +29,13 @@ ACCEPTED = "accepted is one that 'featuresharing define-network' wrote"
 class NetworkDefinition:
     """What a network is made of: files are by their paths from the working directory, or absolute.
 
-    ``build`` names what makes it (a function of a file or a module, ``torchvision:NAME``, ``timm:NAME``, or a prototxt)
-    with ``arguments``; None stands for ``weights`` that are a whole network of another format. Without ``weights`` it is
-    as it is built, with random numbers of ``seed``. ``strip`` are prefixes that come off the names of weights.
+    ``build`` names what makes it (a function, ``torchvision:NAME`` or ``timm:NAME``) with ``arguments``; None stands
+    for ``weights`` that are a whole network of another format. Without ``weights`` it is as it is built, with random
+    numbers of ``seed``. ``strip`` are prefixes that come off the names of weights.
     ``heads`` are the tasks by name (the plain values of a :class:`.heads.Head`; none: outputs as they are),
     ``probes`` is a file of probes, which are more tasks. ``tasks`` are all names in their order. ``preprocessing`` is
-    how it takes images, as plain values (None: what a file says, or that of ImageNet). ``step`` is its training step.
+    how it takes images, as plain values (None: what a file says, or that of ImageNet). ``step`` is its training step,
+    ``built_sha256`` the digest of a network that is as it is built.
     """
 
     build: str | None = None
@@ -47,23 +48,18 @@ class NetworkDefinition:
     preprocessing: Mapping[str, Any] | None = None
     seed: int = 0
     step: int = -1
-
-    @property
-    def is_built(self) -> bool:
-        """Whether something makes the network that weights are loaded into, or that is as it is made."""
-        return self.build is not None and not self.build.endswith(".prototxt")
+    built_sha256: str = ""
 
     @property
     def functions(self) -> tuple[str, ...]:
         """The functions of users that the network needs, by their names."""
-        own = [self.build] if self.is_built and str(self.build).partition(":")[0] not in LIBRARIES else []
+        own = [self.build] if self.build and self.build.partition(":")[0] not in LIBRARIES else []
         prepare = (self.preprocessing or {}).get("function")
         return tuple(str(name) for name in (*own, prepare) if name)
 
     def files(self) -> tuple[Path, ...]:
         """Return every file that the network depends on; raises InputError for code that is not there."""
         found = list(self.sources())
-        found += [Path(self.build)] if self.build and not self.is_built else []
         if self.weights:
             found += [self.weights] if self.build else files_of(self.weights)
         found += [self.probes] if self.probes else []
@@ -86,16 +82,11 @@ class NetworkDefinition:
 
     def _values(self, folder: Path) -> dict[str, Any]:
         """Return plain values, whose paths are relative to a folder."""
-        build = self.build
-        if build and not self.is_built:
-            build = _from(Path(build), folder)
-        elif build:
-            build = _function_from(build, folder)
         prepare = dict(self.preprocessing) if self.preprocessing else None
         if prepare and "function" in prepare:
             prepare["function"] = _function_from(prepare["function"], folder)
         return {
-            "build": build,
+            "build": self.build and _function_from(self.build, folder),
             "arguments": dict(self.arguments),
             "weights": self.weights and _from(self.weights, folder),
             "strip": list(self.strip),
@@ -105,6 +96,7 @@ class NetworkDefinition:
             "preprocessing": prepare,
             "seed": self.seed,
             "step": self.step,
+            "built_sha256": self.built_sha256,
         }
 
     def architecture(self) -> dict[str, Any]:
@@ -133,6 +125,7 @@ class NetworkDefinition:
                 None if stored["preprocessing"] is None else dict(stored["preprocessing"]),
                 int(stored["seed"]),
                 int(stored["step"]),
+                str(stored["built_sha256"]),
             )._below(folder)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is no whole definition of a network ({error!r}); {ACCEPTED}.") from None
@@ -148,11 +141,7 @@ class NetworkDefinition:
 
     def _below(self, folder: Path) -> Self:
         """Return the definition with the files of functions by their paths from the working directory."""
-        build, prepare = self.build, self.preprocessing
-        if build and not self.is_built:
-            build = str(folder / build)
-        elif build:
-            build = _function_below(build, folder)
+        build, prepare = self.build and _function_below(self.build, folder), self.preprocessing
         if prepare and "function" in prepare:
             prepare = {**prepare, "function": _function_below(prepare["function"], folder)}
         return replace(self, build=build, preprocessing=prepare)

@@ -4,6 +4,7 @@ No code of a file is run: of a pickle, torch builds tensors and plain values, an
 placeholder that does nothing.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _read_pickle(path)
-    if isinstance(content, Placeholder):
-        kind = type(content).__name__
-        raise InputError(f"weights {path}: found a pickled {kind}, whose code would have to be run; {SAVE}.")
     found = _state_in(content)
     if found is None:
+        within = [content[key] for key in WITHIN if key in content] if isinstance(content, Mapping) else []
+        if pickled := next((each for each in (content, *within) if isinstance(each, Placeholder)), None):
+            kind = type(pickled).__name__
+            raise InputError(f"weights {path}: found a pickled {kind}, whose code would have to be run; {SAVE}.")
         raise InputError(f"weights {path}: found {_told(content)}; {ACCEPTED}.")
     if odd := next((name for name, value in found.items() if not _is_plain(value)), None):
         raise InputError(f"weights {path}: found {found[odd].layout} numbers in {odd}; accepted are dense tensors.")
@@ -115,6 +117,10 @@ def _read_pickle(path: Path) -> Any:
     except Exception as error:  # whatever arbitrary bytes lead readers of zip archives and pickles to
         if is_out_of_memory(error):
             raise
+        if named := re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"weights {path}: found a pickled {named[1][:99]}, whose code would have to be run; {SAVE}."
+            ) from None
         reason = "it is no file of torch" if "weights_only" in str(error) else reason_of(error)[:200]
         raise InputError(f"weights {path} cannot be read ({reason}); {ACCEPTED}.") from None
 
@@ -152,7 +158,9 @@ def _misfit(
         for what, names in (("missing are", missing), ("the network does not have", unexpected))
         if names
     ]
-    hint = next((f"; without the prefix {prefix!r} they fit: strip: [{prefix!r}]" for prefix in _prefixes(given, wanted)), "")
+    hint = next(
+        (f"; without the prefix {prefix!r} they fit: strip: [{prefix!r}]" for prefix in _prefixes(given, wanted)), ""
+    )
     accepted = "accepted are all weights of the network and no others"
     return f"weights {path} are of another network: {' and '.join(said)}{hint}; {accepted}."
 

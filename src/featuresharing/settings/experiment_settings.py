@@ -33,7 +33,7 @@ class OwnNetworkSettings(Block):
         "what makes the network, such as `mynet.py:build` or `torchvision:resnet50`",
         pattern=LINE,
         longest=1000,
-        accepted="a function file.py:function or package.module:function, torchvision:NAME, timm:NAME, or a prototxt",
+        accepted="a function file.py:function or package.module:function, torchvision:NAME or timm:NAME",
         null="files of checkpoints that say it themselves",
     )
     arguments: Mapping[str, Any] = setting(
@@ -78,7 +78,7 @@ class TaskSettings(Block):
     returns: str = setting(
         "scores",
         "what that output holds; the last two: one score or probability, that of the second of two classes",
-        choices=("scores", "probabilities", "log-probabilities", "sigmoid-score", "sigmoid"),
+        choices=("scores", "log-probabilities", "probabilities", "binary-score", "binary-probability"),
     )
     columns: tuple[int, ...] | None = setting(
         None,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
+from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.descriptions import NetworkDescription
 
 if TYPE_CHECKING:
@@ -54,7 +55,18 @@ class NetworkFile:
     image_size: int | None = None
 
 
-def describe(network: Architecture | NetworkFile, cache: Path = CACHE) -> NetworkDescription:
+@dataclass(frozen=True)
+class DefinedNetwork:
+    """A network that its definition makes, described without its weights."""
+
+    definition: NetworkDefinition
+
+
+AnyNetwork = Architecture | NetworkFile | DefinedNetwork
+"""What a source says of an experiment's network."""
+
+
+def describe(network: AnyNetwork, cache: Path = CACHE) -> NetworkDescription:
     """Describe a network; what was described before is read from ``cache``, a folder that may be read-only.
 
     Raises InputError for an architecture that cannot be built or described, and for a file that holds no network.
@@ -68,17 +80,27 @@ def describe(network: Architecture | NetworkFile, cache: Path = CACHE) -> Networ
     return found
 
 
-def _key(network: Architecture | NetworkFile) -> str:
+def _key(network: AnyNetwork) -> str:
     """Return what names all that a description depends on."""
     told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch")}
     if isinstance(network, Architecture):
         told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
+    elif isinstance(network, DefinedNetwork):
+        told |= network.definition.architecture()
+        if not network.definition.build and network.definition.weights:
+            told |= _status(network.definition.weights)
     else:
-        told |= {"path": str(network.path.absolute()), "image_size": network.image_size}
-        with suppress(OSError):  # of a file that is not there, its reader says so
-            status = network.path.stat()
-            told |= {"size": status.st_size, "time": status.st_mtime_ns}
+        told |= {"image_size": network.image_size} | _status(network.path)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _status(path: Path) -> dict[str, Any]:
+    """Return what names a file of a network without reading it."""
+    told: dict[str, Any] = {"path": str(path.absolute())}
+    with suppress(OSError):  # of a file that is not there, its reader says so
+        status = path.stat()
+        told |= {"size": status.st_size, "time": status.st_mtime_ns}
+    return told
 
 
 def _files_of(module: str) -> list[Path]:
@@ -98,11 +120,13 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _describe(network: Architecture | NetworkFile) -> NetworkDescription:
-    from featuresharing.engine.describing import describe_file, describe_network
+def _describe(network: AnyNetwork) -> NetworkDescription:
+    from featuresharing.engine.describing import describe_definition, describe_file, describe_network
 
     if isinstance(network, NetworkFile):
         return describe_file(network.path, image_size=network.image_size)
+    if isinstance(network, DefinedNetwork):
+        return describe_definition(network.definition)
     return describe_network(_build(network), network.image_size)
 
 

@@ -1,9 +1,7 @@
 """Definitions of networks, which the workflow writes for a network of one's own."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from featuresharing.errors import InputError
 from featuresharing.files.record_format import open_regular
 from featuresharing.networks.definitions import START, NetworkDefinition
 from featuresharing.networks.formats import Contents
