@@ -34,7 +34,7 @@ rule measure_lesions:
             | IMAGE_SIZE
         ),
         device=unrecorded(config["device"]),
-        stimuli=lambda wildcards: TEST_STIMULI,
+        stimuli=stimuli_of,
         numerics=[NUMERICS[stage] for stage in ("evidence", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

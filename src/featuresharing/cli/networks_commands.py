@@ -1,10 +1,13 @@
 """Commands for networks: ``train``, ``predict``, ``describe`` and ``select-images``."""
 
 import argparse
+import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from featuresharing.arguments import kind_of
 from featuresharing.cli.options import (
     Commands,
     add_command,
@@ -19,6 +22,7 @@ from featuresharing.cli.options import (
     switch,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
+from featuresharing.errors import InputError
 from featuresharing.settings import BaselineSettings, ImageSettings, NetworkSettings, TrainingSettings
 from featuresharing.settings.fields import keys_of
 
@@ -49,6 +53,11 @@ def add_commands(commands: Commands) -> None:
         commands, "describe", _describe, "list the layers of a network, its heads and what a pass costs"
     )
     add_network(parser)
+
+    parser = add_command(commands, "define-network", _define, "say what a network of your own is made of, in a file")
+    parser.add_argument("--definition", required=True, metavar="JSON", help="build, weights, heads and so on, by name")
+    parser.add_argument("--probes", type=Path, help="file of probes, which are more tasks")
+    add_output(parser, "JSON file, which every command takes as a network")
 
     parser = add_command(commands, "select-images", _select_images, "keep images that are right in every task")
     add_list(parser)
@@ -128,6 +137,20 @@ def _describe(options: argparse.Namespace) -> None:
     for layer in found.layers:
         cost = layer.refused or f"{layer.variant / found.forward:.2%} of a pass"
         say(f"{layer.path:40} {layer.kind:8} {layer.units:6} {layer.size:13}  {cost}")
+
+
+def _define(options: argparse.Namespace) -> None:
+    from featuresharing.networks.definitions import NetworkDefinition
+    from featuresharing.runs.defining_networks import define_to_file
+
+    try:
+        values = json.loads(options.definition)
+    except ValueError as error:
+        raise InputError(f"--definition: found no JSON ({error}); accepted are values by name in JSON.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"--definition: found {kind_of(values)}; accepted are values by name in JSON.")
+    definition = NetworkDefinition.from_values(values)
+    define_to_file(replace(definition, probes=options.probes), options.output, say=say)
 
 
 def _select_images(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,9 @@ LIBRARIES = ("torchvision", "timm")
 
 MOST_BYTES = 2**20
 """The largest file that is read as a definition."""
+
+MARKS = ("featuresharing", "files")
+"""What a file of a definition says beside it: that it is one, and what the files that it names hold."""
 
 ACCEPTED = "accepted is one that 'featuresharing define-network' wrote"
 
@@ -76,12 +79,12 @@ class NetworkDefinition:
         Raises InputError for files that are not there.
         """
         digests = {_from(path, output.parent): content_key(path) for path in self.files()}
-        values = {"featuresharing": "network"} | self._values(output.parent) | {"files": digests}
+        values = {"featuresharing": "network"} | self.values(output.parent) | {"files": digests}
         with replacing(output) as temporary:
             temporary.write_text(f"{json.dumps(values, ensure_ascii=False)}\n", encoding="utf-8")
 
-    def _values(self, folder: Path) -> dict[str, Any]:
-        """Return plain values, whose paths are relative to a folder."""
+    def values(self, folder: Path = Path()) -> dict[str, Any]:
+        """Return plain values by name, whose paths are relative to a folder, as :meth:`from_values` takes them."""
         prepare = dict(self.preprocessing) if self.preprocessing else None
         if prepare and "function" in prepare:
             prepare["function"] = _function_from(prepare["function"], folder)
@@ -105,32 +108,38 @@ class NetworkDefinition:
         They hold the digests of its code. Raises InputError for code that is not there.
         """
         sources = [content_key(path) for path in self.sources()]
-        return {**self._values(Path().absolute()), "sources": sources}
+        return {**self.values(Path().absolute()), "sources": sources}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], folder: Path = Path()) -> Self:
+        """Return the definition of plain values by name, such as those of a file in ``folder``; some may be missing.
+
+        Raises InputError for values that are none of a definition.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := next((name for name in values if name not in known), None):
+            raise InputError(f"definition: found {unknown!r}; accepted are {', '.join(sorted(known))}.")
+        made = dict(values)
+        try:
+            for name, kind in (("arguments", dict), ("strip", tuple), ("tasks", tuple), ("heads", dict)):
+                made[name] = kind(made.get(name, ()))
+            for name in ("weights", "probes"):
+                made[name] = _under(made.get(name), folder)
+            return cls(**made)._below(folder)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"definition: found values of other kinds ({error}); {ACCEPTED}.") from None
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read what :meth:`write` wrote; raises InputError for a damaged file, and if files are not what they were."""
         stored = _read_json(path)
-        folder = path.parent
-        try:
-            digests = {folder / name: str(digest) for name, digest in stored["files"].items()}
-            found = cls(
-                stored["build"],
-                dict(stored["arguments"]),
-                _under(stored["weights"], folder),
-                tuple(map(str, stored["strip"])),
-                tuple(map(str, stored["tasks"])),
-                {str(task): dict(head) for task, head in stored["heads"].items()},
-                _under(stored["probes"], folder),
-                None if stored["preprocessing"] is None else dict(stored["preprocessing"]),
-                int(stored["seed"]),
-                int(stored["step"]),
-                str(stored["built_sha256"]),
-            )._below(folder)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path} is no whole definition of a network ({error!r}); {ACCEPTED}.") from None
+        found = cls.from_values({key: value for key, value in stored.items() if key not in MARKS}, path.parent)
+        named = stored.get("files")
+        if not isinstance(named, dict):
+            raise InputError(f"{path} does not say what its files have to hold; {ACCEPTED}.")
+        digests = {_under(name, path.parent): digest for name, digest in named.items()}
         for file, digest in digests.items():
-            if content_key(file) != digest:
+            if file is None or content_key(file) != digest:
                 raise InputError(
                     f"{path}: {file} is not what it was when the network was defined; accepted is the file of then, "
                     "or a new definition, which snakemake writes."
