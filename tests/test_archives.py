@@ -9,7 +9,8 @@ from skimage.transform import resize as skimage_resize
 
 from featuresharing import InputError
 from featuresharing.data.class_maps import class_names, read_class_map, read_numbered_list
-from featuresharing.data.images import imagenet_preprocessing, preprocess, resize
+from featuresharing.data.preprocessing import imagenet_preprocessing
+from featuresharing.data.transforming import preprocess, resize
 from tests.support.paper_archives import FIXTURES
 
 

@@ -18,9 +18,11 @@ from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.cli.options import say
 from featuresharing.data.class_folders import list_class_folders, read_hierarchy
-from featuresharing.data.images import imagenet_preprocessing, preprocess, read_image
+from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.overlay import OverlaySettings, overlay_folder
+from featuresharing.data.preprocessing import imagenet_preprocessing
+from featuresharing.data.transforming import preprocess
 from featuresharing.data.words import WordStyle
 from featuresharing.files.locks import holding
 from featuresharing.files.records import refuse_changed

@@ -28,8 +28,9 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.cli import main
-from featuresharing.data.images import load_images, read_inputs, stimulus_preprocessing
+from featuresharing.data.images import load_images, read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.data.preprocessing import stimulus_preprocessing
 from featuresharing.figures.unit_map import plot_units
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions

@@ -13,10 +13,12 @@ from PIL import Image
 from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.data.drawings import Drawing, DrawingSheet, choose_classes, read_drawings, split_drawings
-from featuresharing.data.images import load_images, preprocess, stimulus_preprocessing
+from featuresharing.data.images import load_images
 from featuresharing.data.lists import ImageList, read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.preprocessing import stimulus_preprocessing
 from featuresharing.data.rendering import Variation, render_stimulus
 from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_stimuli
+from featuresharing.data.transforming import preprocess
 from featuresharing.data.words import WordStyle, overlay_word, read_words
 from featuresharing.files.locks import holding
 from featuresharing.randomness import keyed_generator

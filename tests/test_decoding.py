@@ -17,7 +17,9 @@ from PIL import EpsImagePlugin, Image
 from featuresharing import InputError
 from featuresharing.data.decoding import DIRECT, FORMATS, MOST_PIXELS, SIXTEEN_BIT, WITH_ALPHA, open_image, rgb
 from featuresharing.data.drawings import DrawingSheet
-from featuresharing.data.images import imagenet_preprocessing, read_image, read_inputs, resize
+from featuresharing.data.images import read_image, read_inputs
+from featuresharing.data.preprocessing import imagenet_preprocessing
+from featuresharing.data.transforming import resize
 from featuresharing.figures.animation import animate
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

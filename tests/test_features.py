@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from featuresharing import FeatureSettings, InputError, maximize_units
+from featuresharing import FeatureSettings, InputError, maximize_units, picture_units
 from featuresharing.cli import main
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
@@ -40,11 +40,18 @@ def network() -> nn.Module:
     return plain_alexnet(SHAPE).double()
 
 
-def climb_naively(network: nn.Module, path: str, unit: int, settings: FeatureSettings, seed: int) -> NDArray[Any]:
+def climb_naively(
+    network: nn.Module,
+    path: str,
+    unit: int,
+    settings: FeatureSettings,
+    seed: int,
+    shape: tuple[int, int, int] = (3, 24, 24),
+) -> NDArray[Any]:
     """One unit, the whole network, a blur written out over pixels, in float64."""
     network.eval()
     modules = dict(network.named_modules())
-    x = keyed_generator(seed, "feature", path, unit).standard_normal((3, 24, 24), dtype=np.float32).astype(float)
+    x = keyed_generator(seed, "feature", path, unit).standard_normal(shape, dtype=np.float32).astype(float)
     # the original's lines: interval = (2 * nsig + 1) / kernlen, with nsig = 3 and kernlen = 7
     interval = (2 * 3 + 1.0) / 7
     masses = np.diff(norm.cdf(np.linspace(-3 - interval / 2, 3 + interval / 2, 8)))
@@ -63,11 +70,9 @@ def climb_naively(network: nn.Module, path: str, unit: int, settings: FeatureSet
         x = (x + settings.step * image.grad[0].numpy()) * (1 - settings.decay)
         if iteration % settings.blur_every == 0:
             padded = np.pad(x, ((0, 0), (3, 3), (3, 3)))
+            channels, height, width = map(range, shape)
             x = np.array(
-                [
-                    [[(padded[c, i : i + 7, j : j + 7] * kernel).sum() for j in range(24)] for i in range(24)]
-                    for c in range(3)
-                ]
+                [[[(padded[c, i : i + 7, j : j + 7] * kernel).sum() for j in width] for i in height] for c in channels]
             )
     return x
 
@@ -355,3 +360,19 @@ def test_one_process_at_a_time(checkpoint: Path, tmp_path: Path, capsys: pytest.
         assert main(arguments(checkpoint, tmp_path, iterations=3, wait=0.001)) == 2
         assert ": waiting." in capsys.readouterr().out
     assert main(arguments(checkpoint, tmp_path, iterations=3, wait=0.001)) == 0
+
+
+def test_images_may_be_grey_and_of_any_shape(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    seen = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(250, 2))
+    settings = FeatureSettings(6)
+    grey = dict(maximize_units(seen, "2", (1, 7, 12), settings=settings, units=[3]))[3]
+    wanted = climb_naively(seen.double(), "2", 3, settings, 0, (1, 7, 12))
+    np.testing.assert_allclose(grey, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    seen.float()
+    picture_units(seen, "2", (1, 7, 12), tmp_path / "units", tmp_path / "sheet.png", settings=settings)
+    with Image.open(tmp_path / "units/0003.png") as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (7, 12, 3)
+    low, high = grey.min(), grey.max()
+    assert np.array_equal(pixels, np.rint((grey[0] - low) * (255 / (high - low)))[..., None].repeat(3, axis=2))

@@ -102,7 +102,7 @@ def test_formats_know_their_own_files_and_no_others_without_torch(files: dict[st
 class TestEveryFormat:
     def test_opening_twice_gives_the_same_numbers(self, name: str, files: dict[str, Path]) -> None:
         first, second = (open_network(files[name], image_size=SAMPLES[name][1]) for _ in range(2))
-        images = np.random.default_rng(0).normal(size=(3, 3, *[first.preprocessing.size] * 2)).astype(np.float32)
+        images = np.random.default_rng(0).normal(size=(3, *first.preprocessing.shape)).astype(np.float32)
         (tasks, scores), (_, again) = (predict(stored.network, images) for stored in (first, second))
         assert not any(module.training for module in first.network.modules())
         assert tuple(each.shape[1] for each in scores) == first.classes
@@ -116,7 +116,7 @@ class TestEveryFormat:
         found = describe_file(files[name], image_size=SAMPLES[name][1])
         assert tuple(found.heads.values()) == stored.classes
         assert stored.tasks is None or tuple(found.heads) == stored.tasks
-        assert (found.image_size, found.preprocessing) == (stored.preprocessing.size, stored.preprocessing)
+        assert (found.input_shape, found.preprocessing) == (stored.preprocessing.shape, stored.preprocessing)
         assert found.parameters == sum(value.numel() for value in stored.network.parameters())
         assert found.layers
         for layer in found.layers:
@@ -200,7 +200,7 @@ def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys:
         assert main([*map(str, command), "--output", str(tmp_path / f"{command[0]}.h5")]) == 0
     assert main(["describe", "--checkpoint", str(network)]) == 0
     said = capsys.readouterr().out
-    assert "images: 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
+    assert "takes: RGB images of 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
     assert re.search(r"^filters +Conv2d +5 +27  20\.\d\d% of a pass$", said, re.MULTILINE)
     found = read_conditionals(tmp_path / "marginalize.h5")
     assert (found.units.tolist(), list(found.conditionals)) == ([0, 1, 2, 3, 4], ["shape", "colour"])

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from featuresharing import lesion, load_network, read_conditionals
-from featuresharing.data.images import read_inputs, stimulus_preprocessing
+from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
+from featuresharing.data.preprocessing import stimulus_preprocessing
 from tests.support.commands import ROOT
 from tests.support.files import rows
 from tests.support.workflows import (

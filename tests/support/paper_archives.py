@@ -10,7 +10,8 @@ from PIL import Image
 
 from featuresharing import load_network
 from featuresharing.data.class_maps import class_names, read_class_map
-from featuresharing.data.images import imagenet_preprocessing, read_inputs
+from featuresharing.data.images import read_inputs
+from featuresharing.data.preprocessing import imagenet_preprocessing
 from tests.support.commands import ROOT
 
 FIXTURES = ROOT / "tests/fixtures/torch7"

@@ -34,7 +34,7 @@ BLUR_WIDTH = 7
 def maximize_units(
     network: nn.Module,
     layer: str,
-    image_shape: tuple[int, int, int],
+    image_shape: Sequence[int],
     *,
     settings: FeatureSettings | None = None,
     units: Units | None = None,
@@ -81,7 +81,7 @@ def maximize_units(
                 yield unit, image
 
 
-def _noise(shape: tuple[int, int, int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
+def _noise(shape: Sequence[int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
     return keyed_generator(seed, "feature", path, unit).standard_normal(shape, dtype=np.float32)
 
 

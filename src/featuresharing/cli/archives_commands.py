@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from featuresharing.cli.options import MOST_SIDE, Commands, add_command, add_output, say, whole
+from featuresharing.cli.options import Commands, add_command, add_output, image_size, say
 from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError, quoted
 from featuresharing.settings import ArchiveFile, DownloadSettings, ExtractionSettings
@@ -33,7 +33,7 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "import-model", _import_model, "check a network and copy it")
     parser.add_argument("--model", type=Path, required=True, help="network")
     parser.add_argument("--classes", type=Path, required=True, help="table of classes that its heads have to have")
-    parser.add_argument("--image-size", type=whole(1, MOST_SIDE), default=224, help="pixels of its images")
+    parser.add_argument("--image-size", type=image_size, default=224, help="pixels of its images")
     parser.add_argument(
         "--layers", nargs="+", default=[], metavar="PATH=UNITS", help="layers that it has to have, with their units"
     )

@@ -19,6 +19,7 @@ from featuresharing.cli.options import (
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.settings import FeatureSettings
+from featuresharing.settings.preprocessing_settings import RGB
 
 
 def add_commands(commands: Commands) -> None:
@@ -51,10 +52,11 @@ def _visualize(options: argparse.Namespace) -> None:
     picture_layer(
         network,
         layer,
-        stored.preprocessing.size,
+        stored.preprocessing.shape,
         options.output_folder,
         Sheet(options.output, title_of(options.title or options.checkpoint.name, layer.name, stored.step)),
         settings=settings,
+        colour=getattr(stored.preprocessing, "colour", RGB),
         seed=options.seed,
         device=choose_device(options),
         wait=60 * options.wait,

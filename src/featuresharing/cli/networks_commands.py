@@ -127,11 +127,12 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
+    from featuresharing.data.preprocessing import shape_in_words
     from featuresharing.engine.describing import describe_file
 
     found = describe_file(options.checkpoint, image_size=options.image_size)
     heads = ", ".join(f"{task} ({classes} classes)" for task, classes in found.heads.items())
-    say(f"images: {found.image_size} x {found.image_size} pixels\ntasks: {heads}\nparameters: {found.parameters}")
+    say(f"takes: {shape_in_words(found.input_shape)}\ntasks: {heads}\nparameters: {found.parameters}")
     say(f"multiply-adds of a pass on an image: {found.forward}")
     say(f"\n{'layer':40} {'kind':8} {'units':>6} {'of parameters':>13}  variant of a unit")
     for layer in found.layers:

@@ -17,10 +17,12 @@ from featuresharing.figure_formats import FIGURES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
+from featuresharing.settings.preprocessing_settings import MOST_SIDE
 from featuresharing.settings.sentences import listed
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ListFiles
+    from featuresharing.data.preprocessing import ImageSize
 
 Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
@@ -152,9 +154,6 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> Comm
 MOST = 10**9
 """Largest integer of options that have no bound of their own."""
 
-MOST_SIDE = 8192
-"""Pixels of the largest side of images that networks take."""
-
 MOST_MINUTES = 1e6
 
 
@@ -258,9 +257,17 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="network, in any format")
     parser.add_argument(
         "--image-size",
-        type=whole(1, MOST_SIDE),
-        help="pixels of the images of networks whose files do not say it, such as Torch7 models (none: 224)",
+        type=image_size,
+        metavar="PIXELS",
+        help="pixels of a side, or HEIGHTxWIDTH, of the RGB images of networks whose files do not say it (none: 224)",
     )
+
+
+def image_size(text: str) -> "ImageSize":
+    """Return the pixels of a side, or the shape of an image; a type of option."""
+    parse = whole(1, MOST_SIDE)
+    height, times, width = text.partition("x")
+    return (3, parse(height), parse(width)) if times else parse(text)
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:

@@ -1,58 +1,33 @@
-"""Image files to arrays, the same way for training, baseline and marginalization."""
+"""Images to arrays, the same way for training, baseline and marginalization."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from featuresharing.data.decoding import open_image, rgb
+from featuresharing.data.preprocessing import AnyPreprocessing, NoPreprocessing, OwnPreprocessing, Preprocessing
+from featuresharing.data.transforming import check_size, preprocess
 from featuresharing.errors import InputError
+from featuresharing.files.identity import digest_of_bytes
+from featuresharing.own_code import call_own, load_function, source_files
+from featuresharing.settings.preprocessing_settings import OURS
+
+Stored = NDArray[Any] | Image.Image
+"""An image as its file holds it: decoded, or for a user's own function as Pillow opens it."""
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images become what a network takes: ``(pixel - mean) / std`` by channel, pixels from 0 to 255.
-
-    ``size`` is the height and width in pixels; with ``resize``, images of other sizes are brought to it, whatever their
-    aspect, by bilinear interpolation without smoothing, as the paper's code does; without, they are refused.
-    """
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resize: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings as plain numbers and lists, as checkpoints store them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Preprocessing":
-        """Return the settings that :meth:`as_dict` describes."""
-        return cls(stored["size"], tuple(stored["mean"]), tuple(stored["std"]), stored["resize"])
-
-
-def stimulus_preprocessing(size: int) -> Preprocessing:
-    """Return how the embedded stimuli are preprocessed."""
-    return Preprocessing(size, (127.5,) * 3, (64.0,) * 3, resize=False)
-
-
-def imagenet_preprocessing(size: int) -> Preprocessing:
-    """Return how the paper's images are preprocessed: RGB in [0, 1], resized, ImageNet's mean and deviation."""
-    red, green, blue = (255 * value for value in (0.485, 0.456, 0.406))
-    return Preprocessing(size, (red, green, blue), (255 * 0.229, 255 * 0.224, 255 * 0.225), resize=True)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, *, decoding: str = OURS) -> NDArray[np.uint8]:
     """Read an image as uint8 [H, W, 3] in RGB order, transparent pixels over white.
 
-    Raises InputError for a file that is missing or cannot be decoded (:func:`featuresharing.data.decoding.rgb`).
+    With ``decoding`` as pillow does, colours are those of ``Image.open(path).convert("RGB")``. Raises InputError for a
+    file that is missing or cannot be decoded (:func:`featuresharing.data.decoding.rgb`).
     """
     with open_image(path) as image:
-        return np.asarray(rgb(path, image))
+        return np.asarray(rgb(path, image) if decoding == OURS else image.convert("RGB"))
 
 
 def load_images(paths: Sequence[Path], *, size: int) -> NDArray[np.uint8]:
@@ -62,52 +37,83 @@ def load_images(paths: Sequence[Path], *, size: int) -> NDArray[np.uint8]:
     """
     images = np.empty((len(paths), 3, size, size), dtype=np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _check_size(path, read_image(path), size).transpose(2, 0, 1)
+        images[index] = check_size(path, read_image(path), (size, size)).transpose(2, 0, 1)
     return images
 
 
-def read_inputs(paths: Sequence[Path], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Read images as networks take them: float32 [N, 3, size, size].
+def read_inputs(paths: Sequence[Path], preprocessing: AnyPreprocessing) -> NDArray[Any]:
+    """Read images as networks take them: [N, ...] in float32, or in whole numbers where they are such.
 
-    Raises InputError for a file that is no image, or of another size if images are not resized.
+    Raises InputError for what is no image, or of another size if images are not resized.
     """
-    inputs = np.empty((len(paths), 3, preprocessing.size, preprocessing.size), dtype=np.float32)
+    check_source(preprocessing)
+    inputs = np.empty((len(paths), *preprocessing.shape), dtype=np.float32)
     for index, path in enumerate(paths):
-        inputs[index] = preprocess(path, read_image(path), preprocessing)
+        found = prepare_stimulus(path, read_stimulus(path, preprocessing), preprocessing)
+        if not index and found.dtype != inputs.dtype:
+            inputs = np.empty(inputs.shape, dtype=found.dtype)
+        inputs[index] = found
     return inputs
 
 
-def preprocess(path: Path, pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return an image [H, W, 3], read from ``path``, as float32 [3, size, size]."""
-    size = preprocessing.size
-    if preprocessing.resize and pixels.shape[:2] != (size, size):
-        resized = resize(pixels, size)
-    else:
-        resized = _check_size(path, pixels, size).astype(np.float32)
-    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
-    return np.ascontiguousarray(((resized - mean) / std).transpose(2, 0, 1))
+def read_stimulus(path: Path, preprocessing: AnyPreprocessing) -> Stored:
+    """Return what a file holds, as :func:`prepare_stimulus` takes it; raises InputError for what cannot be decoded."""
+    if isinstance(preprocessing, Preprocessing):
+        return read_image(path, decoding=preprocessing.decoding)
+    if isinstance(preprocessing, NoPreprocessing):
+        raise InputError(f"image {path} is a file of an image; accepted without preprocessing are arrays.")
+    with open_image(path) as image:
+        image.load()
+        return image.copy()
 
 
-def resize(pixels: NDArray[np.uint8] | NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return an image uint8 or float32 [H, W, 3] as float32 [size, size, 3]: bilinear, pixel centres at halves.
+def prepare_stimulus(path: Path, stored: Stored, preprocessing: AnyPreprocessing) -> NDArray[Any]:
+    """Return an image as a network takes it: [C, H, W] in float32, or what a user's function gives.
 
-    Nothing is smoothed. Equals ``skimage.transform.resize(pixels, (size, size))`` of scikit-image 0.12, which the
-    paper's code calls, but for enlarged images, whose outermost half pixel scikit-image fades to black and this repeats
-    (docs/fidelity.md).
+    Raises InputError for one of another size where images are not resized, and for what the function gives if that is
+    not of the shape; OwnCodeError where it fails.
     """
-    import torch
-    from torch.nn.functional import interpolate
-
-    resized = np.empty((size, size, 3), np.float32)
-    for channel in range(3):  # one at a time: doubles of a large image take gigabytes
-        plane = torch.from_numpy(pixels[..., channel].astype(np.float64))  # float32 positions have errors of 1e-5
-        found = interpolate(plane[None, None], (size, size), mode="bilinear", align_corners=False, antialias=False)
-        resized[..., channel] = found[0, 0].float().numpy()
-    return resized
+    if isinstance(preprocessing, OwnPreprocessing):
+        return _own_values(path, stored, preprocessing)
+    assert not isinstance(stored, Image.Image)
+    return stored if isinstance(preprocessing, NoPreprocessing) else preprocess(path, stored, preprocessing)
 
 
-def _check_size(path: Path, pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    if pixels.shape[:2] != (size, size):
-        found = f"{pixels.shape[1]} x {pixels.shape[0]}"
-        raise InputError(f"image {path} has {found} pixels; accepted are {size} x {size}, as the network takes.")
-    return pixels
+def check_source(preprocessing: AnyPreprocessing) -> None:
+    """Raise InputError for a user's function whose source is another than when it was described."""
+    if isinstance(preprocessing, OwnPreprocessing) and source_digest(preprocessing.function) != preprocessing.sha256:
+        raise InputError(
+            f"'{preprocessing.function}' has changed since the network was described; accepted is the code as it was, "
+            "or a new description."
+        )
+
+
+def source_digest(function: str) -> str:
+    """Return the digest of the source of a user's function, with what it imports from beside its file.
+
+    Raises InputError for one that is not there.
+    """
+    return digest_of_bytes(*(path.read_bytes() for path in source_files(function, Path())))
+
+
+def own_values(path: Path, stored: Stored, function: str) -> NDArray[Any]:
+    """Return what a user's function makes of an image; floating point becomes float32.
+
+    Raises InputError for what is no array of numbers, OwnCodeError where the function fails.
+    """
+    found = call_own(f"'{function}' fails for image {path}", load_function(function, Path()), stored)
+    if hasattr(found, "detach"):  # a tensor
+        found = found.detach().cpu().numpy()
+    values: NDArray[Any] = np.asarray(found)
+    if values.dtype.kind not in "fiub":
+        kind = type(found).__name__
+        raise InputError(f"'{function}' gives a {kind} for image {path}; accepted is an array or tensor of numbers.")
+    return values.astype(np.float32 if values.dtype.kind in "fb" else np.int64)
+
+
+def _own_values(path: Path, stored: Stored, preprocessing: OwnPreprocessing) -> NDArray[Any]:
+    values = own_values(path, stored, preprocessing.function)
+    if values.shape != preprocessing.shape:
+        found, wanted = list(values.shape), list(preprocessing.shape)
+        raise InputError(f"'{preprocessing.function}' gives {found} for image {path}; accepted is {wanted}.")
+    return values

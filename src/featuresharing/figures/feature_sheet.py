@@ -30,7 +30,12 @@ FLAT = 127
 
 
 def feature_picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return an image [3, H, W] of any range as uint8 [H, W, 3], its lowest value 0 and its highest 255."""
+    """Return an image [C, H, W] of any range as uint8 [H, W, 3], its lowest value 0 and its highest 255.
+
+    Three channels are red, green and blue; of others the mean is shown in grey.
+    """
+    if len(image) != 3:
+        image = np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
     low, high = float(image.min()), float(image.max())
     if low == high:
         return np.full((*image.shape[1:], 3), FLAT, dtype=np.uint8)

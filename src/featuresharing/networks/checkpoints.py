@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from featuresharing.data.images import Preprocessing
+from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.errors import InputError
 from featuresharing.files.records import refuse_changed
 from featuresharing.networks.alexnet.architecture import build_alexnet, plain_alexnet
@@ -135,11 +135,12 @@ def _read_preprocessing(stored: Any, shape: AlexNetShape) -> Preprocessing | Non
     if not stored:
         return None
     try:
-        found = Preprocessing.from_dict(stored)
+        size, resize = stored["size"], stored["resize"]
+        found = Preprocessing(size, tuple(stored["mean"]), tuple(stored["std"]), resize)
         numbers = [*found.mean, *found.std]
         right = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
         right = right and len(found.mean) == len(found.std) == 3 and min(found.std) > 0
-        if not right or (type(found.size), type(found.resize)) != (int, bool) or found.size != shape.image_size:
+        if not right or (type(size), type(resize)) != (int, bool) or size != shape.image_size:
             raise _UnfitError("how it takes images is not told in numbers of such images")
     except (KeyError, TypeError):
         raise _UnfitError("how it takes images is not told") from None

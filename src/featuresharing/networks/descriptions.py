@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from featuresharing.data.images import Preprocessing
+from featuresharing.data.preprocessing import AnyPreprocessing, preprocessing_from_dict
 from featuresharing.errors import InputError
 
 MOST_LISTED = 40
@@ -33,7 +33,7 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """A network on images of ``image_size`` pixels: ``layers`` in the order in which they run.
+    """A network on images of ``input_shape``, such as (3, 224, 224): ``layers`` in the order in which they run.
 
     ``heads`` are the numbers of classes by task, ``parameters`` all numbers that it holds, and ``forward`` the
     multiply-adds of a pass on an image. ``preprocessing`` says how it takes images (None: nobody said it).
@@ -41,10 +41,10 @@ class NetworkDescription:
 
     layers: tuple[LayerDescription, ...]
     heads: Mapping[str, int]
-    image_size: int
+    input_shape: tuple[int, ...]
     parameters: int
     forward: int
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
 
     def layer(self, path: str) -> LayerDescription:
         """Return the layer at a module path; raises InputError that names those which are there."""
@@ -69,8 +69,9 @@ class NetworkDescription:
         """Return the description that :meth:`as_dict` gave; raises KeyError or TypeError for anything else."""
         layers = tuple(LayerDescription(**layer) for layer in stored["layers"])
         given = stored["preprocessing"]
-        preprocessing = Preprocessing.from_dict(given) if given else None
-        return cls(**{**stored, "layers": layers, "preprocessing": preprocessing})
+        preprocessing = preprocessing_from_dict(given) if given else None
+        shape = tuple(stored["input_shape"])
+        return cls(**{**stored, "layers": layers, "input_shape": shape, "preprocessing": preprocessing})
 
 
 def listed(layers: Iterable[LayerDescription]) -> str:

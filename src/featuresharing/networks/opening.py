@@ -7,7 +7,13 @@ from pathlib import Path
 from torch import nn
 
 from featuresharing.arguments import as_path
-from featuresharing.data.images import Preprocessing, imagenet_preprocessing
+from featuresharing.data.preprocessing import (
+    AnyPreprocessing,
+    ImageSize,
+    image_shape,
+    shape_in_words,
+    usual_preprocessing,
+)
 from featuresharing.errors import InputError
 from featuresharing.files.records import refuse_changed
 from featuresharing.networks.failures import is_out_of_memory, reason_of
@@ -27,7 +33,7 @@ class StoredNetwork:
     """
 
     network: nn.Module
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     classes: tuple[int, ...]
     step: int
     tasks: tuple[str, ...] | None = None
@@ -37,7 +43,7 @@ class StoredNetwork:
 def load_network(path: str | Path) -> nn.Module:
     """Return the network of a file in evaluation mode, on the CPU: a checkpoint, a Torch7 model or of another format.
 
-    Networks take images [N, 3, size, size], prepared as :class:`featuresharing.data.images.Preprocessing` says, and
+    Networks take images such as [N, 3, size, size], prepared as :mod:`featuresharing.data.preprocessing` says, and
     return a tuple of raw class scores [N, classes], one a task. Checkpoints are float32; a Torch7 network keeps its
     precision and returns what its file says. Raises InputError for a file that no format knows, or that is damaged, or
     holds numbers that are not finite.
@@ -50,14 +56,19 @@ def load_network(path: str | Path) -> nn.Module:
     return _read(as_path("path", path)).network
 
 
-def open_network(path: Path, *, image_size: int | None = None) -> StoredNetwork:
+def open_network(path: Path, *, image_size: ImageSize | None = None) -> StoredNetwork:
     """Open a network for analysis; ``image_size`` is that of a network whose file does not say it (None: 224).
+
+    It is the pixels of square RGB images, or the shape of an image. What files do not say of preprocessing is as usual:
+    :func:`.usual_preprocessing`.
 
     Raises InputError as :func:`load_network`, and for a network that does not take such images.
     """
     found = _read(path)
-    preprocessing = found.preprocessing or imagenet_preprocessing(image_size or USUAL_SIZE)
-    classes = found.classes or _heads(path, found.network, preprocessing.size)
+    preprocessing = found.preprocessing
+    if preprocessing is None:
+        preprocessing = usual_preprocessing(found.image_shape or image_shape(image_size or USUAL_SIZE))
+    classes = found.classes or _heads(path, found.network, preprocessing)
     return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks, found.notes)
 
 
@@ -94,10 +105,10 @@ def _read(path: Path) -> Contents:
     return found
 
 
-def _heads(path: Path, network: nn.Module, size: int) -> tuple[int, ...]:
+def _heads(path: Path, network: nn.Module, preprocessing: AnyPreprocessing) -> tuple[int, ...]:
     """Return the classes of each head, found by a pass of sizes alone."""
     try:
-        outputs = list(trial_pass(network, size).values())
+        outputs = list(trial_pass(network, preprocessing.shape, whole=preprocessing.whole).values())
         if any(len(sizes) != 2 or sizes[0] != 1 for sizes in outputs):
             # a view [-1, d] takes any number of values
             raise ValueError(f"one image gives outputs of sizes {outputs}")
@@ -105,7 +116,7 @@ def _heads(path: Path, network: nn.Module, size: int) -> tuple[int, ...]:
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
-            f"model {path} does not take RGB images of {size} x {size} pixels ({reason}); accepted is one that does."
+            f"model {path} does not take {shape_in_words(preprocessing.shape)} ({reason}); accepted is one that does."
         ) from None
 
 

@@ -1,6 +1,6 @@
 """What a network of a file takes and gives, found without computing: a bounded pass of sizes alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -21,8 +21,10 @@ MOST_WORK = 10_000_000
 """Products that all modules may sum up together, for each number of an image; VGG-19 takes 130,000."""
 
 
-def trial_pass(network: nn.Module, image_size: int) -> dict[str, list[int]]:
-    """Return the sizes of what ``network`` gives for one RGB image, by task; nothing is computed, only sizes.
+def trial_pass(network: nn.Module, image_shape: Sequence[int], *, whole: bool = False) -> dict[str, list[int]]:
+    """Return the sizes of what ``network`` gives for one image of a shape, by task; nothing is computed, only sizes.
+
+    With ``whole``, the image is of whole numbers, such as tokens.
 
     Raises InputError, naming the module, where the pass would take absurd memory or time; RuntimeError, ValueError,
     TypeError, IndexError or AttributeError as the pass itself would.
@@ -30,7 +32,7 @@ def trial_pass(network: nn.Module, image_size: int) -> dict[str, list[int]]:
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-    images = torch.empty(1, 3, image_size, image_size, dtype=kind, device="meta")
+    images = torch.empty(1, *image_shape, dtype=torch.int64 if whole else kind, device="meta")
     with evaluating(network), torch.inference_mode(), _counted(network, images.numel()):
         outputs = task_outputs(functional_call(network, shapes, (images,)))
     return {task: list(scores.shape) for task, scores in outputs.items()}

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.data.images import preprocess, read_image
+from featuresharing.data.images import check_source, prepare_stimulus, read_stimulus
 from featuresharing.data.lists import ListFiles
+from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.records import ChangedError
 from featuresharing.networks.opening import StoredNetwork, check_fits, open_network
@@ -25,7 +26,7 @@ def predict_to_file(
     listed: ListFiles,
     output: Path,
     *,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     device: str = "cpu",
     skip: bool = False,
     experiment: str = "",
@@ -67,17 +68,18 @@ def _read_parts(
     network: StoredNetwork, paths: Sequence[Path], skip: bool, say: Say
 ) -> Iterator[tuple[list[int], NDArray[Any]]]:
     """Yield the positions of some images that can be decoded, and what the network takes of them."""
+    check_source(network.preprocessing)
     for first in range(0, len(paths), AT_A_TIME):
         positions, inputs = [], []
         for position, path in enumerate(paths[first : first + AT_A_TIME], start=first):
             try:
-                pixels = read_image(path)
+                stored = read_stimulus(path, network.preprocessing)
             except InputError as error:
                 if not skip or isinstance(error, ChangedError):
                     raise
                 say(f"skipped: {error}")
                 continue
-            inputs.append(preprocess(path, pixels, network.preprocessing))
+            inputs.append(prepare_stimulus(path, stored, network.preprocessing))
             positions.append(position)
         if inputs:
             yield positions, np.stack(inputs)

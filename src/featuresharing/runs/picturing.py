@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from PIL import Image
 from featuresharing.analysis.maximization import maximize_units
 from featuresharing.arguments import as_path, kind_of
 from featuresharing.data.images import read_image
+from featuresharing.data.preprocessing import ImageSize
+from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.errors import InputError
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
@@ -24,6 +27,7 @@ from featuresharing.networks.layers import Units
 from featuresharing.runs.stopping import Say, stoppable
 from featuresharing.runs.subjects import ChosenLayer, NamedNetwork, Network, choose_layer, named_network
 from featuresharing.settings import Config, FeatureSettings
+from featuresharing.settings.preprocessing_settings import BGR, RGB
 
 OURS = r"\d{4,}\.png|\.snakemake_timestamp"
 """What a folder of pictures may hold that is replaced."""
@@ -42,7 +46,7 @@ class Sheet:
 def picture_units(
     network: Network,
     layer: str,
-    image_size: int,
+    image_shape: ImageSize,
     folder: Path | str,
     sheet: Path | str,
     *,
@@ -58,8 +62,8 @@ def picture_units(
 ) -> None:
     """Write a PNG of the image that drives each unit of a layer into ``folder``, and all together on ``sheet``.
 
-    Images have ``image_size`` pixels a side, in RGB. Whatever ends the process, the same call goes on at the next group
-    of units. ``title`` stands above the sheet (None: the layer). Other arguments are those of
+    Images have a shape [C, H, W], or so many pixels a side in RGB. Whatever ends the process, the same call goes on at
+    the next group of units. ``title`` stands above the sheet (None: the layer). Other arguments are those of
     :func:`featuresharing.maximize_units` and :func:`featuresharing.marginalize_to_file`. Raises InputError as the first
     does, for a folder that holds other files, and for a sheet in the folder.
 
@@ -72,13 +76,14 @@ def picture_units(
     if not isinstance(settings, FeatureSettings | None):
         raise InputError(f"settings: found {kind_of(settings)}; accepted are FeatureSettings.")
     place, drawn_on = as_path("folder", folder), as_path("sheet", sheet)
-    named = named_network(network, image_size=image_size)
+    shape = as_shape(image_shape, "image_shape")
+    named = named_network(network, image_size=shape)
     chosen = choose_layer(named.network, layer, units, aliases)
     drawn = Sheet(drawn_on, layer if title is None else title)
     picture_layer(
         named,
         chosen,
-        image_size,
+        shape,
         place,
         drawn,
         settings=settings or FeatureSettings(),
@@ -93,20 +98,25 @@ def picture_units(
 def picture_layer(
     network: NamedNetwork,
     layer: ChosenLayer,
-    image_size: int,
+    image_shape: tuple[int, ...],
     folder: Path,
     sheet: Sheet,
     *,
     settings: FeatureSettings,
+    colour: str = RGB,
     seed: int,
     device: str,
     wait: float = 0.0,
     progress: bool = False,
     say: Say = print,
 ) -> None:
-    """Do what :func:`picture_units` does with a network and a layer that are there."""
+    """Do what :func:`picture_units` does with a network and a layer that are there.
+
+    ``colour`` is the order of the channels: pictures are in RGB.
+    """
     check_outputs(folder, sheet.output)
-    values = {**asdict(settings), "seed": seed, "layer": layer.path, "image_size": image_size}
+    values: dict[str, Any] = {**asdict(settings), "seed": seed, "layer": layer.path}
+    values |= {"image_size": _named_shape(image_shape)} | ({"colour": colour} if colour == BGR else {})
     values |= {"device": device.partition(":")[0], "network_sha256": network.sha256}
     units = sorted(set(layer.units))
     names = {unit: f"{unit:04d}.png" for unit in units}
@@ -117,21 +127,27 @@ def picture_layer(
             say(f"{folder} and {sheet.output} are there already.")
             return
         partial.begin()
-        shape, missing = (3, image_size, image_size), _missing(partial, names, say)
         for unit, image in maximize_units(
-            *(network.network, layer.path, shape),
+            network.network,
+            layer.path,
+            image_shape,
             settings=settings,
-            units=missing,
+            units=_missing(partial, names, say),
             seed=seed,
             device=device,
             progress=progress,
         ):
             with stopper.deferred():
-                _save_picture(partial, names[unit], image)
+                _save_picture(partial, names[unit], image[::-1] if colour == BGR else image)
         with stopper.deferred():
             _save_sheet(partial, names, sheet, key)
             partial.finish(names.values(), keep=True)
     say(f"{len(units)} units are in {folder}, and together on {sheet.output}.")
+
+
+def _named_shape(shape: tuple[int, ...]) -> int | list[int]:
+    """Return what stands for a shape in identities: of square RGB images it always was one number."""
+    return shape[1] if shape == as_shape(shape[-1]) else list(shape)
 
 
 def title_of(name: str, layer: str, step: int) -> str:

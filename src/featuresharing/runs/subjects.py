@@ -15,6 +15,7 @@ from featuresharing.arguments import kind_of
 from featuresharing.computation import Computation
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ListFiles
+from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
@@ -100,7 +101,7 @@ def choose_layer(
     return ChosenLayer(name, path, choose_units(module, name, units), unit_count(module))
 
 
-def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: int | None = None) -> Subject:
+def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSize | None = None) -> Subject:
     """Return the network of a file, and listed images with their classes.
 
     Raises InputError for a network that cannot be opened or has other heads; images are read later.
@@ -125,7 +126,7 @@ def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: 
     Raises InputError for what cannot be analysed, and for targets that are none.
     """
     tensor = as_images(images)
-    named = named_network(network, image_size=tensor.shape[-1])
+    named = named_network(network, image_size=tuple(tensor.shape[1:]))
     ready = prepare(named.network, tensor, Computation(device=device), softmax=False)
     tasks, given = name_tasks(targets, ready.tasks)
     truth = check_targets(given, tasks, ready.classes, len(tensor))
@@ -138,10 +139,10 @@ def origin_of(network: Network) -> Origin:
     return Origin(checkpoint=Path(network).stem) if isinstance(network, str | Path) else Origin()
 
 
-def named_network(network: Network, *, image_size: int) -> NamedNetwork:
+def named_network(network: Network, *, image_size: ImageSize) -> NamedNetwork:
     """Return a network in memory, or that of a file, with what names it; raises InputError for what is neither.
 
-    ``image_size`` is the width of the images in pixels, which files do not all say.
+    ``image_size`` is the shape of an image, or the pixels of square RGB images, which files do not all say.
     """
     if not isinstance(network, str | Path):
         return NamedNetwork(network, digest_of_network(network))

@@ -213,7 +213,8 @@ def _advance(
 
 def _make_batches(images: ImageList, training: Training, share: "Share") -> "tuple[Batches, str]":
     """Return the batches of a training set, and what they depend on beside the settings and the network's sizes."""
-    from featuresharing.data.images import imagenet_preprocessing, load_images
+    from featuresharing.data.images import load_images
+    from featuresharing.data.preprocessing import imagenet_preprocessing
     from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, MemoryBatches, Order
 
     reading, size = training.reading, training.shape.image_size

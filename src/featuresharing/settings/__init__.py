@@ -33,6 +33,7 @@ from featuresharing.settings.image_settings import (
     ImageSettings,
 )
 from featuresharing.settings.network_settings import LAYERS, NetworkSettings, TrainingSettings
+from featuresharing.settings.preprocessing_settings import PreprocessingSettings
 
 __all__ = [
     "LAYERS",
@@ -54,6 +55,7 @@ __all__ = [
     "LesionSettings",
     "MarginalizationSettings",
     "NetworkSettings",
+    "PreprocessingSettings",
     "SharingSettings",
     "TrainingSettings",
     "check",

@@ -93,7 +93,7 @@ def problems_of_values(block: Block) -> Iterator[Problem]:
 def _problems(key: Key, value: Any) -> Iterator[Problem]:
     if value is None and (key.nullable or key.limits.optional):
         return
-    if key.many:
+    if key.many and (isinstance(value, list | tuple) or not key.single):
         if not isinstance(value, list | tuple) or not _is_long_enough(key, value):
             yield Problem(key.name, f": {found(key, value)}")
             return
@@ -107,7 +107,7 @@ def _problems(key: Key, value: Any) -> Iterator[Problem]:
         named = (isinstance(name, str) and re.fullmatch(key.limits.names, name) for name in value)
         if not all(named) or not all(accepts(key.named_kind, key.limits, item) for item in value.values()):
             yield Problem(key.name, f": {found(key, value)}")
-    elif not (key.single and accepts(key.kind, key.limits, value)):
+    elif not (key.single and accepts(key.alone, key.limits, value)):
         yield Problem(key.name, f": {found(key, value)}")
 
 

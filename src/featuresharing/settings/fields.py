@@ -75,9 +75,9 @@ def needed(help: str, **limits: Any) -> Any:  # noqa: A002 argparse calls it so
 class Key:
     """A key of a block: the ``kind`` of its values (bool, int, float, str, a block, or object for any), and how many.
 
-    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones, which may be of a
-    ``named_kind`` of their own; ``nullable`` accepts None too. Where the kind is a block, ``texts`` says whether a text
-    may stand for it.
+    ``single`` values, ``many`` in a list of ``length`` (None: any), or ``named`` ones; single values may be of
+    a kind of their own, ``alone``, and named ones of a ``named_kind``; ``nullable`` accepts None too. Where the kind is
+    a block, ``texts`` says whether a text may stand for it.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Key:
     named: bool
     length: int | None
     nullable: bool
+    alone: type
     named_kind: type
     texts: bool
 
@@ -123,14 +124,15 @@ def _key(field: "dataclasses.Field[Any]") -> Key:
     single = many = named = nullable = False
     kinds: list[type] = []
     named_kind: type = str
+    items: type | None = None
     length = None
     for option in options:
         origin, parts = get_origin(option), get_args(option)
         if option is type(None):
             nullable = True
         elif origin is tuple:
-            many = True
-            kinds.append(parts[0])
+            many, items = True, parts[0]
+            kinds.append(items)
             length = None if Ellipsis in parts else len(parts)
         elif origin is Mapping:
             named, named_kind = True, object if parts[1] is Any else parts[1]
@@ -138,11 +140,13 @@ def _key(field: "dataclasses.Field[Any]") -> Key:
             single = True
             kinds.append(object if option is Any else option)
     kind = next((each for each in kinds if dataclasses.is_dataclass(each)), kinds[0] if kinds else named_kind)
-    texts = kind is not str and str in kinds
+    texts = dataclasses.is_dataclass(kind) and str in kinds
+    alone, kind = kind, items if items and not dataclasses.is_dataclass(kind) else kind
     limits: Limits = field.metadata["limits"]
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     required = default is dataclasses.MISSING
     length = limits.fewest if many and limits.fewest == limits.longest_list else length
     shown = None if required else default
-    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable, named_kind, texts)
+    kinds_of = (alone, named_kind, texts)
+    return Key(field.name, kind, limits, shown, required, single, many, named, length, nullable, *kinds_of)

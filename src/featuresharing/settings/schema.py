@@ -64,7 +64,7 @@ def _text(key: Key) -> dict[str, Any]:
 
 
 def _single(key: Key) -> dict[str, Any]:
-    schema = _item(key, key.kind)
+    schema = _item(key, key.alone)
     return schema | {"type": [schema["type"], "null"]} if key.nullable and not key.limits.optional else schema
 
 

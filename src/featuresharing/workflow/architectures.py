@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
@@ -33,7 +34,7 @@ _OURS = [*sorted((Path(__file__).parents[1] / "engine").glob("*.py")), Path(desc
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network without its weights, on RGB images of ``image_size`` pixels.
+    """A network without its weights, on square RGB images of ``image_size`` pixels, or images of that shape.
 
     ``build``, such as ``"torchvision.models:resnet50"``, is a function that makes it, given ``settings`` by name, which
     are numbers, texts and lists.
@@ -41,7 +42,7 @@ class Architecture:
 
     build: str
     settings: Mapping[str, Any]
-    image_size: int
+    image_size: ImageSize
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class NetworkFile:
     """
 
     path: Path
-    image_size: int | None = None
+    image_size: ImageSize | None = None
 
 
 @dataclass(frozen=True)

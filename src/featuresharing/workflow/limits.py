@@ -5,7 +5,7 @@ docs/scaling.md measures how well this predicts.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import JobSettings
@@ -71,7 +71,7 @@ def job_minutes(seconds: float, attempt: int = 1) -> int:
 def job_mb(network: NetworkDescription, images: int, attempt: int = 1, *, full: bool = False) -> int:
     """Return the memory limit in MB of a marginalize job, doubled with every attempt; ``full`` keeps every class."""
     parameters = 4 * network.parameters
-    pictures = 4 * images * 3 * network.image_size**2
+    pictures = 4 * images * prod(network.input_shape)
     written = 16 * 512 * sum(network.heads.values()) * (images if full else 1)
     needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))

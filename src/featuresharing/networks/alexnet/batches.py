@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from featuresharing.data.images import Preprocessing, preprocess, read_image, stimulus_preprocessing
+from featuresharing.data.images import read_image
+from featuresharing.data.preprocessing import Preprocessing, stimulus_preprocessing
+from featuresharing.data.transforming import preprocess
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import TrainingSettings
@@ -99,7 +101,7 @@ class MemoryBatches:
             return images
         rng = keyed_generator(self._order.seed, "shift", step)
         down, across = torch.from_numpy(rng.integers(0, 2 * shift + 1, size=(2, len(indices), 1)))
-        positions = torch.arange(look.size)
+        positions = torch.arange(look.sides[0])
         padded = F.pad(images, (shift,) * 4, mode="replicate")
         image = torch.arange(len(indices))[:, None, None]
         # indexing around the full slice puts the channels last
@@ -185,7 +187,7 @@ class _Files(Dataset[Tensor]):
     def __getitem__(self, item: tuple[int, int]) -> Tensor:
         position, index = item
         path = Path(self._paths[index])
-        pixels = augment(read_image(path), self._look.size, self._augmentation, self._seed, position)
+        pixels = augment(read_image(path), self._look.sides[0], self._augmentation, self._seed, position)
         return torch.from_numpy(preprocess(path, pixels, self._look))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol, cast
 
-from featuresharing.data.images import Preprocessing
+from featuresharing.data.preprocessing import AnyPreprocessing
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
 
@@ -50,7 +50,7 @@ class Contents:
     tasks: tuple[str, ...] | None = None
     classes: tuple[int, ...] | None = None
     step: int = UNKNOWN_STEP
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     image_shape: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 

@@ -21,7 +21,7 @@ def sniff(path: Path) -> bool:
 
 def read(path: Path) -> Contents:
     """Return what a checkpoint holds; raises InputError as :func:`.checkpoints.load_checkpoint`."""
-    from featuresharing.data.images import stimulus_preprocessing
+    from featuresharing.data.preprocessing import stimulus_preprocessing
     from featuresharing.networks.checkpoints import read_checkpoint
 
     found = read_checkpoint(path)
