@@ -6,6 +6,7 @@ from typing import Any
 
 from featuresharing.settings.block import Block, Problem
 from featuresharing.settings.fields import LINE, NAME, needed, setting
+from featuresharing.settings.preprocessing_settings import PreprocessingSettings
 from featuresharing.settings.sentences import shown
 
 INNER_PATH: dict[str, Any] = {
@@ -213,6 +214,13 @@ class ExperimentSettings(Block):
         optional=True,
         pattern=LINE,
         accepted="the path of a table, an image list or a folder; or a block that names arrays of a file",
+    )
+    preprocessing: str | PreprocessingSettings | None = setting(
+        None,
+        "what is done to images before the network takes them; with `source: network` only",
+        optional=True,
+        pattern=LINE,
+        accepted="a block of keys, torchvision:WEIGHTS, timm, none for arrays that are ready, or file.py:function",
     )
 
     @property

@@ -5,9 +5,9 @@ Descriptions are kept in small files, so that torch is imported once and not whe
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
 from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings import PreprocessingSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,9 +59,15 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class DefinedNetwork:
-    """A network that its definition makes, described without its weights."""
+    """A network that its definition makes, described without its weights.
+
+    ``preprocessing`` is what a config says of it (None: what files say), and ``first`` finds one of the images, which
+    tells what the config does not.
+    """
 
     definition: NetworkDefinition
+    preprocessing: PreprocessingSettings | str | None
+    first: Callable[[], Path]
 
 
 AnyNetwork = Architecture | NetworkFile | DefinedNetwork
@@ -87,7 +94,9 @@ def _key(network: AnyNetwork) -> str:
     if isinstance(network, Architecture):
         told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
     elif isinstance(network, DefinedNetwork):
+        said = network.preprocessing
         told |= network.definition.architecture()
+        told |= {"said": said.as_config() if isinstance(said, PreprocessingSettings) else said}
         if not network.definition.build and network.definition.weights:
             told |= _status(network.definition.weights)
     else:
@@ -122,13 +131,27 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _describe(network: AnyNetwork) -> NetworkDescription:
-    from featuresharing.engine.describing import describe_definition, describe_file, describe_network
+    from featuresharing.engine.describing import describe_file, describe_network
 
     if isinstance(network, NetworkFile):
         return describe_file(network.path, image_size=network.image_size)
     if isinstance(network, DefinedNetwork):
-        return describe_definition(network.definition)
+        return _describe_defined(network)
     return describe_network(_build(network), network.image_size)
+
+
+def _describe_defined(network: DefinedNetwork) -> NetworkDescription:
+    from featuresharing.data.known_preprocessing import known_preprocessing
+    from featuresharing.engine.describing import describe_network
+    from featuresharing.networks.defining import open_definition
+    from featuresharing.networks.opening import preprocessing_of
+
+    found = open_definition(network.definition, numbers=False)
+    if network.preprocessing is None:
+        look = preprocessing_of(found)
+    else:
+        look = known_preprocessing(network.preprocessing, network=lambda: found.network, first=network.first())
+    return replace(describe_network(found.network, look.shape, whole=look.whole), preprocessing=look)
 
 
 def _build(architecture: Architecture) -> "nn.Module":

@@ -9,7 +9,6 @@ from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings.block import Problem
 
-
 ALL = "all"
 """Stands for every layer in place of a pattern."""
 

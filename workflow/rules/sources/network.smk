@@ -1,6 +1,7 @@
 # Networks, tasks and images of one's own: a block an experiment.
 import json
 
+from featuresharing.settings.block import plain
 from featuresharing.workflow.own_networks import checkpoints_of, definition_of, own_problems
 
 checked(own_problems, SETTINGS)
@@ -29,9 +30,15 @@ def definition(wildcards):
     return checked(definition_of, EXPERIMENTS[wildcards.experiment], wildcards.checkpoint, config["seed"])
 
 
+def preprocessing(wildcards):
+    """Return what the config says of an experiment's preprocessing, as JSON."""
+    return json.dumps(plain(EXPERIMENTS[wildcards.experiment].preprocessing))
+
+
 rule define_network:
     input:
-        lambda wildcards: checked(definition(wildcards).files),
+        files=lambda wildcards: checked(definition(wildcards).files),
+        list="results/lists/{experiment}/test.txt",
     output:
         "results/networks/{experiment}/{checkpoint}.json",
     log:
@@ -40,7 +47,9 @@ rule define_network:
         ENVIRONMENT
     params:
         definition=lambda wildcards: json.dumps(definition(wildcards).values()),
+        preprocessing=preprocessing,
     message:
         "Defining the network of {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing define-network --definition {params.definition:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing define-network --definition {params.definition:q} --preprocessing {params.preprocessing:q}"
+        " --list {input.list:q} --output {output:q} > {log:q} 2>&1"
