@@ -30,7 +30,7 @@ rule measure_lesions:
         settings=flags(
             {key: config["lesions"][key] for key in ("steps", "random_orders")}
             | EVIDENCE
-            | {"seed": config["seed"]}
+            | {"seed": config["seed"], "engine": config["marginalization"]["engine"]}
             | IMAGE_SIZE
         ),
         device=unrecorded(config["device"]),

@@ -11,10 +11,11 @@ from torch import nn
 from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
 from featuresharing.own_code import call_own, load_function
+from featuresharing.settings import Config
 
 
 def build_network(
-    build: str, arguments: Mapping[str, Any] | None = None, *, seed: int = 0, numbers: bool = True
+    build: str, arguments: Mapping[str, Any] | None = None, *, seed: int = Config.seed, numbers: bool = True
 ) -> nn.Module:
     """Return the network, in evaluation mode on the CPU, that ``build`` makes with ``arguments`` by name.
 

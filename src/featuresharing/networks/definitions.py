@@ -12,6 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.files.atomic import content_key, replacing
 from featuresharing.networks.formats import files_of
 from featuresharing.own_code import source_files
+from featuresharing.settings import Config, OwnNetworkSettings
 
 START = b'{"featuresharing": "network"'
 """How files of definitions begin."""
@@ -44,12 +45,12 @@ class NetworkDefinition:
     build: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     weights: Path | None = None
-    strip: tuple[str, ...] = ()
+    strip: tuple[str, ...] = OwnNetworkSettings.strip
     tasks: tuple[str, ...] = ()
     heads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probes: Path | None = None
     preprocessing: Mapping[str, Any] | None = None
-    seed: int = 0
+    seed: int = Config.seed
     step: int = -1
     built_sha256: str = ""
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, reason_of
+from featuresharing.settings import OwnNetworkSettings
 
 WITHIN = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
 """Keys under which checkpoints of trainings keep a state dict, Lightning's the first."""
@@ -39,7 +40,7 @@ class Placeholder:
         """Take a state."""
 
 
-def load_weights(network: nn.Module, path: Path, strip: Sequence[str] = ()) -> None:
+def load_weights(network: nn.Module, path: Path, strip: Sequence[str] = OwnNetworkSettings.strip) -> None:
     """Load the weights of a file into a network; ``strip`` are prefixes that come off their names, in this order.
 
     Raises InputError for a file without weights, which names those that are missing, that the network does not have,
