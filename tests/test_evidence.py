@@ -267,7 +267,10 @@ def test_odds_need_probabilities_of_two_classes(measure: Any, laplace: str) -> N
 
 def test_what_is_no_contribution_is_named() -> None:
     for values, sentence in (
-        ([[1.0, NAN]], "evidence: found nan at unit 0, image 1 (counted from 0); accepted are finite numbers."),
+        (
+            [[1.0, NAN], [1.0, 2.0]],
+            "evidence: found nan at unit 0, image 1 (counted from 0); accepted are finite numbers.",
+        ),
         (
             [[1.0], [-math.inf]],
             "evidence: found -inf at unit 1, image 0 (counted from 0); accepted are finite numbers.",

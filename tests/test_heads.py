@@ -68,9 +68,9 @@ CASES: dict[str, tuple[Head, Callable[[Tensor, Tensor], Tensor]]] = {
     "logarithms": (Head("log", returns="log-probabilities"), lambda scores, _: scores),
     "probabilities": (Head("soft", returns="probabilities"), lambda scores, _: scores),
     "columns of probabilities": (Head(2, columns=(3, 1), returns="probabilities"), lambda s, _: s[:, [3, 1]]),
-    "a score": (Head("one", returns="binary-score"), _sigmoid(0)),
-    "a column as a score": (Head("scores", columns=(2,), returns="binary-score"), _sigmoid(2)),
-    "a sigmoid": (Head("sigmoid", returns="binary-probability"), _sigmoid(0)),
+    "a score": (Head("one", returns="sigmoid-score"), _sigmoid(0)),
+    "a column as a score": (Head("scores", columns=(2,), returns="sigmoid-score"), _sigmoid(2)),
+    "a sigmoid": (Head("sigmoid", returns="sigmoid"), _sigmoid(0)),
     "maps, averaged": (Head("maps", reduce="mean"), lambda _, maps: maps.mean((2, 3))),
     "maps of probabilities, averaged": (
         Head("soft maps", returns="probabilities", reduce="mean"),
@@ -121,7 +121,7 @@ def test_heads_are_replaced_by_others_and_count_for_the_digest() -> None:
     first = digest_of_network(network)
     attach_heads(network, {"a": Head("log")})
     assert len({plain, first, digest_of_network(network)}) == 3
-    attach_heads(nn.DataParallel(network), {"b": Head("one", returns="binary-score"), "a": Head("scores")})
+    attach_heads(nn.DataParallel(network), {"b": Head("one", returns="sigmoid-score"), "a": Head("scores")})
     assert predict(network, IMAGES)[0] == ("b", "a")
 
 
@@ -131,7 +131,7 @@ def test_saturated_probabilities_stay_what_they_are() -> None:
             rows = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.5, 0.25]])
             return rows[: len(images)] if len(images) > 1 else rows[images[:, 0].long()], images[:, 0]
 
-    heads = {"three": Head(0, returns="probabilities"), "two": Head(1, returns="binary-probability")}
+    heads = {"three": Head(0, returns="probabilities"), "two": Head(1, returns="sigmoid")}
     _, (three, two) = predict(attach_heads(Sure(), heads), np.array([[0.0], [1.0]]))
     np.testing.assert_allclose(three, np.array([[0, 1, 0], [0.25, 0.5, 0.25]]), atol=1e-7)
     np.testing.assert_allclose(two, np.eye(2), atol=1e-37)
@@ -143,16 +143,19 @@ def test_saturated_probabilities_stay_what_they_are() -> None:
         (Head(9), "no output 9; accepted are the places 0 to 8 or the names 'scores', 'log'"),
         (Head("word"), "no output 'word'; accepted are the places"),
         (Head("boxes"), "output 'boxes' is torch.int64"),
-        (Head("one"), "returns: binary-score or binary-probability"),
-        (Head("scores", returns="binary-score"), "has 4 columns, and a binary-score is one"),
+        (Head("one"), "returns: sigmoid-score or sigmoid"),
+        (Head("scores", returns="sigmoid-score"), "has 4 columns, and a sigmoid-score is one"),
         (Head("scores", columns=(1, 4)), "no column 4; accepted are 0 to 3"),
         (Head("maps"), r"map of scores, at \[4, 4\] positions; accepted is reduce: mean, .* reduce: \[0, 0\]"),
         (Head("maps", reduce=(1, 4)), r"no position \[1, 4\]; accepted are 2 places below \[4, 4\]"),
         (Head("scores", reduce=(1,)), r"no position \[1\]"),
-        (Head("scores", returns="probabilities"), "found no probabilities on image 0; .* that sum up to 1"),
-        (Head("far", returns="binary-probability"), "found no binary-probability on image 0"),
+        (
+            Head("scores", returns="probabilities"),
+            "returns: probabilities: found no probabilities on image 0; .* that sum up to 1",
+        ),
+        (Head("far", returns="sigmoid"), "returns: sigmoid: found no probabilities on image 0; .* from 0 to 1, or"),
         (Head("soft"), "found probabilities, which sum up to 1 .* returns: probabilities"),
-        (Head("scores", columns=(1,)), "found 1 class, .*'binary-score'"),
+        (Head("scores", columns=(1,)), "found 1 class, .*'sigmoid-score'"),
     ],
 )
 def test_an_output_that_is_not_what_its_head_says_is_refused(head: Head, sentence: str) -> None:
@@ -177,7 +180,7 @@ def test_a_softmax_that_nobody_declared_is_refused_by_every_analysis_but_of_raw_
         ({"returns": "regression"}, "returns of a head: found 'regression'; accepted is one of scores, log-prob"),
         ({"columns": [0, 0]}, r"found \(0, 0\); accepted is a list of distinct"),
         ({"columns": []}, "columns of a head"),
-        ({"columns": [0, 1], "returns": "binary-score"}, "one column"),
+        ({"columns": [0, 1], "returns": "sigmoid-score"}, "one column"),
         ({"reduce": "max"}, "'mean', or a position"),
         ({"collumns": [1]}, "head: found 'collumns'; accepted are output, columns"),
     ],

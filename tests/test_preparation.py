@@ -135,8 +135,9 @@ def test_a_mask_gives_the_numbers_of_its_units() -> None:
         ({"counts": [0.5]}, "counts: found [0.5]; accepted are numbers from 0 to 2."),
         ({"counts": 2}, "counts: found 2; accepted are numbers from 0 to 2."),
         ({"counts": [True, False]}, "counts: found [True, False]; accepted"),
-        ({"targets": TARGETS + 3}, "targets of task '0': found 3 for image 0; accepted are 0 to 2."),
-        ({"targets": TARGETS - 1}, "targets of task '0': found -1 for image 0; accepted are 0 to 2."),
+        ({"targets": TARGETS + 3}, "targets of task '0': found 3 for image 0; accepted are 0 to 2, or -1 for none."),
+        ({"targets": TARGETS - 2}, "targets of task '0': found -2 for image 0; accepted are 0 to 2, or -1 for none."),
+        ({"targets": TARGETS - 1}, "targets of task '0': found no image with a class; accepted is one at least."),
         ({"targets": TARGETS + 0.5}, "targets: found float64; accepted are the numbers of true classes"),
     ],
 )

@@ -80,21 +80,35 @@ METHODS: dict[str, Callable[..., NDArray[np.float64]]] = {
 def contribution(evidence: Array) -> NDArray[np.float64]:
     """Return the contribution [U] of every unit: |mean over images| of the evidence [U, N] at the true class.
 
-    Raises InputError for evidence that is not finite or of another shape, or for no images.
+    Images that are NaN for every unit are not of the task, and left out (:func:`.true_classes.at_true_classes`). Raises
+    InputError for evidence that is not finite otherwise or of another shape, or for no images.
 
     >>> contribution(np.array([[1.0, 3.0], [-2.0, 0.0]])).tolist()
     [2.0, 1.0]
     """
-    return np.abs(np.mean(check_evidence("evidence", evidence), axis=1, dtype=np.float64))
+    values, present = check_evidence("evidence", evidence)
+    return np.abs(np.mean(of_task(values, present), axis=1, dtype=np.float64))
 
 
-def check_evidence(name: str, evidence: Array) -> Array:
-    """Return evidence [U, N] of one task; raises InputError for another shape, no images, or what is not finite."""
+def check_evidence(name: str, evidence: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return evidence [U, N] of one task, and which images are of the task [N]: those that are not NaN for every unit.
+
+    Raises InputError for another shape, no images, or what is not finite otherwise.
+    """
     values = np.asarray(evidence)
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise InputError(f"{name}: found {list(values.shape)}; accepted is [units, images], with one image or more.")
-    check_all(name, values, np.isfinite(values), "finite numbers", AXES)
-    return values
+    present: NDArray[np.bool_] = np.zeros(0, np.bool_)
+    if values.ndim == 2:
+        present = np.asarray(~np.isnan(values).all(axis=0)) if len(values) else np.ones(values.shape[1], np.bool_)
+    if not present.any():
+        found = f"{list(values.shape)}{', all NaN' if values.size and values.ndim == 2 else ''}"
+        raise InputError(f"{name}: found {found}; accepted is [units, images], with one image or more.")
+    check_all(name, values, np.isfinite(values) | ~present, "finite numbers", AXES)
+    return values, present
+
+
+def of_task(values: Array, present: NDArray[np.bool_]) -> Array:
+    """Return ``values`` [..., N] of the images that are ``present``; the array itself if all are."""
+    return values if present.all() else np.ascontiguousarray(values[..., present])
 
 
 def check_all(name: str, values: Array, right: NDArray[np.bool_], accepted: str, axes: Sequence[str]) -> None:

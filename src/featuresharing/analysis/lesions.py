@@ -15,6 +15,7 @@ from featuresharing.analysis.conditionals import Conditionals, Marginalization
 from featuresharing.analysis.true_classes import check_targets
 from featuresharing.arguments import check_whole
 from featuresharing.computation import ComputationSettings, computation_of
+from featuresharing.data.lists import MISSING
 from featuresharing.engine.engines import make_engine, retried
 from featuresharing.engine.memory import cut
 from featuresharing.engine.protocol import Engine
@@ -69,7 +70,8 @@ def lesion_accuracy(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how accurate each task is with the first units of an order removed together (paper, chapter 3).
 
-    ``targets`` int64 [N, tasks] are true classes; every one of ``orders`` lists units of the layer, the first to be
+    ``targets`` int64 [N, tasks] are true classes, -1 where an image is not of a task: accuracies are over the images of
+    each task. Every one of ``orders`` lists units of the layer, the first to be
     removed first. Returns ``counts`` int64 [C], the numbers of units removed (None: all from 0 to the length of the
     orders), and accuracies float64 [orders, C, tasks]. Other arguments are those of :func:`featuresharing.marginalize`;
     orders at random (:func:`random_orders`) give the null hypothesis. Raises InputError for what that function refuses,
@@ -92,7 +94,7 @@ def lesion_accuracy(
         gone = [chosen[order][: removed[count]] for order, count in block]
         found = retried(runner, partial(_count_hits, runner, gone, truth))
         hits[tuple(np.array(block).T)] = found
-    return removed, hits / runner.images
+    return removed, hits / (truth != MISSING).sum(axis=0)
 
 
 def _check_orders(module: Layer, layer: str, orders: Any) -> list[list[int]]:

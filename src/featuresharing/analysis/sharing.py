@@ -1,13 +1,14 @@
 """Sharing: the overlap of two tasks' contributions over the units of a layer."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.analysis.evidence import AXES, check_all, check_evidence
+from featuresharing.analysis.evidence import AXES, check_all, check_evidence, of_task
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, SharingSettings, check
@@ -63,20 +64,23 @@ def estimate_sharing(
 ) -> Sharing:
     """Estimate the sharing of two tasks from their evidence [U, N] at the true class of the same N images.
 
-    The interval is that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same
-    for both tasks. Noise in contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole
-    lies below the estimate: the interval is moved by the estimate's distance from the bootstrap's median.
-    One image says nothing about the spread over images: its interval is NaN. Under 20 images, a warning says that
-    the result rests on few. Raises InputError for no images, different shapes, evidence that is not finite, no
-    resamples, or a seed below 0.
+    An image that is not of a task is NaN there for every unit (:func:`.true_classes.at_true_classes`). The interval is
+    that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same for both tasks:
+    images of both tasks, of the first alone and of the second alone are resampled each among themselves. Noise in
+    contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole lies below the estimate:
+    the interval is moved by the estimate's distance from the bootstrap's median. One image of a task says nothing about
+    the spread over images: the interval is NaN. Under 20 images, a warning says that the result rests on few. Raises
+    InputError for no images, different shapes, evidence that is not finite, no resamples, or a seed below 0.
 
     >>> evidence = np.random.default_rng(0).random((6, 20))
     >>> round(estimate_sharing(evidence, evidence).sharing, 2)
     1.0
     """
-    if sentence := few_images(check_evidence("first", first).shape[1]):
+    found = bootstrap_sharing(first, second, resamples=resamples, seed=seed)
+    counts = [int(check_evidence(name, values)[1].sum()) for name, values in (("first", first), ("second", second))]
+    if sentence := few_images(min(counts)):
         warnings.warn(sentence, stacklevel=2)
-    return bootstrap_sharing(first, second, resamples=resamples, seed=seed)
+    return found
 
 
 def few_images(images: int) -> str | None:
@@ -87,21 +91,37 @@ def few_images(images: int) -> str | None:
     return f"only {found}: contributions and sharing say little under {FEW_IMAGES} images."
 
 
+def few_images_of_tasks(place: str, counts: Mapping[str, int]) -> list[str]:
+    """Return sentences that warn of few images, of which ``counts`` has how many by task; they begin with ``place``.
+
+    One says it of all tasks if they have as many.
+    """
+    if len(set(counts.values())) == 1:
+        counts = {"": next(iter(counts.values()))}
+    few = {task: sentence for task, count in counts.items() if (sentence := few_images(count))}
+    return [f"{place}, task '{task}': {sentence}" if task else f"{place}: {sentence}" for task, sentence in few.items()]
+
+
 def bootstrap_sharing(first: Array, second: Array, *, resamples: int, seed: int) -> Sharing:
     """Return what :func:`estimate_sharing` does, without a warning."""
     check(SharingSettings, "resamples", resamples)
     check(Config, "seed", seed)
-    first, second = check_evidence("first", first), check_evidence("second", second)
+    (first, of_first), (second, of_second) = check_evidence("first", first), check_evidence("second", second)
     if first.shape != second.shape:
         raise InputError(f"second: found {list(second.shape)}; accepted is the shape {list(first.shape)} of the first.")
-    means = np.abs(first.mean(axis=1)), np.abs(second.mean(axis=1))
+    own = of_task(first, of_first), of_task(second, of_second)
+    means = np.abs(own[0].mean(axis=1)), np.abs(own[1].mean(axis=1))
     overlap, correlation = sharing(*means), rank_correlation(*means)
-    images = first.shape[1]
-    if images < 2:
+    groups = [group for group in (of_first & of_second, of_first & ~of_second, of_second & ~of_first) if group.any()]
+    if any(max(int((group & of).sum()) for group in groups) < 2 for of in (of_first, of_second)):
         return Sharing(overlap, float("nan"), float("nan"), correlation)
     rng = keyed_generator(seed, "bootstrap")
-    counts = rng.multinomial(images, np.full(images, 1 / images), size=resamples).T / images
-    a, b = np.abs(first @ counts), np.abs(second @ counts)
+    drawn = np.zeros((resamples, len(of_first)))
+    for group in groups:
+        images = int(group.sum())
+        drawn[:, group] = rng.multinomial(images, np.full(images, 1 / images), size=resamples)
+    counts = [of_task(drawn, of).T / of.sum() for of in (of_first, of_second)]
+    a, b = np.abs(own[0] @ counts[0]), np.abs(own[1] @ counts[1])
     with np.errstate(invalid="ignore"):
         overlaps = np.minimum(a / a.sum(axis=0), b / b.sum(axis=0)).sum(axis=0)
     low, median, high = np.percentile(overlaps, [2.5, 50, 97.5])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import METHODS, Array, contribution
-from featuresharing.analysis.sharing import bootstrap_sharing, few_images
+from featuresharing.analysis.sharing import bootstrap_sharing, few_images_of_tasks
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
@@ -32,16 +32,26 @@ Say = Callable[[str], object]
 def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> dict[str, Array]:
     """Return by task the evidence [F, N] at the true class, with one of :data:`.evidence.METHODS`.
 
-    Raises InputError that names experiment, checkpoint, layer and task for values that have none.
+    It is NaN on images that are not of the task, which are NaN in the layer. Raises InputError that names experiment,
+    checkpoint, layer and task for values that have none.
     """
     check(EvidenceSettings, "method", method)
     found: dict[str, Array] = {}
     for task, conditionals in layer.conditionals.items():
         settings: dict[str, Any] = {"laplace": laplace, "classes": layer.classes[task]}
         try:
-            found[task] = METHODS[method](layer.predictions[task], conditionals, **settings)
+            found[task] = _evidence(METHODS[method], layer.predictions[task], conditionals, settings)
         except InputError as error:
             raise InputError(f"{' '.join(_place(layer))}, task '{task}', {error}") from None
+    return found
+
+
+def _evidence(method: Callable[..., Array], predictions: Array, conditionals: Array, settings: dict[str, Any]) -> Array:
+    present = ~np.isnan(predictions)
+    if present.all() or not present.any():
+        return method(predictions, conditionals, **settings)
+    found = np.full(conditionals.shape, np.nan)
+    found[:, present] = method(predictions[present], conditionals[:, present], **settings)
     return found
 
 
@@ -115,7 +125,8 @@ def sharing_table(
 def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
     """Return how many images networks get right: a row a network and task.
 
-    Columns are ``experiment``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share) and ``images``.
+    Columns are ``experiment``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share) and ``images``, both of the
+    images that are of the task. Raises InputError for a task without images.
 
     >>> from featuresharing.networks.predictions import Predictions
     >>> probabilities = {"word": np.array([[0.2, 0.8], [0.6, 0.4]])}
@@ -126,9 +137,18 @@ def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
     rows = (
         (each.experiment, each.checkpoint, each.step, task, float(right.mean()), len(right))
         for each in predictions
-        for task, right in each.right().items()
+        for task, right in _right(each)
     )
     return frame_of(ACCURACY, rows)
+
+
+def _right(predictions: "Predictions") -> "Iterator[tuple[str, NDArray[np.bool_]]]":
+    """Yield each task, and which of its images are right; raises InputError for a task without images."""
+    for task, present in predictions.present().items():
+        if not present.any():
+            place = " ".join((predictions.experiment, predictions.checkpoint)).strip() or "predictions"
+            raise InputError(f"{place}: found no image of task '{task}'; accepted is one at least.")
+        yield task, predictions.right()[task][present]
 
 
 def lesion_table(
@@ -177,14 +197,15 @@ def lesion_table(
 
 
 def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
-    """Yield the layers; in the end, say of each experiment that it has few images."""
-    sentences: dict[str, str] = {}
+    """Yield the layers; in the end, say which experiments have few images, or which of their tasks if these differ."""
+    sentences: dict[str, list[str]] = {}
     for layer in layers:
         yield layer
-        if sentence := few_images(len(next(iter(layer.predictions.values())))):
-            sentences[str(layer.attributes["experiment"])] = sentence
-    for experiment, sentence in sentences.items():
-        say(f"{experiment}: {sentence}")
+        experiment = str(layer.attributes["experiment"])
+        sentences[experiment] = few_images_of_tasks(experiment, layer.image_counts())
+    for few in sentences.values():
+        for sentence in few:
+            say(sentence)
 
 
 def _place(layer: "LayerConditionals") -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featuresharing.data.lists import ImageList, split_lines
+from featuresharing.data.lists import MISSING, NO_CLASS, ImageList, split_lines
 from featuresharing.errors import InputError
 from featuresharing.torch7 import Table, read_torch7
 
@@ -57,25 +57,33 @@ def class_names(class_map: ClassMap) -> dict[str, list[str]]:
 def read_numbered_list(path: Path, images: Path, class_map: ClassMap) -> ImageList:
     """Read a list ``path a,b`` whose paths are relative to the folder ``images`` and whose classes are in the map.
 
-    Returns targets as positions of outputs. Raises InputError, with the number of the line, for a line of another form,
-    a class that the map lacks, or a path that leads out of the folder; files themselves are not looked at.
+    Returns targets as positions of outputs, MISSING for -. Raises InputError, with the number of the line, for a line
+    of another form, a class that the map lacks, or a path that leads out of the folder; files themselves are not looked
+    at.
     """
     paths, targets = [], []
     tasks = list(class_map)
     for place, name, labels in split_lines(path):
         parts = labels.split(",")
-        if not name or len(parts) != len(tasks) or not all(re.fullmatch("-?[0-9]{1,18}", part) for part in parts):
+        if not name or len(parts) != len(tasks) or not all(re.fullmatch("-?[0-9]{1,18}|-", part) for part in parts):
             found = f"{name} {labels}".strip()
-            raise InputError(f"{place}: found '{found}'; accepted is 'path a,b', one class number a task.")
+            raise InputError(
+                f"{place}: found '{found}'; accepted is 'path a,b', one class number a task, or - for none."
+            )
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise InputError(f"{place}: image '{name}' leads out of {images}; accepted are paths inside.")
         for task, part in zip(tasks, parts, strict=True):
-            if int(part) not in class_map[task]:
+            if part != NO_CLASS and int(part) not in class_map[task]:
                 known = sorted(class_map[task])
                 accepted = f"accepted are its {len(known)} classes, from {known[0]} to {known[-1]}"
                 raise InputError(f"{place}: class {part} of task '{task}' is not in the class map; {accepted}.")
         paths.append(images / name)
-        targets.append([class_map[task][int(part)] for task, part in zip(tasks, parts, strict=True)])
+        targets.append(
+            [
+                MISSING if part == NO_CLASS else class_map[task][int(part)]
+                for task, part in zip(tasks, parts, strict=True)
+            ]
+        )
     if not paths:
         raise InputError(f"{path}: found no image; accepted are lines of the form 'path a,b'.")
     return ImageList(tuple(paths), np.array(targets, dtype=np.int64))

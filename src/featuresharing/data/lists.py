@@ -1,4 +1,4 @@
-"""Caffe style image lists: one image a line, ``path a,b``, with one 0-based class index a task."""
+"""Caffe style image lists: one image a line, ``path a,b``, with one 0-based class index a task, or - for none."""
 
 import os
 import re
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+MISSING = -1
+"""In the place of a true class: the image is not of that task."""
+
+NO_CLASS = "-"
+"""What lists and tables have in the place of a class that is missing."""
+
+
 @dataclass(frozen=True)
 class ImageList:
-    """Images and their classes: ``paths`` [N] and ``targets`` int64 [N, tasks]."""
+    """Images and their classes: ``paths`` [N] and ``targets`` int64 [N, tasks], :data:`MISSING` where it has none."""
 
     paths: tuple[Path, ...]
     targets: NDArray[np.int64]
@@ -30,6 +37,13 @@ class ImageList:
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "ImageList":
         """Return the images at ``indices``, in that order."""
         return ImageList(tuple(self.paths[i] for i in indices), self.targets[np.asarray(indices, dtype=np.int64)])
+
+
+def refuse_missing(images: ImageList, taker: str) -> None:
+    """Raise InputError if an image has no class in a task; ``taker`` says what cannot do with that."""
+    if (images.targets == MISSING).any():
+        first = images.paths[int(np.argwhere(images.targets == MISSING)[0, 0])]
+        raise InputError(f"{first} has no class in a task; accepted by {taker} are images with a class in every task.")
 
 
 def write_image_list(output: Path, paths: Sequence[Path], targets: NDArray[np.int64]) -> None:
@@ -42,7 +56,7 @@ def write_image_list(output: Path, paths: Sequence[Path], targets: NDArray[np.in
         name = os.path.relpath(path, output.parent)
         if UNFIT.search(name):
             raise InputError(f"image {name!a} holds a control character; accepted are names that fit into a line.")
-        lines.append(f"{_quoted(name)} {','.join(str(int(c)) for c in row)}\n")
+        lines.append(f"{_quoted(name)} {','.join(NO_CLASS if c == MISSING else str(int(c)) for c in row)}\n")
     with replacing(output) as temporary:
         temporary.write_bytes("".join(lines).encode(errors="surrogateescape"))
 
@@ -59,7 +73,8 @@ def _unquoted(name: str) -> str:
 def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files: bool = True) -> ImageList:
     """Read a list whose paths are relative to its folder, in quotes or without them.
 
-    ``classes`` holds the class names of every task; they bound the indices. Raises InputError, with the number of the
+    ``classes`` holds the class names of every task; they bound the indices. An image may have no class in a task, or in
+    any. Raises InputError, with the number of the
     line, for a line of another form, an index without a class or (``check_files``) an image that is not there.
     """
     paths: list[Path] = []
@@ -92,10 +107,11 @@ def split_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _parse_labels(labels: str, classes: Sequence[Sequence[str]], place: str, name: str) -> list[int]:
     parts = labels.split(",")
-    if not name or len(parts) != len(classes) or not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
+    if not name or len(parts) != len(classes) or not all(re.fullmatch("[0-9]{1,18}|-", part) for part in parts):
         found = f"{name} {labels}".strip()
-        raise InputError(f"{place}: found '{found}'; accepted is 'path {_example(classes)}', one class index a task.")
-    indices = [int(part) for part in parts]
+        accepted = f"accepted is 'path {_example(classes)}', one class index a task, or - for none"
+        raise InputError(f"{place}: found '{found}'; {accepted}.")
+    indices = [MISSING if part == NO_CLASS else int(part) for part in parts]
     for task, (index, names) in enumerate(zip(indices, classes, strict=True)):
         if index >= len(names):
             raise InputError(
@@ -139,15 +155,18 @@ def read_classes(path: Path) -> dict[str, list[str]]:
 def kept_table(images: ImageList, kept: NDArray[np.int64], classes: Mapping[str, Sequence[str]]) -> "DataFrame":
     """Return a frame of :data:`.columns.KEPT`: of each image at the positions ``kept``, its name and its classes.
 
-    Columns are ``index`` (int64), ``image`` and one a task of ``classes`` (texts). Bytes of names that are not UTF-8
-    stand there as escapes such as ``\\udce9``.
+    Columns are ``index`` (int64), ``image`` and one a task of ``classes`` (texts, - for none). Bytes of names that are
+    not UTF-8 stand there as escapes such as ``\\udce9``.
     """
     chosen = images.select(kept)
     rows = (
         (
             index,
             path.name.encode(errors="backslashreplace").decode(),
-            *(names[target] for names, target in zip(classes.values(), targets, strict=True)),
+            *(
+                NO_CLASS if target == MISSING else names[target]
+                for names, target in zip(classes.values(), targets, strict=True)
+            ),
         )
         for index, path, targets in zip(kept, chosen.paths, chosen.targets, strict=True)
     )

@@ -8,18 +8,18 @@ from featuresharing.arguments import is_whole, kind_of
 from featuresharing.errors import InputError
 
 SCORES, LOG_PROBABILITIES, PROBABILITIES = "scores", "log-probabilities", "probabilities"
-BINARY_SCORE, BINARY_PROBABILITY = "binary-score", "binary-probability"
+SIGMOID_SCORE, SIGMOID = "sigmoid-score", "sigmoid"
 
 RETURNS = {
     SCORES: "raw scores, one a class, as a softmax takes them",
     LOG_PROBABILITIES: "the logarithm of a softmax",
     PROBABILITIES: "a softmax",
-    BINARY_SCORE: "one raw score of the second of two classes, as a sigmoid takes it",
-    BINARY_PROBABILITY: "one probability of the second of two classes, as a sigmoid gives it",
+    SIGMOID_SCORE: "one raw score of the second of two classes, as a sigmoid takes it",
+    SIGMOID: "one probability of the second of two classes, as a sigmoid gives it",
 }
 """What an output may return, and what that is. Regression is nothing of these."""
 
-BINARY = (BINARY_SCORE, BINARY_PROBABILITY)
+BINARY = (SIGMOID_SCORE, SIGMOID)
 
 MEAN = "mean"
 

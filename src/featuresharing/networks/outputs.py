@@ -11,7 +11,7 @@ from featuresharing.errors import InputError
 
 ACCEPTED = "accepted are raw scores [images, classes]"
 BINARY = (
-    "a head with one score s for two classes has to give [0, s] for each image, which Head(returns='binary-score') "
+    "a head with one score s for two classes has to give [0, s] for each image, which Head(returns='sigmoid-score') "
     "makes of it"
 )
 

@@ -1,4 +1,4 @@
-"""The baseline: predictions of an intact network, and the images that it gets right in every task."""
+"""The baseline: predictions of an intact network, and the images that it gets right in every task that they have."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.arguments import as_path
+from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.hdf5 import Source, opened
@@ -25,8 +26,9 @@ SUM_TOLERANCE = 1e-4
 class Predictions:
     """By task: softmax ``probabilities`` float32 [N, K], true classes ``targets`` int64 [N]; and the ``step``.
 
-    ``images`` int64 [N] are positions in the image list, where some were skipped (None: all of them). ``experiment``
-    and ``checkpoint`` are the names of what predicted them, blank where nobody said them.
+    An image that is not of a task has :data:`.lists.MISSING` there.     ``images`` int64 [N] are positions in the image
+    list, where some were skipped (None: all of them). ``experiment`` and ``checkpoint`` are the names of what predicted
+    them, blank where nobody said them.
     """
 
     probabilities: Mapping[str, NDArray[np.float32]]
@@ -37,25 +39,54 @@ class Predictions:
     checkpoint: str = ""
 
     def right(self) -> dict[str, NDArray[np.bool_]]:
-        """Return by task whether the likeliest class is the true one, [N]."""
+        """Return by task whether the likeliest class is the true one, [N]; false for images that are not of it."""
         return {task: p.argmax(axis=1) == self.targets[task] for task, p in self.probabilities.items()}
+
+    def present(self) -> dict[str, NDArray[np.bool_]]:
+        """Return by task which images are of it, [N]."""
+        return {task: targets != MISSING for task, targets in self.targets.items()}
 
 
 def choose_images(predictions: Predictions, *, most: int, seed: int) -> NDArray[np.int64]:
-    """Return in rising order the positions in the list of at most ``most`` images that are right in every task.
+    """Return in rising order the positions in the list of at most ``most`` images that are right in all their tasks.
 
-    Of more, a random choice is kept, which depends on (seed, which images are right) alone. Raises InputError for none.
+    That is in every task that an image has, and it has one. Of more, a random choice is kept, which depends on (seed,
+    which images are right and of which tasks) alone, and is balanced over tasks: images are taken one by one in a
+    random order, each time the next one that is of the task with the fewest so far. Raises InputError for a task
+    without any.
     """
-    right = np.logical_and.reduce(list(predictions.right().values()))
-    candidates = np.flatnonzero(right)
-    if len(candidates) == 0:
+    present, right = predictions.present(), predictions.right()
+    fitting = np.logical_and.reduce([right[task] | ~present[task] for task in right])
+    fitting &= np.logical_or.reduce(list(present.values()))
+    if not fitting.any():
         raise InputError(
-            f"none of {len(right)} images is right in every task ({', '.join(predictions.targets)}); "
+            f"none of {len(fitting)} images is right in every task ({', '.join(predictions.targets)}); "
             "accepted is a network that gets at least one right: train longer or give it more images."
         )
-    order = keyed_generator(seed, "images").permutation(len(right))
-    chosen = np.sort(order[right[order]][:most])
+    order = keyed_generator(seed, "images").permutation(len(fitting))
+    chosen = _balanced(order[fitting[order]], np.stack(list(present.values())), most)
+    if empty := next((task for task, of in present.items() if not of[chosen].any()), None):
+        raise InputError(
+            f"of task '{empty}', none of {int(present[empty].sum())} images is right in every task that it has, "
+            f"or kept among {most}; accepted is at least one image of each task."
+        )
     return chosen if predictions.images is None else predictions.images[chosen]
+
+
+def _balanced(candidates: NDArray[np.int64], present: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` of ``candidates`` in rising order, balanced over tasks; ``present`` is [tasks, N]."""
+    waiting = [iter(candidates[of[candidates]].tolist()) for of in present]
+    open_tasks, counts = list(range(len(present))), np.zeros(len(present), np.int64)
+    chosen: set[int] = set()
+    while len(chosen) < most and open_tasks:
+        task = min(open_tasks, key=lambda each: counts[each])
+        image = next((image for image in waiting[task] if image not in chosen), None)
+        if image is None:
+            open_tasks.remove(task)
+            continue
+        chosen.add(image)
+        counts += present[:, image]
+    return np.array(sorted(chosen), dtype=np.int64)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -127,8 +158,8 @@ def _read_probabilities(source: Source, task: str, targets: NDArray[np.int64], c
     dataset = source.dataset(f"probability_{task}", "<f4")
     if len(dataset.shape) != 2 or len(dataset) != count or len(targets) != count:
         raise ValueError(f"probability_{task} is of shape {list(dataset.shape)}; there are {count} images")
-    if ((targets < 0) | (targets >= dataset.shape[1])).any():
-        raise ValueError(f"target_{task} has classes outside 0 to {dataset.shape[1] - 1}")
+    if ((targets < MISSING) | (targets >= dataset.shape[1])).any():
+        raise ValueError(f"target_{task} has classes outside 0 to {dataset.shape[1] - 1}, of which -1 stands for none")
     values: NDArray[np.float32] = dataset[:]
     if wrong := _wrong_probabilities(values):
         raise ValueError(f"probability_{task}: they {wrong}")

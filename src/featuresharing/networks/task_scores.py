@@ -13,10 +13,10 @@ from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
 from featuresharing.networks.heads import (
     BINARY,
-    BINARY_PROBABILITY,
-    BINARY_SCORE,
     MEAN,
     PROBABILITIES,
+    SIGMOID,
+    SIGMOID_SCORE,
     Head,
 )
 from featuresharing.networks.outputs import task_outputs
@@ -84,12 +84,12 @@ def refuse_head(network: nn.Module, task: str, image: int) -> InputError | None:
     """
     tasks = attached_to(network)
     head = tasks.heads.get(task) if tasks else None
-    if head is None or head.returns not in (PROBABILITIES, BINARY_PROBABILITY):
+    if head is None or head.returns not in (PROBABILITIES, SIGMOID):
         return None
-    summing = "" if head.returns == BINARY_PROBABILITY else " that sum up to 1"
+    summing = "" if head.returns == SIGMOID else " that sum up to 1"
     return InputError(
-        f"task '{task}': found no {head.returns} on image {image}; accepted are numbers from 0 to 1{summing}, "
-        "or a head that says what its output returns."
+        f"task '{task}', returns: {head.returns}: found no probabilities on image {image}; accepted are numbers from 0 "
+        f"to 1{summing}, or a head that says what its output returns."
     )
 
 
@@ -105,7 +105,7 @@ def head_scores(task: str, head: Head, outputs: Mapping[str, Any]) -> Tensor:
         if head.returns not in BINARY:
             raise InputError(
                 f"task '{task}': output '{name}' is [images], one number an image; accepted are [images, classes], or "
-                f"returns: {BINARY_SCORE} or {BINARY_PROBABILITY} for two classes."
+                f"returns: {SIGMOID_SCORE} or {SIGMOID} for two classes."
             )
         values = values[:, None]
     columns = _columns(task, head, name, values)
@@ -151,7 +151,7 @@ def _raw(head: Head, values: Tensor) -> Tensor:
         if head.columns is None:
             wrong = wrong | ((values.sum(dim=1, keepdim=True) - 1).abs() > ROUNDING)
         return _log(values).masked_fill(wrong, torch.nan)
-    if head.returns == BINARY_PROBABILITY:
+    if head.returns == SIGMOID:
         values = (_log(values) - _log(1 - values)).masked_fill(_no_probability(values), torch.nan)
     return torch.cat([torch.zeros_like(values), values], dim=1) if head.returns in BINARY else values
 

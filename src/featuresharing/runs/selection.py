@@ -1,10 +1,10 @@
-"""The images that are analysed: those that an intact network gets right in every task, without torch."""
+"""The images that are analysed: those that an intact network gets right in all their tasks, without torch."""
 
 from pathlib import Path
 
-from featuresharing.analysis.sharing import few_images
+from featuresharing.analysis.sharing import few_images_of_tasks
 from featuresharing.data.columns import KEPT
-from featuresharing.data.lists import ListFiles, kept_table, write_image_list
+from featuresharing.data.lists import MISSING, ListFiles, kept_table, write_image_list
 from featuresharing.data.table_files import write_table
 from featuresharing.errors import InputError
 from featuresharing.networks.predictions import choose_images, read_predictions
@@ -14,10 +14,10 @@ from featuresharing.runs.stopping import Say
 def select_to_file(
     predictions: Path, listed: ListFiles, output: Path, *, most: int, seed: int, say: Say = print, warn: Say = print
 ) -> None:
-    """List in ``output`` at most ``most`` of the images that are right in every task; a .csv beside it has positions.
+    """List in ``output`` at most ``most`` of the images that are right in all their tasks; a .csv has their positions.
 
-    ``warn`` is told of names that are not UTF-8, which the table escapes. Raises InputError for predictions on other
-    images, and if none is right.
+    :func:`.choose_images` says which. ``say`` is told which tasks have few images, ``warn`` of names that are not
+    UTF-8, which the table escapes. Raises InputError for predictions on other images, and if none is right.
     """
     classes, images = listed.read()
     known = read_predictions(predictions)
@@ -29,9 +29,10 @@ def select_to_file(
         found = f"{predictions} has predictions for other images than {listed.images}"
         raise InputError(f"{found}; accepted are predictions on this list.")
     kept = choose_images(known, most=most, seed=seed)
-    if sentence := few_images(len(kept)):
-        say(f"{listed.images}: {sentence}")
     chosen, table = images.select(kept), output.with_suffix(".csv")
+    counts = dict(zip(classes, (chosen.targets != MISSING).sum(axis=0).tolist(), strict=True))
+    for sentence in few_images_of_tasks(str(listed.images), counts):
+        say(sentence)
     write_table(table, kept_table(images, kept, classes), KEPT)
     if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
         warn(f"names of {odd} images are not UTF-8: {table} has escapes for them, {output} their bytes.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.data.lists import ImageList, ListFiles
+from featuresharing.data.lists import ImageList, ListFiles, refuse_missing
 from featuresharing.errors import InputError
 from featuresharing.files.identity import Identity, digest_of_bytes
 from featuresharing.files.locks import holding
@@ -86,6 +86,7 @@ def train_files(
     from featuresharing.runs.processes import process_group
 
     classes, images = listed.read()
+    refuse_missing(images, "training")
     shape = AlexNetShape(image_size, classes=tuple(len(names) for names in classes.values()), **network.sizes())
     names = {field.name for field in fields(TrainerSettings)} & {field.name for field in fields(training)}
     given = {name: getattr(training, name) for name in names}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.arguments import as_path
+from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
 from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
@@ -19,12 +20,9 @@ from featuresharing.hdf5.attributes import whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
 from featuresharing.networks.predictions import SUM_TOLERANCE
-from featuresharing.store.layout import STORAGE, fingerprint_of, wrong_numbers
+from featuresharing.store.layout import STORAGE, at_targets, fingerprint_of, task_of, wrong_numbers
 
 WHAT = "conditionals"
-
-OF_TASKS = ("prediction_", "conditional_", *(f"{column.name}_" for column in COLUMNS if column.per == "class"))
-"""How names of datasets begin that have an axis of classes with full storage."""
 
 NAMED = ("experiment", "alias", "checkpoint")
 """Attributes that say of which layer of which network a file is."""
@@ -34,7 +32,8 @@ NAMED = ("experiment", "alias", "checkpoint")
 class LayerConditionals:
     """What a file holds of one layer at the true classes.
 
-    ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, ``classes`` by task; ``effective_samples``
+    ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, NaN on images that are not of the task;
+    ``classes`` by task; ``effective_samples``
     and ``skipped_mass`` float64 [F]. Estimators that give such have ``standard_errors`` float32 [F, N] by task (others:
     none), and ``error_estimate`` float64 [F, N] (others: None). ``attributes`` are the file's.
     """
@@ -48,6 +47,10 @@ class LayerConditionals:
     standard_errors: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
     error_estimate: NDArray[np.float64] | None = None
+
+    def image_counts(self) -> dict[str, int]:
+        """Return by task how many images are of it."""
+        return {task: int((~np.isnan(values)).sum()) for task, values in self.predictions.items()}
 
     def attribute(self, name: str, kind: type) -> Any:
         """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""
@@ -86,8 +89,9 @@ class FinalFile:
             source.dataset(name, self.kinds[name], self.shapes[name])
         self.targets = {task: source.vector(f"target_{task}", "<i8") for task in tasks}
         for task, targets in self.targets.items():
-            if ((targets < 0) | (targets >= self.classes[task])).any():
-                raise ValueError(f"target_{task} has classes outside 0 to {self.classes[task] - 1}")
+            if ((targets < MISSING) | (targets >= self.classes[task])).any():
+                outside = f"outside 0 to {self.classes[task] - 1}, of which -1 stands for none"
+                raise ValueError(f"target_{task} has classes {outside}")
         for name in [name for name in self.shapes if name == "image" or name.startswith("class_")]:
             if (self.dataset(name)[:] != np.arange(*self.shapes[name])).any():
                 raise ValueError(f"{name} does not count from 0")
@@ -110,17 +114,19 @@ class FinalFile:
 
     def numbers(self, name: str) -> NDArray[Any]:
         """Return all numbers of a dataset, at the true classes; raises ValueError if they are not what they must be."""
-        dataset = self.dataset(name)
-        task = next((name.removeprefix(each) for each in OF_TASKS if name.startswith(each)), None)
+        dataset, task = self.dataset(name), task_of(name)
         if self.storage != "full" or task is None:
             values = np.asarray(dataset[:])
         else:
-            true = (..., np.arange(self.images), self.targets[task])
             blocks = [slice(0, self.images)] if name.startswith("prediction_") else row_blocks(dataset)
-            values = np.concatenate([np.asarray(dataset[part])[true] for part in blocks])
-        if wrong := wrong_numbers(name, values, softmax=self.softmax):
+            values = np.concatenate([at_targets(np.asarray(dataset[part]), self.targets[task]) for part in blocks])
+        if wrong := wrong_numbers(name, values, softmax=self.softmax, missing=self._missing(task)):
             raise ValueError(wrong)
         return values
+
+    def _missing(self, task: str | None) -> NDArray[np.bool_] | None:
+        """Return which images are not of a task; None for no task."""
+        return None if task is None else self.targets[task] == MISSING
 
     def wrong_numbers(self) -> Iterator[str]:
         """Yield what is wrong with numbers of any class, once a dataset at most."""
@@ -129,10 +135,12 @@ class FinalFile:
             if name in ("unit", "image") or name.startswith(("class_", "target_")):
                 continue
             dataset = self.dataset(name)
+            missing = None if self.storage == "full" else self._missing(task_of(name))
             summed = self.storage == "full" and self.softmax and name.startswith(("conditional_", "prediction_"))
             for part in row_blocks(dataset):
                 values = np.asarray(dataset[part], np.float64)
-                if wrong := wrong_numbers(name, values, softmax=self.softmax):
+                absent = missing[part] if missing is not None and name.startswith("prediction_") else missing
+                if wrong := wrong_numbers(name, values, softmax=self.softmax, missing=absent):
                     yield wrong
                     break
                 lacking = skipped[part, None] if name.startswith("conditional_") else 0

@@ -7,18 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
-from featuresharing.estimators.result_columns import ALWAYS, Column, column_of
+from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, Column, column_of
 from featuresharing.files.identity import digest_of
 from featuresharing.settings import MarginalizationSettings, check
 from featuresharing.settings.fields import key_of
+
+OF_TASKS = ("prediction_", "conditional_", *(f"{column.name}_" for column in COLUMNS if column.per == "class"))
+"""How names of datasets begin that have an axis of classes with full storage."""
 
 STORAGE = key_of(MarginalizationSettings, "storage").limits.choices
 
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """One task on the N images: ``classes``, true classes ``targets`` int64 [N] and ``predictions`` float32 [N, K]."""
+    """One task on the N images: ``classes``, true classes ``targets`` int64 [N] and ``predictions`` float32 [N, K].
+
+    ``targets`` are MISSING for images that are not of the task.
+    """
 
     name: str
     classes: int
@@ -65,15 +72,31 @@ class Layout:
         return found | {column.name: (None, (), column.kind) for column in self.columns if column.per == "image"}
 
     def kept(self, task: TaskData, values: NDArray[Any], images: slice) -> NDArray[Any]:
-        """Return what is kept of ``values`` [..., n, K] of a task on ``images``."""
-        if self.storage == "full":
-            return values
-        return values[..., np.arange(images.stop - images.start), task.targets[images]]
+        """Return what is kept of ``values`` [..., n, K] of a task on ``images``: NaN of those that are not of it."""
+        return values if self.storage == "full" else at_targets(values, task.targets[images])
+
+    def missing(self, dataset: str, images: slice) -> NDArray[np.bool_] | None:
+        """Return which ``images`` are not of the task of a dataset that has true classes alone; else None."""
+        name = None if self.storage == "full" else task_of(dataset)
+        return next((task.targets[images] == MISSING for task in self.tasks if task.name == name), None)
 
     def fingerprint(self, settings: Mapping[str, Any]) -> str:
         """Return the SHA-256 of what the numbers depend on: ``settings`` and this layout, but not which units."""
         tasks = {task.name: [task.classes, task.targets.tolist()] for task in self.tasks}
         return fingerprint_of(settings, self.storage, self.columns, tasks)
+
+
+def task_of(dataset: str) -> str | None:
+    """Return the task of a dataset that has an axis of classes with full storage, None of others."""
+    return next((dataset.removeprefix(prefix) for prefix in OF_TASKS if dataset.startswith(prefix)), None)
+
+
+def at_targets(values: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[Any]:
+    """Return of ``values`` [..., n, K] those at true classes [n]; NaN of images that are MISSING."""
+    kept = values[..., np.arange(len(targets)), targets]
+    if (targets == MISSING).any():
+        kept[..., targets == MISSING] = np.nan
+    return kept
 
 
 def fingerprint_of(
@@ -84,11 +107,18 @@ def fingerprint_of(
     return digest_of({"settings": settings, "storage": storage, "errors": errors, "tasks": tasks})
 
 
-def wrong_numbers(name: str, values: NDArray[Any], *, softmax: bool = True) -> str | None:
+def wrong_numbers(
+    name: str, values: NDArray[Any], *, softmax: bool = True, missing: NDArray[np.bool_] | None = None
+) -> str | None:
     """Return what is wrong with numbers of the dataset ``name``, None if nothing is.
 
-    Without ``softmax``, predictions and conditionals are raw scores.
+    Without ``softmax``, predictions and conditionals are raw scores. ``missing`` [n] says of numbers at true classes
+    [..., n] which images are not of the task: these are NaN, and no others.
     """
+    if missing is not None and missing.any():
+        if not np.isnan(values[..., missing]).all():
+            return f"{name} has numbers of images that are not of its task"
+        values = values[..., ~missing]
     if name.startswith(("conditional_", "prediction_")):
         if not np.isfinite(values).all():
             return f"{name} has numbers that are not finite"

@@ -161,7 +161,7 @@ class UnitStore:
         for name, arrays in by_class.items():
             for task, array in zip(self.layout.tasks, arrays, strict=True):
                 values[f"{name}_{task.name}"] = self.layout.kept(task, array, images)
-        self._refuse_wrong(rows, values)
+        self._refuse_wrong(rows, images, values)
         with self._said_if_full():
             self._open.write(rows, images.start // self.step, values)
             self._open.keep_time()
@@ -198,13 +198,14 @@ class UnitStore:
             self._file = None
         self._path.unlink(missing_ok=True)
 
-    def _refuse_wrong(self, rows: slice, values: Mapping[str, NDArray[Any]]) -> None:
+    def _refuse_wrong(self, rows: slice, images: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Raise InputError for numbers that no reader would accept, naming the first unit that has one."""
         softmax = self.layout.softmax
         for name, numbers in values.items():
-            if not wrong_numbers(name, numbers, softmax=softmax):
+            missing = self.layout.missing(name, images)
+            if not wrong_numbers(name, numbers, softmax=softmax, missing=missing):
                 continue
-            each = (wrong_numbers(name, own, softmax=softmax) for own in numbers)
+            each = (wrong_numbers(name, own, softmax=softmax, missing=missing) for own in numbers)
             unit, reason = next(found for found in zip(self.units[rows], each, strict=True) if found[1])
             if name.startswith("conditional_"):
                 task = name.removeprefix("conditional_")
