@@ -19,10 +19,13 @@ from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.formats import Format, digest_of_file, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
+from featuresharing.runs.defining_networks import define_to_file
 from featuresharing.runs.subjects import subject_of_arrays
+from featuresharing.settings import PreprocessingSettings
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +36,27 @@ def write_checkpoint(path: Path) -> Path:
     torch.manual_seed(0)
     shape = AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (8, 6), (3, 2))
     save_checkpoint(path, Checkpoint(build_alexnet(shape).eval(), shape, ("word", "basic"), 7), recorded=False)
+    return path
+
+
+OWN = """
+from torch import nn
+
+def build(width):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+"""
+
+
+def write_definition(path: Path) -> Path:
+    (path.parent / "own.py").write_text(OWN)
+    looks = {"size": 12, "mean": [0.5], "std": [0.5], "resize": "stretch"}
+    made = {
+        "build": f"{path.parent}/own.py:build",
+        "arguments": {"width": 4},
+        "tasks": ["shape"],
+        "heads": {"shape": {}},
+    }
+    define_to_file(NetworkDefinition.from_values(made), path, preprocessing=PreprocessingSettings.unchecked(looks))
     return path
 
 
@@ -49,6 +73,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
     "torch7_model": (copied("alexnet67_double.t7"), 67),
     "torch7_model, ascii": (copied("alexnet67_ascii.t7"), 67),
     "toy_format": (write_toy_network, None),
+    "network_definition": (write_definition, None),
 }
 """For each format, a sample of its files: what writes one, and the image size where the file does not say it."""
 
@@ -143,7 +168,8 @@ class TestEveryFormat:
 
 def test_a_file_that_no_format_knows_is_refused_with_all_of_them(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no network")
-    accepted = "accepted are checkpoints of a multitask-alexnet, .*, and models of Torch7, .*, and toy networks in JSON"
+    accepted = "accepted are definitions of networks, and checkpoints of a multitask-alexnet, .*"
+    accepted += ", and models of Torch7, .*, and toy networks in JSON"
     with pytest.raises(InputError, match=rf"checkpoint .*/x cannot be read: its format is not known; {accepted}\."):
         load_network(tmp_path / "x")
     with pytest.raises(InputError, match="checkpoint nowhere does not exist"):

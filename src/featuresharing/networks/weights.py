@@ -56,8 +56,9 @@ def load_weights(network: nn.Module, path: Path, strip: Sequence[str] = OwnNetwo
         raise InputError(_misfit(path, missing, unexpected, given, wanted))
     for name, value in given.items():
         if name in wanted and value.shape != wanted[name].shape:
-            shapes = f"found {list(value.shape)} for {name}; accepted is {list(wanted[name].shape)}"
-            raise InputError(f"weights {path} are of another network: {shapes}, as the network has.")
+            shapes = f"found {list(value.shape)} for {name}"
+            accepted = f"accepted is {list(wanted[name].shape)}, as the network has"
+            raise InputError(f"weights {path} are of another network: {shapes}; {accepted}.")
     network.load_state_dict({name: value for name, value in given.items() if name in wanted}, strict=False)
 
 

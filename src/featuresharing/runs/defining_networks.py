@@ -28,18 +28,18 @@ def define_to_file(
     be, and for preprocessing that cannot be found out.
     """
     if preprocessing is not None:
-        look = known_preprocessing(preprocessing, network=lambda: _open(definition), first=first or Path())
+        look = known_preprocessing(preprocessing, network=lambda: _built(definition), first=first or Path())
         definition = replace(definition, preprocessing=look.as_dict())
     if definition.build and not definition.weights:
         from featuresharing.networks.network_digest import digest_of_network
 
-        definition = replace(definition, built_sha256=digest_of_network(_open(definition)))
+        definition = replace(definition, built_sha256=digest_of_network(_built(definition)))
     definition.write(output)
     files = ", ".join(map(str, definition.files())) or "no files"
     say(f"{output} defines a network of {definition.build or definition.weights}, and depends on {files}.")
 
 
-def _open(definition: NetworkDefinition) -> "nn.Module":
+def _built(definition: NetworkDefinition) -> "nn.Module":
     from featuresharing.networks.defining import open_definition
 
-    return open_definition(definition).network
+    return open_definition(replace(definition, heads={}, probes=None)).network
