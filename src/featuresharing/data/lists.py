@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.data.array_files import image_exists
 from featuresharing.data.columns import CLASSES, KEPT
 from featuresharing.data.table_files import frame_of, numbered_rows, write_table
 from featuresharing.data.texts import UNFIT, read_lines
@@ -82,7 +83,7 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
     for place, name, labels in split_lines(path):
         targets.append(_parse_labels(labels, classes, place, name))
         image = path.parent / name
-        if check_files and not os.path.isfile(image):
+        if check_files and not image_exists(image):
             raise InputError(f"{place}: image {image} does not exist; accepted is one that does.")
         paths.append(image)
     if not paths:

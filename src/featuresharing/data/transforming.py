@@ -35,6 +35,26 @@ def preprocess(place: Path | str, pixels: Pixels, preprocessing: Preprocessing) 
     return np.ascontiguousarray(((brought - mean) / std).transpose(2, 0, 1))
 
 
+def as_pixels(place: Path | str, values: NDArray[Any]) -> Pixels:
+    """Return an image of an array as uint8, or float32 of 0 to 255, [H, W, 3 or 1].
+
+    It is [H, W], [H, W, C] or, where the last axis has neither one nor three channels, [C, H, W]: of bytes, of truth
+    values, or of floating point from 0 to 1. Raises InputError for others.
+    """
+    layout = values[..., None] if values.ndim == 2 else values
+    if layout.ndim == 3 and layout.shape[2] not in (1, 3):
+        layout = layout.transpose(1, 2, 0)
+    kind = values.dtype
+    right = layout.ndim == 3 and layout.shape[2] in (1, 3) and (kind == np.uint8 or kind.kind in "fb")
+    if not right or (kind.kind == "f" and not (values.min() >= 0 and values.max() <= 1)):
+        span = f" from {values.min():g} to {values.max():g}" if right else ""
+        raise InputError(
+            f"image {place}: found {kind} {list(values.shape)}{span}; accepted are [H, W], [H, W, 3] and [3, H, W] of "
+            "uint8, or of floating point from 0 to 1; preprocessing: none takes arrays as they are."
+        )
+    return layout if kind == np.uint8 else (layout * np.float32(255)).astype(np.float32)
+
+
 def _coloured(pixels: Pixels, colour: str) -> Pixels:
     """Return the channels of an image in the order of a colour."""
     if colour == GREY:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from featuresharing.analysis.true_classes import check_targets, name_tasks
 from featuresharing.arguments import kind_of
 from featuresharing.computation import Computation
+from featuresharing.data.array_files import digest_of_images
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
-from featuresharing.files.atomic import file_digest
 from featuresharing.files.identity import digest_of_array
 from featuresharing.networks.formats import UNKNOWN_STEP, digest_of_file
 from featuresharing.networks.inputs import as_images
@@ -115,7 +115,7 @@ def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSi
         {task: len(names) for task, names in classes.items()},
         images.targets,
         digest_of_file(checkpoint),
-        file_digest(*images.paths),
+        digest_of_images(*images.paths),
         stored.step,
     )
 
