@@ -68,7 +68,7 @@ class _Graph:
         self._nodes: list[_Node] = []
         self._results: dict[str, int] = {}
         self._weighted: set[str] = set()
-        self._notes: list[str] = []
+        self._notes: dict[int, str] = {}
         self._spent = {"numbers": 0, "products": 0}
 
     def add(self, layer: Entry) -> None:
@@ -141,7 +141,7 @@ class _Graph:
             tasks if len(tasks) > 1 else None,
             tuple(shape[1] for shape in shapes) if flat else None,
             image_shape=self._definition.inputs[name][1:],
-            notes=tuple(self._notes),
+            notes=tuple(note for _, note in sorted(self._notes.items())),
         )
 
     def _value(self, layer: Entry, name: str) -> int:
@@ -162,7 +162,7 @@ class _Graph:
             self._values[name] = self._results[name] = number
 
     def _check(self, layer: Entry, found: Made) -> None:
-        """Refuse a layer that has no weights of its own, or with which an image takes absurd memory or time."""
+        """Refuse a layer that shares its weights' name, or with which an image takes absurd memory or time."""
         if self._weights.count(layer.name):
             if layer.name in self._weighted:
                 raise self._definition.refuse(layer, "another layer of this name has weights; accepted are other names")
@@ -200,7 +200,7 @@ class _Graph:
         return list(reversed(found)), instead
 
     def _note(self, layer: Entry, reason: str) -> None:
-        self._notes.append(f"{layer.shown} of {self._definition.path.name} was left out: {reason}.")
+        self._notes[layer.position] = f"{layer.shown} of {self._definition.path.name} was left out: {reason}."
 
     def _unused(self, name: str) -> str:
         """Return a layer's name as that of a module: without dots, and none that is there."""
