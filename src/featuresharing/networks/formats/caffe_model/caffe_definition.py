@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ MOST_LAYERS = 10_000
 
 MOST_SIDE = 4096
 """Pixels of a side of an image, and its channels."""
+
+MOST_NUMBERS = 2**26
+"""Numbers of an image, in all channels."""
 
 MOST_IMAGES = 10**6
 """Images of a batch."""
@@ -138,9 +142,9 @@ def _refuse_unknown_layers(path: Path, text: str, known: frozenset[str]) -> None
 def _definition(path: Path, network: Any, known: frozenset[str]) -> Definition:
     if network.layer and network.layers:
         raise InputError(f"{path} has layers of two versions; accepted are 'layer' or 'layers'.")
+    if not 0 < (count := len(network.layer) + len(network.layers)) <= MOST_LAYERS:
+        raise InputError(f"{path} has {count} layers; accepted are 1 to {MOST_LAYERS}.")
     found = [_entry(position, each) for position, each in enumerate([*network.layer, *network.layers])]
-    if not 0 < len(found) <= MOST_LAYERS:
-        raise InputError(f"{path} has {len(found)} layers; accepted are 1 to {MOST_LAYERS}.")
     running = [each for each in found if _runs(each.settings, network.state)]
     definition = Definition(path, dict(_declared(path, network)), tuple(running))
     layers = []
@@ -232,12 +236,10 @@ def _shape_of_data(layer: Entry) -> tuple[int, ...] | None:
 
 
 def _checked(place: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    fits = (
-        len(shape) in (2, 3, 4) and 1 <= shape[0] <= MOST_IMAGES and all(1 <= size <= MOST_SIDE for size in shape[1:])
-    )
-    if not fits:
+    sizes = len(shape) in (2, 3, 4) and all(1 <= size <= MOST_SIDE for size in shape[1:])
+    if not sizes or not 1 <= shape[0] <= MOST_IMAGES or prod(shape[1:]) > MOST_NUMBERS:
         raise InputError(
             f"{place}: found images of the shape {list(shape[:8])}; accepted are 2 to 4 sizes, the first from 1 to "
-            f"{MOST_IMAGES} images, others from 1 to {MOST_SIDE}."
+            f"{MOST_IMAGES} images, others from 1 to {MOST_SIDE}, and {MOST_NUMBERS} numbers an image."
         )
     return shape
