@@ -91,6 +91,14 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
     return ImageList(tuple(paths), np.asarray(targets, dtype=np.int64))
 
 
+def first_image(path: Path) -> Path:
+    """Return the first image of a list; raises InputError for a list without any."""
+    name = next((name for _, name, _ in split_lines(path)), None)
+    if not name:
+        raise InputError(f"{path}: found no image; accepted are lines of the form 'path a,b'.")
+    return path.parent / name
+
+
 def split_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the place, the path of the image (blank if there is none) and the labels of every line of a list."""
     for number, line in read_lines(path, "image list", names=True):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.errors import InputError
+from featuresharing.settings import PreprocessingSettings
 from featuresharing.settings.preprocessing_settings import BGR, GREY, NO_RESIZE, SHORTER_SIDE
 
 FILTERS = {
@@ -115,7 +116,9 @@ def _brought_to(pixels: Pixels, sides: tuple[int, int], look: Preprocessing) -> 
     return np.stack([np.asarray(Image.fromarray(plane).resize(sides[::-1], kind)) for plane in planes], axis=2)
 
 
-def resize(pixels: Pixels, size: int | tuple[int, int], *, interpolation: str = "bilinear") -> NDArray[np.float32]:
+def resize(
+    pixels: Pixels, size: int | tuple[int, int], *, interpolation: str = PreprocessingSettings.interpolation
+) -> NDArray[np.float32]:
     """Return an image uint8 or float32 [H, W, C] as float32 [size, size, C] or of two sizes: pixel centres at halves.
 
     Nothing is smoothed. Bilinear it equals ``skimage.transform.resize(pixels, (size, size))`` of scikit-image 0.12,
