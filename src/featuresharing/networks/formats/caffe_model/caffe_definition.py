@@ -11,8 +11,11 @@ from featuresharing.errors import InputError, quoted
 from featuresharing.files.record_format import open_regular
 from featuresharing.networks.formats.caffe_model.caffe_messages import message_class
 
-MOST_TEXT = 2**23
+MOST_TEXT = 2**22
 """Bytes of a definition; those of a thousand layers have 300,000."""
+
+LONGEST = 150
+"""Letters of what the package says of a text, which may quote it."""
 
 MOST_LAYERS = 10_000
 """Layers of a network; the largest published ones have about 2,000."""
@@ -128,7 +131,7 @@ def _reason(said: str) -> str:
     where = f"line {place[1]}, column {place[2]}: " if place else ""
     reason = said[place.end() :] if place else said
     reason = re.sub(r"^'.*?': (?=[A-Z])", "", reason, flags=re.DOTALL).replace("caffe.", "")
-    return where + quoted(reason.rstrip("."), 150)[1:-1]
+    return where + "".join(letter if letter.isprintable() else "?" for letter in reason[:LONGEST]).rstrip(".")
 
 
 def _refuse_unknown_layers(path: Path, text: str, known: frozenset[str]) -> None:
