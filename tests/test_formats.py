@@ -23,6 +23,7 @@ from featuresharing.networks.formats import Format, digest_of_file, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
 from featuresharing.runs.subjects import subject_of_arrays
+from tests.support.caffe_files import write_definition_sample, write_weights_sample
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,8 @@ def copied(fixture: str) -> Callable[[Path], Path]:
 
 
 SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
+    "caffe_model": (write_weights_sample, None),
+    "caffe_model, definition": (write_definition_sample, None),
     "own_checkpoint": (write_checkpoint, None),
     "torch7_model": (copied("alexnet67_double.t7"), 67),
     "torch7_model, ascii": (copied("alexnet67_ascii.t7"), 67),
@@ -117,7 +120,8 @@ class TestEveryFormat:
         assert tuple(found.heads.values()) == stored.classes
         assert stored.tasks is None or tuple(found.heads) == stored.tasks
         assert (found.input_shape, found.preprocessing) == (stored.preprocessing.shape, stored.preprocessing)
-        assert found.parameters == sum(value.numel() for value in stored.network.parameters())
+        held = [*stored.network.parameters(), *stored.network.buffers()]
+        assert found.parameters == sum(value.numel() for value in held)
         assert found.layers
         for layer in found.layers:
             module = find_layer(stored.network, layer.path)[1]
@@ -143,7 +147,7 @@ class TestEveryFormat:
 
 def test_a_file_that_no_format_knows_is_refused_with_all_of_them(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no network")
-    accepted = "accepted are checkpoints of a multitask-alexnet, .*, and models of Torch7, .*, and toy networks in JSON"
+    accepted = "accepted are networks of Caffe .*, and .*, and models of Torch7, .*, and toy networks in JSON"
     with pytest.raises(InputError, match=rf"checkpoint .*/x cannot be read: its format is not known; {accepted}\."):
         load_network(tmp_path / "x")
     with pytest.raises(InputError, match="checkpoint nowhere does not exist"):

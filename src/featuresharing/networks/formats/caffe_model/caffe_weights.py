@@ -1,0 +1,129 @@
+"""Numbers in files of weights (.caffemodel), found by the names of layers and read one array at a time."""
+
+import mmap
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.errors import InputError, quoted
+from featuresharing.files.record_format import open_regular
+from featuresharing.networks.formats.caffe_model.caffe_files import LAYER_FIELDS, Field, fields_of
+from featuresharing.networks.formats.caffe_model.caffe_messages import message_class
+
+MOST_LAYERS = 10_000
+"""Layers of a network; the largest published ones have about 2,000."""
+
+MOST_FIELDS = 1_000
+"""Fields of a layer or of an array: a list of numbers is one, unless it is written number by number."""
+
+MOST_AXES = 8
+"""Axes of an array, beyond those of Caffe's."""
+
+
+class Blob(NamedTuple):
+    """An array of a layer: its ``shape``, whose leading ones say nothing if ``is_old``, and its numbers as float32."""
+
+    shape: tuple[int, ...]
+    is_old: bool
+    values: NDArray[np.float32]
+
+
+class StoredWeights:
+    """The arrays of a file of weights; only where they are is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Find the layers of the file at ``path``; raises InputError for a damaged one."""
+        self.path = path
+        self._places: dict[str, list[Field]] = {}
+        try:
+            with open_regular(path) as file:
+                # an empty file cannot be mapped
+                self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is empty"
+            raise InputError(f"{path} cannot be read ({reason}); accepted are weights of Caffe.") from None
+        layers = [field for field in self._fields(0, len(self._data), MOST_LAYERS) if field.number in LAYER_FIELDS]
+        for layer in layers:
+            self._find_blobs(layer)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def count(self, name: str) -> int:
+        """Return how many arrays a layer has."""
+        return len(self._places.get(name, ()))
+
+    def blob(self, name: str, index: int) -> Blob:
+        """Return an array of a layer; raises InputError for one that is not as its shape says."""
+        place = self._places[name][index]
+        fields = self._fields(place.start, place.stop, MOST_FIELDS)
+        what = f"array {index} of layer {quoted(name)}"
+        if any(field.number in (5, 8) and field.kind != 2 for field in fields):
+            raise self._damaged(place.start, f"{what} is not one piece, as Caffe writes it")
+        try:
+            stored = message_class("StoredBlob").FromString(self._data[place.start : place.stop])
+        except Exception:  # whatever arbitrary bytes lead the package to
+            raise self._damaged(place.start, f"{what} is no array") from None
+        shape, is_old = _shape_of(stored)
+        numbers = _numbers(stored)
+        if numbers is None or len(shape) > MOST_AXES or min(shape, default=1) < 1 or prod(shape) != len(numbers):
+            found = "bytes" if numbers is None else f"{len(numbers)} numbers"
+            raise self._damaged(place.start, f"{what} has the sizes {_few(shape)} and {found}")
+        if not (finite := np.isfinite(numbers)).all():
+            raise self._damaged(place.start, f"{what} holds {numbers[~finite][0]}")
+        return Blob(shape, is_old, numbers)
+
+    def _find_blobs(self, layer: Field) -> None:
+        names, blobs = ((4, 6), (1, 7))[layer.number == LAYER_FIELDS[1]]
+        name, places = "", []
+        for field in self._fields(layer.start, layer.stop, MOST_FIELDS):
+            if field.number == names and field.kind == 2:
+                name = bytes(self._data[field.start : field.stop]).decode(errors="replace")
+            elif field.number == blobs and field.kind == 2:
+                places.append(field)
+        self._places.setdefault(name, places)  # of layers of one name Caffe takes the first
+
+    def _fields(self, start: int, stop: int, most: int) -> list[Field]:
+        found: list[Field] = []
+        try:
+            for field in fields_of(self._data, start, stop):
+                if field.stop > stop:
+                    raise ValueError(f"{field.stop - field.start} bytes are announced where {stop - field.start} are")
+                if len(found) == most:
+                    raise ValueError(f"more than {most} fields follow each other")
+                found.append(field)
+        except ValueError as error:
+            raise self._damaged(found[-1].stop if found else start, str(error)) from None
+        return found
+
+    def _damaged(self, place: int, problem: str) -> InputError:
+        return InputError(
+            f"{self.path} is damaged: at byte {place}, {problem}; accepted are weights as Caffe wrote them."
+        )
+
+
+def _shape_of(stored: Any) -> tuple[tuple[int, ...], bool]:
+    """Return the sizes of an array, and whether it is of the time when each had four."""
+    old = ("num", "channels", "height", "width")
+    if any(stored.HasField(name) for name in old):
+        return tuple(getattr(stored, name) for name in old), True
+    return tuple(stored.shape.dim), False
+
+
+def _numbers(stored: Any) -> NDArray[np.float32] | None:
+    """Return the numbers of an array, of double ones the nearest float32, which Caffe computes with."""
+    content = b"".join(stored.double_data)
+    kind = "<f8"
+    if not content:
+        content, kind = b"".join(stored.data), "<f4"
+    if len(content) % np.dtype(kind).itemsize:
+        return None
+    with np.errstate(over="ignore"):  # found as infinite
+        return np.frombuffer(content, kind).astype(np.float32)
+
+
+def _few(shape: tuple[int, ...]) -> str:
+    return f"{list(shape[:MOST_AXES])}{' and more' if len(shape) > MOST_AXES else ''}"

@@ -1,0 +1,323 @@
+"""Networks of Caffe, against a naive implementation of what Caffe computes."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from featuresharing import InputError
+from featuresharing.networks.formats import Contents
+from featuresharing.networks.formats.caffe_model import read
+from tests.support.caffe_files import Arrays, input_layer, write_pair
+
+Array = NDArray[np.floating[Any]]
+
+SIZES = (4, 7, 6)
+"""Channels, rows and columns of images, unless a test says otherwise."""
+
+
+def numbers(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng([seed, *shape]).normal(size=shape)
+
+
+NOTHING: Arrays = {}
+IMAGES = numbers(2, *SIZES)
+
+
+def layer(kind: str, settings: str = "", *, name: str = "x", bottoms: str = "data", tops: str = "x") -> str:
+    ends = [f'bottom: "{blob}"' for blob in bottoms.split()] + [f'top: "{blob}"' for blob in tops.split()]
+    return f'layer {{ name: "{name}" type: "{kind}" {" ".join(ends)} {settings} }}\n'
+
+
+def contents(folder: Path, text: str, arrays: Arrays = NOTHING, sizes: Sequence[int] = SIZES, **form: bool) -> Contents:
+    return read(write_pair(folder / "net.prototxt", input_layer(*sizes) + text, arrays, **form))
+
+
+def outputs(network: nn.Module, images: Array = IMAGES) -> Any:
+    with torch.no_grad():
+        return network(torch.from_numpy(images.astype(np.float32)))
+
+
+def close(found: Any, wanted: Array) -> None:
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=2e-5, atol=2e-6)
+
+
+def refused(folder: Path, said: str, text: str, arrays: Arrays = NOTHING, **form: Any) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        contents(folder, text, arrays, **form)
+    assert "; accepted " in str(error.value)
+    assert str(error.value).isprintable()
+
+
+# layers with windows: every number from a loop over windows
+
+
+def convolved(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    *,
+    stride: Any = (1, 1),
+    pad: Any = (0, 0),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+) -> Array:
+    images, planes, rows, columns = x.shape
+    padded = np.zeros((images, planes, rows + 2 * pad[0], columns + 2 * pad[1]))
+    padded[:, :, pad[0] : pad[0] + rows, pad[1] : pad[1] + columns] = x
+    height, width = (
+        (size - (step * (extent - 1) + 1)) // by + 1
+        for size, step, extent, by in zip(padded.shape[2:], dilation, weight.shape[2:], stride, strict=True)
+    )
+    result = np.zeros((images, len(weight), height, width))
+    inside, each = planes // groups, len(weight) // groups
+    for n, o, i, j in np.ndindex(result.shape):
+        total = bias[o]
+        for c, a, b in np.ndindex(weight.shape[1:]):
+            place = (i * stride[0] + a * dilation[0], j * stride[1] + b * dilation[1])
+            total += weight[o, c, a, b] * padded[n, o // each * inside + c, place[0], place[1]]
+        result[n, o, i, j] = total
+    return result
+
+
+def deconvolved(x: Array, weight: Array, bias: Array, *, stride: int, pad: int, groups: int) -> Array:
+    images, planes, rows, columns = x.shape
+    outputs_each, kernel = weight.shape[1], weight.shape[2]
+    whole = np.zeros((images, outputs_each * groups, stride * (rows - 1) + kernel, stride * (columns - 1) + kernel))
+    for n, c, i, j in np.ndindex(x.shape):
+        group = c // (planes // groups)
+        for o, a, b in np.ndindex(weight.shape[1:]):
+            whole[n, group * outputs_each + o, i * stride + a, j * stride + b] += x[n, c, i, j] * weight[c, o, a, b]
+    cut = whole[:, :, pad : whole.shape[2] - pad, pad : whole.shape[3] - pad]
+    return cut + bias[:, None, None]
+
+
+class NoWindowError(Exception):
+    pass
+
+
+def pooled(x: Array, kernel: int, stride: int, pad: int, *, average: bool, ceil: bool = True) -> Array:
+    """Caffe's pooling: the number of windows is rounded up, and with padding the last begins inside the image."""
+    counts = []
+    for size in x.shape[2:]:
+        count = (math.ceil if ceil else math.floor)((size + 2 * pad - kernel) / stride) + 1
+        if pad and (count - 1) * stride >= size + pad:
+            count -= 1
+        counts.append(count)
+    if min(counts) < 1:
+        raise NoWindowError
+    result = np.zeros((*x.shape[:2], *counts))
+    for n, c, i, j in np.ndindex(result.shape):
+        starts = [place * stride - pad for place in (i, j)]
+        ends = [min(start + kernel, size + pad) for start, size in zip(starts, x.shape[2:], strict=True)]
+        divisor = (ends[0] - starts[0]) * (ends[1] - starts[1])
+        window = x[n, c, max(starts[0], 0) : max(ends[0], 0), max(starts[1], 0) : max(ends[1], 0)]
+        if not window.size:
+            raise NoWindowError
+        result[n, c, i, j] = window.sum() / divisor if average else window.max()
+    return result
+
+
+def test_convolutions_in_groups_with_dilation_stride_and_padding(tmp_path: Path) -> None:
+    weight, bias = numbers(6, 2, 3, 2), numbers(6)
+    settings = """convolution_param { num_output: 6 group: 2 kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1
+        pad_w: 0 dilation: 1 dilation: 2 weight_filler { type: "xavier" } engine: CAFFE }"""
+    found = contents(tmp_path, layer("Convolution", settings, name="conv"), {"conv": [weight, bias]})
+    wanted = convolved(IMAGES, weight, bias, stride=(2, 1), pad=(1, 0), dilation=(1, 2), groups=2)
+    close(outputs(found.network), wanted)
+    assert isinstance(found.network.get_submodule("conv"), nn.Conv2d)
+
+
+def test_convolutions_without_bias_and_with_one_size_for_both_sides(tmp_path: Path) -> None:
+    weight = numbers(3, 4, 2, 2)
+    settings = "convolution_param { num_output: 3 bias_term: false kernel_size: 2 stride: 2 pad: 1 dilation: 2 }"
+    found = contents(tmp_path, layer("Convolution", settings), {"x": [weight]})
+    close(outputs(found.network), convolved(IMAGES, weight, np.zeros(3), stride=(2, 2), pad=(1, 1), dilation=(2, 2)))
+
+
+def test_transposed_convolutions(tmp_path: Path) -> None:
+    weight, bias = numbers(4, 3, 3, 3), numbers(6)
+    settings = "convolution_param { num_output: 6 group: 2 kernel_size: 3 stride: 2 pad: 1 }"
+    found = contents(tmp_path, layer("Deconvolution", settings), {"x": [weight, bias]})
+    close(outputs(found.network), deconvolved(IMAGES, weight, bias, stride=2, pad=1, groups=2))
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_pooling_of_every_size(method: str, tmp_path: Path) -> None:
+    compared = refusals = 0
+    for kernel, stride, pad, ceil in product((1, 2, 3, 5, 8), (1, 2, 3), (0, 1, 2), (True, False)):
+        mode = "" if ceil else " round_mode: FLOOR"
+        text = f"pooling_param {{ pool: {method} kernel_size: {kernel} stride: {stride} pad: {pad}{mode} }}"
+        try:
+            wanted = pooled(IMAGES, kernel, stride, pad, average=method == "AVE", ceil=ceil)
+        except NoWindowError:
+            wanted = None
+        if wanted is None or 2 * pad > kernel:
+            refused(tmp_path, "windows do not fit|'pad' is [12]; accepted", layer("Pooling", text))
+            refusals += 1
+        else:
+            wanted = wanted.reshape(2, 4) if wanted.shape[2:] == (1, 1) else wanted  # scores, not maps
+            close(outputs(contents(tmp_path, layer("Pooling", text)).network), wanted)
+            compared += 1
+    assert compared > 40
+    assert refusals > 15
+
+
+def test_pooling_of_whole_images_and_of_sides_of_their_own(tmp_path: Path) -> None:
+    for method, wanted in (("MAX", IMAGES.max(axis=(2, 3))), ("AVE", IMAGES.mean(axis=(2, 3)))):
+        text = layer("Pooling", f"pooling_param {{ pool: {method} global_pooling: true }}")
+        close(outputs(contents(tmp_path, text).network), wanted)
+    text = layer("Pooling", "pooling_param { kernel_h: 1 kernel_w: 6 stride_h: 1 stride_w: 6 }")
+    close(outputs(contents(tmp_path, text).network), IMAGES.max(axis=3, keepdims=True))
+
+
+# layers that compute place by place, or along an axis
+
+
+def along_channels(x: Array, *, size: int, alpha: float, beta: float, k: float) -> Array:
+    result = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        around = x[:, max(0, c - size // 2) : c + size // 2 + 1]
+        result[:, c] = x[:, c] / (k + alpha / size * (around**2).sum(axis=1)) ** beta
+    return result
+
+
+def within_channels(x: Array, *, size: int, alpha: float, beta: float) -> Array:
+    result = np.zeros_like(x)
+    for n, c, i, j in np.ndindex(x.shape):
+        rows, columns = (slice(max(0, place - size // 2), place + size // 2 + 1) for place in (i, j))
+        mean = (x[n, c, rows, columns] ** 2).sum() / size**2  # padding counts: the divisor is the same everywhere
+        result[n, c, i, j] = x[n, c, i, j] * (1 + alpha * mean) ** -beta
+    return result
+
+
+PLACE_BY_PLACE: list[tuple[str, str, Callable[[Array], Array]]] = [
+    ("ReLU", "", lambda x: np.maximum(x, 0)),
+    ("ReLU", "relu_param { negative_slope: 0.1 }", lambda x: np.where(x > 0, x, 0.1 * x)),
+    ("ELU", "elu_param { alpha: 0.5 }", lambda x: np.where(x > 0, x, 0.5 * (np.exp(x) - 1))),
+    ("Sigmoid", "", lambda x: 1 / (1 + np.exp(-x))),
+    ("TanH", "", np.tanh),
+    ("AbsVal", "", np.abs),
+    ("BNLL", "", lambda x: np.log(1 + np.exp(x))),
+    ("Swish", "swish_param { beta: 2 }", lambda x: x / (1 + np.exp(-2 * x))),
+    ("Clip", "clip_param { min: -0.5 max: 1 }", lambda x: np.clip(x, -0.5, 1)),
+    ("Power", "power_param { power: 2 scale: 3 shift: -1 }", lambda x: (3 * x - 1) ** 2),
+    ("Power", "power_param { scale: 0.5 shift: 1 }", lambda x: 0.5 * x + 1),
+    ("Exp", "exp_param { base: 2 scale: 0.5 shift: 1 }", lambda x: 2 ** (0.5 * x + 1)),
+    ("Exp", "", np.exp),
+    ("Log", "log_param { base: 10 scale: 0.1 shift: 9 }", lambda x: np.log10(0.1 * x + 9)),
+    ("Dropout", "dropout_param { dropout_ratio: 0.9 }", lambda x: x),
+    (
+        "LRN",
+        "lrn_param { local_size: 3 alpha: 0.5 beta: 0.6 k: 2 }",
+        lambda x: along_channels(x, size=3, alpha=0.5, beta=0.6, k=2),
+    ),
+    ("LRN", "", lambda x: along_channels(x, size=5, alpha=1, beta=0.75, k=1)),
+    (
+        "LRN",
+        "lrn_param { local_size: 3 alpha: 0.5 beta: 0.6 norm_region: WITHIN_CHANNEL }",
+        lambda x: within_channels(x, size=3, alpha=0.5, beta=0.6),
+    ),
+    ("Softmax", "softmax_param { axis: -1 }", lambda x: np.exp(x) / np.exp(x).sum(axis=3, keepdims=True)),
+    ("Flatten", "", lambda x: x.reshape(2, -1)),
+    ("Flatten", "flatten_param { axis: 2 }", lambda x: x.reshape(2, 4, -1)),
+    ("Flatten", "flatten_param { axis: 1 end_axis: 2 }", lambda x: x.reshape(2, -1, 6)),
+    ("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 dim: 3 } }", lambda x: x.reshape(2, 2, 28, 3)),
+    ("Reshape", "reshape_param { shape { dim: 1 dim: 168 } }", lambda x: x.reshape(2, 168)),
+    ("Reshape", "reshape_param { axis: 2 shape { dim: -1 } }", lambda x: x.reshape(2, 4, 42)),
+    ("Reshape", "reshape_param { axis: -1 shape { dim: 1 } }", lambda x: x[..., None]),
+    ("Reshape", "reshape_param { axis: 1 num_axes: 1 shape { dim: 2 dim: 2 } }", lambda x: x.reshape(2, 2, 2, 7, 6)),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "wanted"), PLACE_BY_PLACE, ids=[f"{a} {b}" for a, b, _ in PLACE_BY_PLACE])
+def test_layers_without_weights(kind: str, settings: str, wanted: Callable[[Array], Array], tmp_path: Path) -> None:
+    close(outputs(contents(tmp_path, layer(kind, settings)).network), wanted(IMAGES))
+
+
+def test_batch_norm_divides_its_sums_by_the_factor_that_is_stored_with_them(tmp_path: Path) -> None:
+    mean, variance = numbers(4), numbers(4, seed=1) ** 2
+    for factor in (1.0, 123.5):
+        arrays = {"x": [mean * factor, variance * factor, [factor]]}
+        found = contents(tmp_path, layer("BatchNorm", "batch_norm_param { eps: 0.01 }"), arrays)
+        shape = (4, 1, 1)
+        close(outputs(found.network), (IMAGES - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + 0.01))
+    found = contents(tmp_path, layer("BatchNorm"), {"x": [mean, variance, [0.0]]})
+    close(outputs(found.network), IMAGES / np.sqrt(1e-5))  # nothing was counted: Caffe takes zeros
+
+
+def test_scale_and_bias(tmp_path: Path) -> None:
+    weight, bias, plane, row = numbers(4), numbers(4, seed=1), numbers(4, 7), numbers(6)
+    cases: list[tuple[str, str, list[Array], Array]] = [
+        (
+            "Scale",
+            "scale_param { bias_term: true }",
+            [weight, bias],
+            IMAGES * weight[:, None, None] + bias[:, None, None],
+        ),
+        ("Scale", "", [weight], IMAGES * weight[:, None, None]),
+        ("Scale", "scale_param { axis: 1 num_axes: 2 }", [plane], IMAGES * plane[:, :, None]),
+        ("Bias", "bias_param { axis: -1 }", [row], IMAGES + row),
+        ("Bias", "bias_param { axis: 1 num_axes: 0 }", [np.array(0.7)], IMAGES + 0.7),
+    ]
+    for kind, settings, arrays, wanted in cases:
+        close(outputs(contents(tmp_path, layer(kind, settings), {"x": arrays}).network), wanted)
+
+
+def test_scale_by_another_blob_as_in_squeeze_and_excitation(tmp_path: Path) -> None:
+    text = layer("Pooling", "pooling_param { pool: AVE global_pooling: true }", name="pool", tops="pool")
+    text += layer("Reshape", "reshape_param { shape { dim: 0 dim: 4 } }", name="flat", bottoms="pool", tops="flat")
+    text += layer("Scale", "scale_param { axis: 0 }", bottoms="data flat")
+    close(outputs(contents(tmp_path, text).network), IMAGES * IMAGES.mean(axis=(2, 3))[:, :, None, None])
+
+
+def test_prelu_by_channel_and_shared(tmp_path: Path) -> None:
+    slopes = numbers(4)
+    found = contents(tmp_path, layer("PReLU"), {"x": [slopes]})
+    close(outputs(found.network), np.where(IMAGES > 0, IMAGES, slopes[:, None, None] * IMAGES))
+    for shared in (np.array(0.3), np.array([0.3])):
+        found = contents(tmp_path, layer("PReLU", "prelu_param { channel_shared: true }"), {"x": [shared]})
+        close(outputs(found.network), np.where(IMAGES > 0, IMAGES, 0.3 * IMAGES))
+
+
+def test_inner_products_along_any_axis_and_transposed(tmp_path: Path) -> None:
+    weight, bias, last = numbers(5, 168), numbers(5), numbers(5, 6)
+    text = "inner_product_param {{ num_output: 5 {} }}"
+    found = contents(tmp_path, layer("InnerProduct", text.format("")), {"x": [weight, bias]})
+    close(outputs(found.network), IMAGES.reshape(2, 168) @ weight.T + bias)
+    assert isinstance(found.network.get_submodule("x"), nn.Linear)
+    found = contents(tmp_path, layer("InnerProduct", text.format("transpose: true")), {"x": [weight.T, bias]})
+    close(outputs(found.network), IMAGES.reshape(2, 168) @ weight.T + bias)
+    found = contents(tmp_path, layer("InnerProduct", text.format("axis: -1 bias_term: false")), {"x": [last]})
+    close(outputs(found.network), IMAGES @ last.T)
+
+
+def test_eltwise_concat_slice_and_split(tmp_path: Path) -> None:
+    cut = layer("Slice", "slice_param { axis: 1 slice_point: 1 slice_point: 2 }", name="cut", tops="a b c")
+    a, b, c = IMAGES[:, :1], IMAGES[:, 1:2], IMAGES[:, 2:]
+    parts = cut + layer("Slice", "slice_param { slice_dim: 1 }", name="halves", bottoms="c", tops="d e")
+    d, e = c[:, :1], c[:, 1:]
+    cases = [
+        ("Eltwise", "", a + b + d + e),
+        (
+            "Eltwise",
+            "eltwise_param { operation: SUM coeff: 1 coeff: -2 coeff: 0.5 coeff: 3 }",
+            a - 2 * b + 0.5 * d + 3 * e,
+        ),
+        ("Eltwise", "eltwise_param { operation: PROD }", a * b * d * e),
+        ("Eltwise", "eltwise_param { operation: MAX }", np.max([a, b, d, e], axis=0)),
+        ("Concat", "", np.concatenate([a, b, d, e], axis=1)),
+        ("Concat", "concat_param { axis: -1 }", np.concatenate([a, b, d, e], axis=3)),
+        ("Concat", "concat_param { concat_dim: 2 }", np.concatenate([a, b, d, e], axis=2)),
+    ]
+    for kind, settings, wanted in cases:
+        text = parts + layer("Split", name="twice", bottoms="d", tops="d1 d2") + layer("Silence", bottoms="d2", tops="")
+        text += layer(kind, settings, name="y", bottoms="a b d1 e", tops="y")
+        close(outputs(contents(tmp_path, text).network), wanted)
