@@ -52,7 +52,8 @@ def last_linear_layer(network: nn.Module, images: NDArray[Any] | Tensor) -> str:
         _, (numbers,) = predict(network, images[:1], softmax=False)
     if numbers[0, 0] < 0:
         raise InputError("layer of a probe: found no linear layer in a pass; accepted is the module path of a layer.")
-    return paths[int(numbers[0, 0])]
+    found: str = paths[int(numbers[0, 0])]
+    return found
 
 
 class _Last:
