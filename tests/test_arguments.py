@@ -155,7 +155,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "contributions: found 2 arrays; accepted is one for each task: 0": lambda: curves([[1, 2, 3]] * 2),
     "contributions: found <U1; accepted is a finite number for each unit, [units] a task": lambda: curves([[*"abc"]]),
     "units: found one twice; accepted are distinct units": lambda: random_orders([0, 0], 2),
-    "image_shape: found 'a'; accepted are the pixels of square RGB": lambda: describe_network(NETWORK, wrong("a")),
+    "image_shape: found 'a'; accepted are the pixels of square RGB images, or the shape of one image, "
+    "such as (1, 28, 28)": lambda: describe_network(NETWORK, wrong("a")),
     "layer: found None; accepted is one name: 1": lambda: lesion(NETWORK, wrong(None), IMAGES),
     "place: found ('a', 'b'); accepted are three names, of experiment, checkpoint and layer": lambda: lesion_table(
         wrong(("a", "b")), ["t"], ["t"], **TABLE

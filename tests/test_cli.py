@@ -368,7 +368,7 @@ def check_refused(capsys: pytest.CaptureFixture[str], status: int, *words: str) 
         ({"estimator": "psychic"}, ["estimator 'psychic'", "prior-weighted"]),
         ({"estimator": "quadrature"}, ["layer 'conv2'", "quadrature", "linear layers"]),
         ({"estimator": "monte-carlo", "samples": 1}, ["samples: found 1", "at least 2"]),
-        ({"engine": "steam"}, ["engine 'steam'", "one-channel and plain"]),
+        ({"engine": "steam"}, ["--engine: found 'steam'", "one-channel or plain"]),
         ({"dtype": "float16"}, ["--dtype: found 'float16'", "float32 or float64"]),
         ({"memory": 0}, ["--memory: found '0'", "accepted"]),
         ({"samples": 0}, ["--samples: found '0'", "accepted"]),

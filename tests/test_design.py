@@ -23,9 +23,9 @@ MODULES = {
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 ORDER = (
-    *("version", "errors", "arguments", "computation", "randomness", "progress_bar", "figure_formats", "own_code"),
+    *("version", "errors", "arguments", "randomness", "progress_bar", "figure_formats", "own_code"),
     *("files", "torch7", "hdf5"),
-    *("settings", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
+    *("settings", "computation", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
     *("figures", "workflow", "runs", "cli", "__main__"),
 )
 """Rooms and modules outside of rooms: each knows those before it, and none after it."""

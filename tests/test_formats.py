@@ -19,10 +19,13 @@ from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.formats import Format, digest_of_file, formats
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
+from featuresharing.runs.defining_networks import define_to_file
 from featuresharing.runs.subjects import subject_of_arrays
+from featuresharing.settings import PreprocessingSettings
 from tests.support.caffe_files import write_definition_sample, write_weights_sample
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
@@ -34,6 +37,27 @@ def write_checkpoint(path: Path) -> Path:
     torch.manual_seed(0)
     shape = AlexNetShape(16, 1, (4, 5, 4, 5, 4), (5, 3, 3, 1, 3), (8, 6), (3, 2))
     save_checkpoint(path, Checkpoint(build_alexnet(shape).eval(), shape, ("word", "basic"), 7), recorded=False)
+    return path
+
+
+OWN = """
+from torch import nn
+
+def build(width):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+"""
+
+
+def write_definition(path: Path) -> Path:
+    (path.parent / "own.py").write_text(OWN)
+    looks = {"size": 12, "mean": [0.5], "std": [0.5], "resize": "stretch"}
+    made = {
+        "build": f"{path.parent}/own.py:build",
+        "arguments": {"width": 4},
+        "tasks": ["shape"],
+        "heads": {"shape": {}},
+    }
+    define_to_file(NetworkDefinition.from_values(made), path, preprocessing=PreprocessingSettings.unchecked(looks))
     return path
 
 
@@ -52,6 +76,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
     "torch7_model": (copied("alexnet67_double.t7"), 67),
     "torch7_model, ascii": (copied("alexnet67_ascii.t7"), 67),
     "toy_format": (write_toy_network, None),
+    "network_definition": (write_definition, None),
 }
 """For each format, a sample of its files: what writes one, and the image size where the file does not say it."""
 
@@ -126,7 +151,7 @@ class TestEveryFormat:
         for layer in found.layers:
             module = find_layer(stored.network, layer.path)[1]
             assert (layer.kind, layer.units, layer.size) == (
-                type(module).__name__,
+                type(stored.network.get_submodule(layer.path)).__name__,
                 unit_count(module),
                 unit_size(module),
             )

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from featuresharing.arguments import check_whole, is_number
 from featuresharing.errors import InputError
+from featuresharing.settings import MarginalizationSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Computation:
     dtype: str | None = None
     memory: float | None = None
     batch_size: int | None = None
-    engine: str = "one-channel"
+    engine: str = MarginalizationSettings.engine
 
     def __post_init__(self) -> None:
         if self.memory is not None and not (is_number(self.memory) and self.memory >= 0):

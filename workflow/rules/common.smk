@@ -20,8 +20,8 @@ from featuresharing.workflow.limits import (
     marginalize_seconds,
     unit_blocks,
 )
-from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
-from featuresharing.workflow.config_layers import in_order, layer_problems
+from featuresharing.workflow.architectures import Architecture, DefinedNetwork, NetworkFile, describe
+from featuresharing.workflow.config_layers import in_order, layer_problems, name_layers
 from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
@@ -32,7 +32,7 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 # Snakemake formats this path, though not the paths that it joins to others itself.
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
-EXPERIMENTS = {experiment["name"]: experiment for experiment in config["experiments"]}
+EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
 
 # Rules call the featuresharing command that is installed beside this Python, activated or not.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -63,6 +63,11 @@ def checked(make, *arguments, **options):
     if lines:
         raise WorkflowError("\n".join(lines))
     return found
+
+
+def stimuli_of(wildcards):
+    """Return what names the test images of an experiment, where Snakemake cannot see them, for params."""
+    return TEST_STIMULI[wildcards.experiment] if isinstance(TEST_STIMULI, dict) else TEST_STIMULI
 
 
 def unrecorded(value):

@@ -32,7 +32,7 @@ rule plot_units:
         mem_mb=500,
         runtime=5,
     params:
-        settings=lambda wildcards: flags(EVIDENCE | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment]["sort_by"]}),
+        settings=lambda wildcards: flags(EVIDENCE | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment].sorting_task}),
         numerics=NUMERICS["evidence"],
     message:
         "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

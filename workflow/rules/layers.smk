@@ -4,10 +4,11 @@
 checked(check_source, SOURCE, globals())
 
 DESCRIPTIONS = {experiment: checked(describe, NETWORKS[experiment]) for experiment in EXPERIMENTS}
-checked(layer_problems, config["layers"], DESCRIPTIONS, ESTIMATOR)
+NAMED_LAYERS = checked(name_layers, config["layers"], DESCRIPTIONS, ESTIMATOR)
+checked(layer_problems, NAMED_LAYERS, DESCRIPTIONS, ESTIMATOR)
 
 # In the order of the network, whatever order the config has: axes of figures follow it.
-LAYERS = in_order(config["layers"], DESCRIPTIONS)
+LAYERS = in_order(NAMED_LAYERS, DESCRIPTIONS)
 LAST = CHECKPOINTS[-1]
 UNIT_FIGURE = f"results/figures/{{experiment}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
 

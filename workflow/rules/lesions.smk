@@ -30,11 +30,11 @@ rule measure_lesions:
         settings=flags(
             {key: config["lesions"][key] for key in ("steps", "random_orders")}
             | EVIDENCE
-            | {"seed": config["seed"]}
+            | {"seed": config["seed"], "engine": config["marginalization"]["engine"]}
             | IMAGE_SIZE
         ),
         device=unrecorded(config["device"]),
-        stimuli=lambda wildcards: TEST_STIMULI,
+        stimuli=stimuli_of,
         numerics=[NUMERICS[stage] for stage in ("evidence", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

@@ -20,7 +20,7 @@ rule list_images:
         mem_mb=500,
         runtime=5,
     params:
-        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
+        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment].task_names,
         folder=folder_of_output,
     message:
         "Listing the images and classes of {wildcards.experiment}."

@@ -33,7 +33,7 @@ rule marginalize_layer:
         units=lambda wildcards: flags({"units": wildcards.get("units")}),
         reuse=files_of_layer,
         device=unrecorded(config["device"]),
-        stimuli=lambda wildcards: TEST_STIMULI,
+        stimuli=stimuli_of,
         numerics=NUMERICS["marginalization"],
     message:
         "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

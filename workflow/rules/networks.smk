@@ -27,7 +27,7 @@ rule predict_images:
         settings=flags(IMAGE_SIZE),
         device=unrecorded(config["device"]),
         undecodable=unrecorded(config["baseline"]["undecodable"]),
-        stimuli=lambda wildcards: TEST_STIMULI,
+        stimuli=stimuli_of,
         numerics=NUMERICS["predictions"],
     message:
         "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
@@ -57,7 +57,7 @@ rule select_images:
         runtime=5,
     params:
         settings=flags({"max_images": config["baseline"]["max_images"], "seed": config["seed"]}),
-        stimuli=lambda wildcards: TEST_STIMULI,
+        stimuli=stimuli_of,
         numerics=NUMERICS["predictions"],
     message:
         "Keeping images of {wildcards.experiment} that are right in every task."

@@ -19,7 +19,7 @@ from featuresharing.cli.options import (
     whole,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings
-from featuresharing.settings import EvidenceSettings, LesionSettings
+from featuresharing.settings import EvidenceSettings, LesionSettings, MarginalizationSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -32,6 +32,7 @@ def add_commands(commands: Commands) -> None:
     add_network(parser)
     add_settings(parser, LesionSettings, "steps", "random_orders")
     add_seed(parser, "the random orders")
+    add_settings(parser, MarginalizationSettings, "engine")
     parser.add_argument("--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of the free)")
     add_wait(parser)
     add_device(parser)
@@ -57,7 +58,7 @@ def _curves(options: argparse.Namespace) -> None:
         subject,
         options.conditionals,
         options.output,
-        Computation(device, memory=read_memory(options, device)),
+        Computation(device, memory=read_memory(options, device), engine=options.engine),
         method=options.method,
         laplace=options.laplace,
         steps=options.steps,

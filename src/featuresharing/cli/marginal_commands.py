@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
         "estimator",
         help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
-    add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "storage", "seed")
+    add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "engine", "storage", "seed")
     add_setting(parser, LesionSettings, "softmax", help="predictions, or with false the raw scores; of lesions only")
     parser.add_argument(
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
@@ -47,7 +47,6 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--memory", type=whole(1), metavar="MB", help="main memory for values (none: half of what is free); not a GPU's"
     )
-    parser.add_argument("--engine", default="one-channel", help="one-channel, or plain for networks it cannot trace")
     parser.add_argument(
         "--reuse",
         type=Path,

@@ -1,10 +1,14 @@
 """Commands for networks: ``train``, ``predict``, ``describe`` and ``select-images``."""
 
 import argparse
+import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from featuresharing.arguments import kind_of
 from featuresharing.cli.options import (
     Commands,
     add_command,
@@ -19,7 +23,14 @@ from featuresharing.cli.options import (
     switch,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
-from featuresharing.settings import BaselineSettings, ImageSettings, NetworkSettings, TrainingSettings
+from featuresharing.errors import InputError, quoted
+from featuresharing.settings import (
+    BaselineSettings,
+    ImageSettings,
+    NetworkSettings,
+    PreprocessingSettings,
+    TrainingSettings,
+)
 from featuresharing.settings.fields import keys_of
 
 
@@ -49,6 +60,13 @@ def add_commands(commands: Commands) -> None:
         commands, "describe", _describe, "list the layers of a network, its heads and what a pass costs"
     )
     add_network(parser)
+
+    parser = add_command(commands, "define-network", _define, "say what a network of your own is made of, in a file")
+    parser.add_argument("--definition", required=True, metavar="JSON", help="build, weights, heads and so on, by name")
+    parser.add_argument("--preprocessing", metavar="JSON", help="keys and values, or a text, as a config has them")
+    parser.add_argument("--list", type=Path, help="image list, whose first image tells what the preprocessing does not")
+    parser.add_argument("--probes", type=Path, help="file of probes, which are more tasks")
+    add_output(parser, "JSON file, which every command takes as a network")
 
     parser = add_command(commands, "select-images", _select_images, "keep images that are right in every task")
     add_list(parser)
@@ -129,6 +147,31 @@ def _describe(options: argparse.Namespace) -> None:
     for layer in found.layers:
         cost = layer.refused or f"{layer.variant / found.forward:.2%} of a pass"
         say(f"{layer.path:40} {layer.kind:8} {layer.units:6} {layer.size:13}  {cost}")
+
+
+def _define(options: argparse.Namespace) -> None:
+    from featuresharing.data.lists import first_image
+    from featuresharing.networks.definitions import NetworkDefinition
+    from featuresharing.runs.defining_networks import define_to_file
+    from featuresharing.settings.checking import check_block
+
+    values = _json("--definition", options.definition, dict)
+    said = _json("--preprocessing", options.preprocessing or "null", dict, str, type(None))
+    if isinstance(said, dict):
+        said = check_block(PreprocessingSettings, "preprocessing", said)
+    definition = replace(NetworkDefinition.from_values(values), probes=options.probes)
+    first = first_image(options.list) if options.list else None
+    define_to_file(definition, options.output, preprocessing=said, first=first, say=say)
+
+
+def _json(option: str, text: str, *kinds: type) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{option}: found {quoted(text)}, which is no JSON; accepted is JSON.") from None
+    if not isinstance(found, kinds):
+        raise InputError(f"{option}: found {kind_of(found)}; accepted are values by name.")
+    return found
 
 
 def _select_images(options: argparse.Namespace) -> None:

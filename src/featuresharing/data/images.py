@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from featuresharing.data.array_files import array_place, read_place
 from featuresharing.data.decoding import open_image, rgb
 from featuresharing.data.preprocessing import AnyPreprocessing, NoPreprocessing, OwnPreprocessing, Preprocessing
-from featuresharing.data.transforming import check_size, preprocess
+from featuresharing.data.transforming import as_pixels, check_size, preprocess
 from featuresharing.errors import InputError
 from featuresharing.files.identity import digest_of_bytes
 from featuresharing.own_code import call_own, load_function, source_files
@@ -26,6 +27,9 @@ def read_image(path: Path, *, decoding: str = OURS) -> NDArray[np.uint8]:
     With ``decoding`` as pillow does, colours are those of ``Image.open(path).convert("RGB")``. Raises InputError for a
     file that is missing or cannot be decoded (:func:`featuresharing.data.decoding.rgb`).
     """
+    if array_place(path):
+        pixels = np.rint(as_pixels(path, read_place(path))).astype(np.uint8)
+        return pixels if pixels.shape[2] == 3 else pixels[..., [0, 0, 0]]
     with open_image(path) as image:
         return np.asarray(rgb(path, image) if decoding == OURS else image.convert("RGB"))
 
@@ -58,6 +62,9 @@ def read_inputs(paths: Sequence[Path], preprocessing: AnyPreprocessing) -> NDArr
 
 def read_stimulus(path: Path, preprocessing: AnyPreprocessing) -> Stored:
     """Return what a file holds, as :func:`prepare_stimulus` takes it; raises InputError for what cannot be decoded."""
+    if array_place(path):
+        values = read_place(path)
+        return as_pixels(path, values) if isinstance(preprocessing, Preprocessing) else values
     if isinstance(preprocessing, Preprocessing):
         return read_image(path, decoding=preprocessing.decoding)
     if isinstance(preprocessing, NoPreprocessing):
@@ -74,9 +81,13 @@ def prepare_stimulus(path: Path, stored: Stored, preprocessing: AnyPreprocessing
     not of the shape; OwnCodeError where it fails.
     """
     if isinstance(preprocessing, OwnPreprocessing):
-        return _own_values(path, stored, preprocessing)
+        values = own_values(path, stored, preprocessing.function)
+        return _of_shape(f"'{preprocessing.function}' gives", path, values, preprocessing)
     assert not isinstance(stored, Image.Image)
-    return stored if isinstance(preprocessing, NoPreprocessing) else preprocess(path, stored, preprocessing)
+    if isinstance(preprocessing, NoPreprocessing):
+        kind = np.int64 if stored.dtype.kind in "iu" and preprocessing.whole else np.float32
+        return _of_shape("found", path, stored.astype(kind), preprocessing)
+    return preprocess(path, stored, preprocessing)
 
 
 def check_source(preprocessing: AnyPreprocessing) -> None:
@@ -111,9 +122,14 @@ def own_values(path: Path, stored: Stored, function: str) -> NDArray[Any]:
     return values.astype(np.float32 if values.dtype.kind in "fb" else np.int64)
 
 
-def _own_values(path: Path, stored: Stored, preprocessing: OwnPreprocessing) -> NDArray[Any]:
-    values = own_values(path, stored, preprocessing.function)
-    if values.shape != preprocessing.shape:
-        found, wanted = list(values.shape), list(preprocessing.shape)
-        raise InputError(f"'{preprocessing.function}' gives {found} for image {path}; accepted is {wanted}.")
+def _of_shape(
+    sentence: str, path: Path, values: NDArray[Any], wanted: OwnPreprocessing | NoPreprocessing
+) -> NDArray[Any]:
+    """Return what a network takes; raises InputError, which begins with ``sentence``, for another shape or kind."""
+    if values.shape != wanted.shape or (values.dtype.kind == "i") != wanted.whole:
+        kinds = [
+            f"{kind} {list(shape)}"
+            for kind, shape in ((values.dtype, values.shape), ("int64" if wanted.whole else "float32", wanted.shape))
+        ]
+        raise InputError(f"{sentence} {kinds[0]} for image {path}; accepted is {kinds[1]}.")
     return values

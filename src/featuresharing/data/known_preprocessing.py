@@ -50,7 +50,8 @@ def known_preprocessing(
         return timm_preprocessing(network())
     if said == NOTHING:
         values = np.asarray(read_stimulus(first, NoPreprocessing(())))
-        return NoPreprocessing(values.shape, values.dtype.kind in "iu")
+        bytes_of_pixels = values.dtype == np.uint8 and values.ndim > 1
+        return NoPreprocessing(values.shape, values.dtype.kind in "iu" and not bytes_of_pixels)
     if ":" not in said:
         raise InputError(f"preprocessing: found '{said}'; accepted is {ACCEPTED}.")
     return own_preprocessing(said, first)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.data.array_files import image_exists
 from featuresharing.data.columns import CLASSES, KEPT
 from featuresharing.data.table_files import frame_of, numbered_rows, write_table
 from featuresharing.data.texts import UNFIT, read_lines
@@ -82,12 +83,20 @@ def read_image_list(path: Path, classes: Sequence[Sequence[str]], *, check_files
     for place, name, labels in split_lines(path):
         targets.append(_parse_labels(labels, classes, place, name))
         image = path.parent / name
-        if check_files and not os.path.isfile(image):
+        if check_files and not image_exists(image):
             raise InputError(f"{place}: image {image} does not exist; accepted is one that does.")
         paths.append(image)
     if not paths:
         raise InputError(f"{path}: found no image; accepted are lines of the form 'path {_example(classes)}'.")
     return ImageList(tuple(paths), np.asarray(targets, dtype=np.int64))
+
+
+def first_image(path: Path) -> Path:
+    """Return the first image of a list; raises InputError for a list without any."""
+    name = next((name for _, name, _ in split_lines(path)), None)
+    if not name:
+        raise InputError(f"{path}: found no image; accepted are lines of the form 'path a,b'.")
+    return path.parent / name
 
 
 def split_lines(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -39,7 +39,7 @@ class Preprocessing:
     std: tuple[float, ...]
     resize: str | bool
     resize_to: int | tuple[int, int] | None = None
-    interpolation: str = "bilinear"
+    interpolation: str = PreprocessingSettings.interpolation
     antialias: bool = False
     colour: str = RGB
     white: int = 255

@@ -23,18 +23,21 @@ DTYPES = {"text": str, "whole": "int64", "number": "float64"}
 """dtypes of a frame's columns by their kinds; ``str`` is the dtype that pandas has for texts."""
 
 
-def numbered_rows(path: Path, columns: Sequence[str], *, what: str = "table") -> list[tuple[int, dict[str, str]]]:
-    """Return every row of a CSV table with the number of its line.
+def numbered_rows(
+    path: Path, columns: Sequence[str], *, what: str = "table", separator: str = ","
+) -> list[tuple[int, dict[str, str]]]:
+    """Return every row of a CSV table, or one with another ``separator``, with the number of its line.
 
     A row has all columns of the head, without blanks around values; rows of blanks alone are left out. Raises
     InputError for what :func:`.texts.read_text` refuses, a head that lacks one of ``columns`` or has one twice, and,
     with the number of the line, for rows of another length, quotes that do not close and line ends inside values.
     """
-    rows = _split(path, what)
+    rows = _split(path, what, separator)
     _, head = next(rows, (1, []))
     if missing := next((name for name in columns if name not in head), None):
         found = ", ".join(f"'{name}'" for name in head[:8]) or "nothing"
-        accepted = f"accepted is a table with {', '.join(columns)}, separated by commas"
+        between = {",": "commas", "\t": "tabulators"}[separator]
+        accepted = f"accepted is a table with {', '.join(columns)}, separated by {between}"
         raise InputError(f"{what} {path}: column '{missing}' is missing; {accepted}; found is {found}.")
     if double := next((name for name in head if name and head.count(name) > 1), None):
         raise InputError(f"{what} {path}: column '{double}' stands there twice; accepted are distinct columns.")
@@ -48,9 +51,9 @@ def numbered_rows(path: Path, columns: Sequence[str], *, what: str = "table") ->
     return numbered
 
 
-def _split(path: Path, what: str) -> Iterator[tuple[int, list[str]]]:
+def _split(path: Path, what: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     text = io.StringIO(read_text(path, what), newline="")
-    reader = csv.reader(text, skipinitialspace=True, strict=True)
+    reader = csv.reader(text, skipinitialspace=separator == ",", strict=True, delimiter=separator)
     try:
         for row in reader:
             if any("\n" in value or "\r" in value for value in row):

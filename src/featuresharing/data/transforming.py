@@ -9,6 +9,7 @@ from PIL import Image
 
 from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.errors import InputError
+from featuresharing.settings import PreprocessingSettings
 from featuresharing.settings.preprocessing_settings import BGR, GREY, NO_RESIZE, SHORTER_SIDE
 
 FILTERS = {
@@ -32,6 +33,26 @@ def preprocess(place: Path | str, pixels: Pixels, preprocessing: Preprocessing) 
         brought = brought / np.float32(255 / preprocessing.white)
     mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
     return np.ascontiguousarray(((brought - mean) / std).transpose(2, 0, 1))
+
+
+def as_pixels(place: Path | str, values: NDArray[Any]) -> Pixels:
+    """Return an image of an array as uint8, or float32 of 0 to 255, [H, W, 3 or 1].
+
+    It is [H, W], [H, W, C] or, where the last axis has neither one nor three channels, [C, H, W]: of bytes, of truth
+    values, or of floating point from 0 to 1. Raises InputError for others.
+    """
+    layout = values[..., None] if values.ndim == 2 else values
+    if layout.ndim == 3 and layout.shape[2] not in (1, 3):
+        layout = layout.transpose(1, 2, 0)
+    kind = values.dtype
+    right = layout.ndim == 3 and layout.shape[2] in (1, 3) and (kind == np.uint8 or kind.kind in "fb")
+    if not right or (kind.kind == "f" and not (values.min() >= 0 and values.max() <= 1)):
+        span = f" from {values.min():g} to {values.max():g}" if right else ""
+        raise InputError(
+            f"image {place}: found {kind} {list(values.shape)}{span}; accepted are [H, W], [H, W, 3] and [3, H, W] of "
+            "uint8, or of floating point from 0 to 1; preprocessing: none takes arrays as they are."
+        )
+    return layout if kind == np.uint8 else (layout * np.float32(255)).astype(np.float32)
 
 
 def _coloured(pixels: Pixels, colour: str) -> Pixels:
@@ -95,7 +116,9 @@ def _brought_to(pixels: Pixels, sides: tuple[int, int], look: Preprocessing) -> 
     return np.stack([np.asarray(Image.fromarray(plane).resize(sides[::-1], kind)) for plane in planes], axis=2)
 
 
-def resize(pixels: Pixels, size: int | tuple[int, int], *, interpolation: str = "bilinear") -> NDArray[np.float32]:
+def resize(
+    pixels: Pixels, size: int | tuple[int, int], *, interpolation: str = PreprocessingSettings.interpolation
+) -> NDArray[np.float32]:
     """Return an image uint8 or float32 [H, W, C] as float32 [size, size, C] or of two sizes: pixel centres at halves.
 
     Nothing is smoothed. Bilinear it equals ``skimage.transform.resize(pixels, (size, size))`` of scikit-image 0.12,

@@ -66,11 +66,14 @@ def open_network(path: Path, *, image_size: ImageSize | None = None, heads: bool
     Raises InputError as :func:`load_network`, and for a network that does not take such images.
     """
     found = _read(path)
-    preprocessing = found.preprocessing
-    if preprocessing is None:
-        preprocessing = usual_preprocessing(found.image_shape or image_shape(image_size or USUAL_SIZE))
+    preprocessing = preprocessing_of(found, image_size)
     classes = found.classes or (_heads(path, found.network, preprocessing) if heads else ())
     return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks, found.notes)
+
+
+def preprocessing_of(found: Contents, image_size: ImageSize | None = None) -> AnyPreprocessing:
+    """Return how a network takes images: as its file says, else as usual for the shape that it or its file has."""
+    return found.preprocessing or usual_preprocessing(found.image_shape or image_shape(image_size or USUAL_SIZE))
 
 
 def check_fits(path: Path, stored: StoredNetwork, classes: Mapping[str, Sequence[str]]) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 
 from featuresharing.data.class_folders import list_class_folders, read_hierarchy
 from featuresharing.data.drawings import choose_classes, read_drawings, split_drawings
-from featuresharing.data.lists import write_classes, write_image_list
+from featuresharing.data.lists import MISSING, write_classes, write_image_list
 from featuresharing.data.overlay import OverlaySettings, overlay_folder
 from featuresharing.data.rendering import Variation
 from featuresharing.data.stimuli import StimulusSettings, read_stimuli, render_stimuli
+from featuresharing.data.stimulus_sets import LabelledTask, classes_and_targets, read_stimulus_set
 from featuresharing.data.words import WordStyle, read_words
 from featuresharing.errors import InputError
 from featuresharing.files.locks import holding
@@ -96,8 +97,7 @@ def list_image_sets(stimuli: Sequence[Path], tasks: Sequence[str], output: Path,
     stems = [path.stem for path in stimuli]
     if double := next((stem for stem in stems if stems.count(stem) > 1), None):
         raise InputError(f"stimuli: two tables would become {double}.txt; accepted are distinct names.")
-    if double := next((task for task in tasks if tasks.count(task) > 1), None):
-        raise InputError(f"tasks: found '{double}' twice; accepted are distinct tasks.")
+    _refuse_doubles(tasks)
     tables = {path: read_stimuli(path, tasks) for path in stimuli}
     classes = {task: sorted({name for table in tables.values() for name in table[task]}) for task in tasks}
     write_classes(output / "classes.csv", classes)
@@ -106,3 +106,28 @@ def list_image_sets(stimuli: Sequence[Path], tasks: Sequence[str], output: Path,
         images = [path.parent / name for name in table["image"]]
         write_image_list(output / f"{path.stem}.txt", images, np.array(numbers, dtype=np.int64).T)
         say(f"{len(table)} images are listed in {output / f'{path.stem}.txt'}.")
+
+
+def import_stimulus_set(
+    images: Path, tasks: Sequence[LabelledTask], output: Path, *, array: str = "images", say: Say = print
+) -> None:
+    """Write the list ``test.txt`` of images of one's own into the folder ``output``, and ``classes.csv``.
+
+    ``images`` is what :func:`.read_stimulus_set` takes; of a file of arrays, ``array`` holds the images. Images of no
+    task are left out. Raises InputError as :func:`.read_stimulus_set` and :func:`.classes_and_targets`.
+    """
+    _refuse_doubles([task.name for task in tasks])
+    found = read_stimulus_set(images, {task.name: task.column or task.name for task in tasks}, array=array)
+    classes, targets = classes_and_targets(found, tasks, say=say)
+    kept = np.flatnonzero((targets != MISSING).any(axis=1))
+    if not len(kept):
+        raise InputError(f"{images}: no image is of any task; accepted is at least one.")
+    write_classes(output / "classes.csv", classes)
+    write_image_list(output / "test.txt", [found.paths[index] for index in kept], targets[kept])
+    left = f"; {len(targets) - len(kept)} of no task are left out" if len(kept) < len(targets) else ""
+    say(f"{len(kept)} images of {images} are listed in {output / 'test.txt'}{left}.")
+
+
+def _refuse_doubles(tasks: Sequence[str]) -> None:
+    if double := next((task for task in tasks if tasks.count(task) > 1), None):
+        raise InputError(f"tasks: found '{double}' twice; accepted are distinct tasks.")

@@ -22,7 +22,12 @@ from featuresharing.settings.analysis_settings import (
 )
 from featuresharing.settings.block import Block, check
 from featuresharing.settings.config import Config
-from featuresharing.settings.experiment_settings import ExperimentSettings
+from featuresharing.settings.experiment_settings import (
+    ExperimentSettings,
+    OwnNetworkSettings,
+    StimuliSettings,
+    TaskSettings,
+)
 from featuresharing.settings.image_settings import (
     ArchiveFile,
     ArchiveFiles,
@@ -55,8 +60,11 @@ __all__ = [
     "LesionSettings",
     "MarginalizationSettings",
     "NetworkSettings",
+    "OwnNetworkSettings",
     "PreprocessingSettings",
     "SharingSettings",
+    "StimuliSettings",
+    "TaskSettings",
     "TrainingSettings",
     "check",
 ]

@@ -38,6 +38,11 @@ class MarginalizationSettings(Block):
     dtype: str = setting(
         "float32", "precision of the computation; numbers are stored in float32", choices=("float32", "float64")
     )
+    engine: str = setting(
+        "one-channel",
+        "compute what a unit changes alone, or run the whole network for every variant, slowly, where it must",
+        choices=("one-channel", "plain"),
+    )
     storage: str = setting(
         "true-class",
         "keep conditionals of the true class, or of every class (compressed, much larger)",

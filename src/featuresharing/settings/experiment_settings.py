@@ -6,6 +6,7 @@ from typing import Any
 
 from featuresharing.settings.block import Block, Problem
 from featuresharing.settings.fields import LINE, NAME, needed, setting
+from featuresharing.settings.preprocessing_settings import PreprocessingSettings
 from featuresharing.settings.sentences import shown
 
 INNER_PATH: dict[str, Any] = {
@@ -33,7 +34,7 @@ class OwnNetworkSettings(Block):
         "what makes the network, such as `mynet.py:build` or `torchvision:resnet50`",
         pattern=LINE,
         longest=1000,
-        accepted="a function file.py:function or package.module:function, torchvision:NAME, timm:NAME, or a prototxt",
+        accepted="a function file.py:function or package.module:function, torchvision:NAME or timm:NAME",
         null="files of checkpoints that say it themselves",
     )
     arguments: Mapping[str, Any] = setting(
@@ -78,7 +79,7 @@ class TaskSettings(Block):
     returns: str = setting(
         "scores",
         "what that output holds; the last two: one score or probability, that of the second of two classes",
-        choices=("scores", "probabilities", "log-probabilities", "sigmoid-score", "sigmoid"),
+        choices=("scores", "log-probabilities", "probabilities", "binary-score", "binary-probability"),
     )
     columns: tuple[int, ...] | None = setting(
         None,
@@ -213,6 +214,13 @@ class ExperimentSettings(Block):
         optional=True,
         pattern=LINE,
         accepted="the path of a table, an image list or a folder; or a block that names arrays of a file",
+    )
+    preprocessing: str | PreprocessingSettings | None = setting(
+        None,
+        "what is done to images before the network takes them; with `source: network` only",
+        optional=True,
+        pattern=LINE,
+        accepted="a block of keys, torchvision:WEIGHTS, timm, none for arrays that are ready, or file.py:function",
     )
 
     @property

@@ -67,6 +67,8 @@ class PreprocessingSettings(Block):
         "imagenet",
         "what is subtracted of each channel, in the order of `colour` and the units of `white`",
         pattern=NAMES,
+        least=-(10**6),
+        most=10**6,
         fewest=1,
         longest_list=3,
         accepted=f"{VALUES}, one a channel or one for all",

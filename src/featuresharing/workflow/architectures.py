@@ -5,9 +5,9 @@ Descriptions are kept in small files, so that torch is imported once and not whe
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,7 +18,9 @@ from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
+from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings import PreprocessingSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +57,24 @@ class NetworkFile:
     image_size: ImageSize | None = None
 
 
-def describe(network: Architecture | NetworkFile, cache: Path = CACHE) -> NetworkDescription:
+@dataclass(frozen=True)
+class DefinedNetwork:
+    """A network that its definition makes, described without its weights.
+
+    ``preprocessing`` is what a config says of it (None: what files say), and ``first`` finds one of the images, which
+    tells what the config does not.
+    """
+
+    definition: NetworkDefinition
+    preprocessing: PreprocessingSettings | str | None
+    first: Callable[[], Path]
+
+
+AnyNetwork = Architecture | NetworkFile | DefinedNetwork
+"""What a source says of an experiment's network."""
+
+
+def describe(network: AnyNetwork, cache: Path = CACHE) -> NetworkDescription:
     """Describe a network; what was described before is read from ``cache``, a folder that may be read-only.
 
     Raises InputError for an architecture that cannot be built or described, and for a file that holds no network.
@@ -69,17 +88,29 @@ def describe(network: Architecture | NetworkFile, cache: Path = CACHE) -> Networ
     return found
 
 
-def _key(network: Architecture | NetworkFile) -> str:
+def _key(network: AnyNetwork) -> str:
     """Return what names all that a description depends on."""
     told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch")}
     if isinstance(network, Architecture):
         told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
+    elif isinstance(network, DefinedNetwork):
+        said = network.preprocessing
+        told |= network.definition.architecture()
+        told |= {"said": said.as_config() if isinstance(said, PreprocessingSettings) else said}
+        if not network.definition.build and network.definition.weights:
+            told |= _status(network.definition.weights)
     else:
-        told |= {"path": str(network.path.absolute()), "image_size": network.image_size}
-        with suppress(OSError):  # of a file that is not there, its reader says so
-            status = network.path.stat()
-            told |= {"size": status.st_size, "time": status.st_mtime_ns}
+        told |= {"image_size": network.image_size} | _status(network.path)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _status(path: Path) -> dict[str, Any]:
+    """Return what names a file of a network without reading it."""
+    told: dict[str, Any] = {"path": str(path.absolute())}
+    with suppress(OSError):  # of a file that is not there, its reader says so
+        status = path.stat()
+        told |= {"size": status.st_size, "time": status.st_mtime_ns}
+    return told
 
 
 def _files_of(module: str) -> list[Path]:
@@ -99,12 +130,28 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _describe(network: Architecture | NetworkFile) -> NetworkDescription:
+def _describe(network: AnyNetwork) -> NetworkDescription:
     from featuresharing.engine.describing import describe_file, describe_network
 
     if isinstance(network, NetworkFile):
         return describe_file(network.path, image_size=network.image_size)
+    if isinstance(network, DefinedNetwork):
+        return _describe_defined(network)
     return describe_network(_build(network), network.image_size)
+
+
+def _describe_defined(network: DefinedNetwork) -> NetworkDescription:
+    from featuresharing.data.known_preprocessing import known_preprocessing
+    from featuresharing.engine.describing import describe_network
+    from featuresharing.networks.defining import open_definition
+    from featuresharing.networks.opening import preprocessing_of
+
+    found = open_definition(network.definition, numbers=False)
+    if network.preprocessing is None:
+        look = preprocessing_of(found)
+    else:
+        look = known_preprocessing(network.preprocessing, network=lambda: found.network, first=network.first())
+    return replace(describe_network(found.network, look.shape, whole=look.whole), preprocessing=look)
 
 
 def _build(architecture: Architecture) -> "nn.Module":

@@ -1,11 +1,42 @@
 """The layers that a config names, in the networks that it names."""
 
+import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings.block import Problem
+
+ALL = "all"
+"""Stands for every layer in place of a pattern."""
+
+
+def name_layers(
+    layers: str | Mapping[str, str], networks: Mapping[str, NetworkDescription], estimator: Estimator
+) -> dict[str, str]:
+    """Return module paths by alias; of a pattern, those of the first network that an estimator takes, and all others.
+
+    Aliases are then the paths, with - for whatever names of files do not take. Layers that are refused are left out.
+    Raises InputError where the pattern fits no layer, or two of one alias.
+    """
+    if not isinstance(layers, str):
+        return dict(layers)
+    network = next(iter(networks.values()))
+    taken = [layer.path for layer in network.layers if not layer.refused and estimator.takes(linear=layer.is_linear)]
+    paths = [path for path in taken if layers == ALL or fnmatchcase(path, layers)]
+    if not paths:
+        found = f"config key 'layers': found '{layers}', which fits none"
+        raise InputError(f"{found}; accepted is a pattern such as *.conv1 of these: {', '.join(taken)}.")
+    named: dict[str, str] = {}
+    for path in paths:
+        alias = re.sub("[^A-Za-z0-9.]", "-", path).lstrip("-") or "network"
+        if alias in named:
+            twice = f"{named[alias]} and {path} would both be called {alias}"
+            raise InputError(f"config key 'layers': {twice}; accepted are aliases of your own and their module paths.")
+        named[alias] = path
+    return named
 
 
 def layer_problems(

@@ -80,9 +80,9 @@ rule import_list:
     conda:
         ENVIRONMENT
     params:
-        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment]["tasks"],
-        class_map=lambda wildcards: EXPERIMENTS[wildcards.experiment]["class_map"],
-        list=lambda wildcards: EXPERIMENTS[wildcards.experiment]["image_list"],
+        tasks=lambda wildcards: EXPERIMENTS[wildcards.experiment].task_names,
+        class_map=lambda wildcards: EXPERIMENTS[wildcards.experiment].class_map,
+        list=lambda wildcards: EXPERIMENTS[wildcards.experiment].image_list,
         folder=folder_of_output,
         numerics=NUMERICS["stimuli"],
     message:
@@ -104,7 +104,7 @@ rule import_model:
     conda:
         ENVIRONMENT
     params:
-        model=lambda wildcards: EXPERIMENTS[wildcards.experiment]["model"],
+        model=lambda wildcards: EXPERIMENTS[wildcards.experiment].model,
         settings=lambda wildcards: flags(
             IMAGE_SIZE
             | {"layers": [f"{path}={cost_of(wildcards.experiment, layer).units}" for layer, path in LAYERS.items()]}
