@@ -165,4 +165,6 @@ def test_a_computed_weight_that_is_used_twice_is_refused() -> None:
 
 def test_a_plain_layer_stands_for_itself() -> None:
     network = nn.Sequential(nn.Linear(4, 4))
-    assert find_layer(network, "0")[1] is network[0]
+    layer = find_layer(network, "0")[1]
+    assert layer.weight.data_ptr() == network[0].weight.data_ptr()
+    assert layer.bias is network[0].bias

@@ -36,7 +36,7 @@ from featuresharing.computation import Computation
 from featuresharing.engine.engines import make_engine
 from featuresharing.estimators.estimator import Mixture
 from featuresharing.estimators.registry import GROUP, estimator_names, find_estimator
-from featuresharing.networks.layers import unit_size
+from featuresharing.networks.layers import find_layer, unit_size
 from featuresharing.store import STORAGE, Layout, TaskData, UnitStore
 from tests.support.small_networks import Tokens, alexnet, different_images, perceptron, pictures
 
@@ -208,7 +208,8 @@ class TestEveryEstimator:
 
     @pytest.mark.parametrize("tolerance", [1e-12, 1e-6, 1e-2])
     def test_its_cost_is_that_of_the_variants_that_it_draws(self, name: str, tolerance: float) -> None:
-        estimator, layer = Estimation(name, samples=40, tolerance=tolerance).make(), nn.Linear(300, 60)
+        estimator = Estimation(name, samples=40, tolerance=tolerance).make()
+        _, layer = find_layer(nn.Sequential(nn.Linear(300, 60)), "0")
         if not isinstance(estimator, Mixture):
             assert estimator.sets_outputs
             return

@@ -183,7 +183,9 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     tokens = known_preprocessing("mynet.py:count", network=lambda: None, first=picture)
     assert (tokens.shape, tokens.whole) == ((61,), True)
     assert read_inputs([picture], tokens).dtype == np.int64
-    with pytest.raises(InputError, match=r"'mynet.py:by_chance' gives \[2\] for image .*a.png; accepted is \[3\]\."):
+    with pytest.raises(
+        InputError, match=r"'mynet.py:by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"
+    ):
         read_inputs([picture], known_preprocessing("mynet.py:by_chance", network=lambda: None, first=picture))
     with pytest.raises(InputError, match=r"'mynet.py:words' gives a str for image .*; accepted is an array or tensor"):
         known_preprocessing("mynet.py:words", network=lambda: None, first=picture)
@@ -195,6 +197,12 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     assert changed.sha256 != look.sha256
     with pytest.raises(InputError, match=r"'mynet.py:prepare' has changed since .*; accepted is the code as it was"):
         read_inputs([picture], look)
+
+
+def test_an_image_that_is_a_line_is_refused_before_it_takes_gigabytes(tmp_path: Path) -> None:
+    Image.new("RGB", (400_000, 1)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"has 400000 x 1 pixels, which would become 89600000 x 224; accepted are at"):
+        read(tmp_path / "a.png", size=224)
 
 
 def test_other_texts_are_refused(picture: Path) -> None:

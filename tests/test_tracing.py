@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from featuresharing import InputError, lesion, lesion_accuracy, marginalize
 from featuresharing.engine.probing import check_trace
 from featuresharing.engine.tracing import make_trace, record
+from featuresharing.networks.inputs import Inputs
 
 torch.set_num_threads(1)
 
@@ -273,9 +274,10 @@ def test_a_trace_that_gives_other_scores_is_refused(dtype: torch.dtype) -> None:
     network, images = build(lambda _, y: y + 1)
     network, images = network.to(dtype), images.to(dtype)
     values = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
-    recording = record(network, values, images.clone())
-    trace = make_trace(network, recording, images.clone())
-    arguments = (network, values, images, images.flip(0), ["conv.weight", "conv.bias"], recording)
+    recording = record(network, values, Inputs(images.clone()))
+    trace = make_trace(network, recording, Inputs(images.clone()))
+    others = Inputs(images.flip(0))
+    arguments = (network, values, Inputs(images), others, ["conv.weight", "conv.bias"], recording)
     check_trace(*arguments, trace)
     convolution = next(node for node in trace.graph.nodes if "convolution" in str(node.target))
     convolution.update_arg(2, None)  # as if the bias were lost

@@ -64,6 +64,7 @@ def marginalize(
     tolerance: float = MarginalizationSettings.tolerance,
     seed: int = Config.seed,
     units: Units | None = None,
+    inputs: Mapping[str, Any] | None = None,
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
     **computation: Unpack[ComputationSettings],
@@ -79,7 +80,12 @@ def marginalize(
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
     each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are
-    numbers, or a mask with a bool for every unit; None stands for all.
+    numbers, or a mask with a bool for every unit; None stands for all. Its parameters are what the layer's operator
+    takes, which need not be the module's own (docs/engine.md).
+
+    ``inputs`` are other arguments of the forward pass by name, such as ``{"attention_mask": mask}``, which do not
+    change: an array or tensor whose first dimension is that of the images has a row for each of them; anything else is
+    passed on as it is. None: there are none.
 
     ``computation`` are ``device``, ``dtype``, ``memory``, ``batch_size`` and ``engine``
     (:class:`featuresharing.computation.Computation`). ``dtype`` is float32 or float64 (None: float64 for networks in
@@ -99,7 +105,9 @@ def marginalize(
     """
     computation_of(computation, marginalize)
     estimation = Estimation(estimator, samples, scale, tolerance, seed)
-    run = Marginalization(network, layer, images, estimation, units=units, aliases=aliases, **computation)
+    run = Marginalization(
+        network, layer, images, estimation, units=units, inputs=inputs, aliases=aliases, **computation
+    )
     return run.collect(progress=progress)
 
 
@@ -124,6 +132,7 @@ class Marginalization:
         *,
         softmax: bool = True,
         units: Units | None = None,
+        inputs: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
         **computation: Unpack[ComputationSettings],
     ) -> None:
@@ -131,11 +140,11 @@ class Marginalization:
         self._estimator = estimation.make()
         path, module = find_layer(network, layer, aliases)
         self.units = choose_units(module, layer, units)
-        self._asked = LayerUnits(module, path, self.units)
         settings = computation_of(computation, Marginalization)
-        self.engine = _engine_for(self._estimator, network, path, images, settings, softmax=softmax)
+        self.engine = _engine_for(self._estimator, network, path, images, settings, inputs=inputs, softmax=softmax)
+        self._asked = LayerUnits(self.engine.layer, path, self.units)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
-        if not self._estimator.takes(linear=isinstance(module, nn.Linear), rows=self.engine.layer_rows):
+        if not self._estimator.takes(linear=module.is_linear, rows=self.engine.layer_rows):
             accepted = f"accepted for {self._estimator.name} are {self._estimator.layers}"
             raise InputError(f"layer '{layer}': {accepted}.")
 
@@ -166,13 +175,20 @@ class Marginalization:
 
 
 def _engine_for(
-    estimator: Estimator, network: nn.Module, path: str, images: Any, computation: Computation, *, softmax: bool
+    estimator: Estimator,
+    network: nn.Module,
+    path: str,
+    images: Any,
+    computation: Computation,
+    *,
+    inputs: Any,
+    softmax: bool,
 ) -> Engine:
     """Return an engine that does what an estimator needs; raises InputError if the one asked for does not."""
     if not estimator.sets_outputs:
-        return make_engine(network, path, images, computation, softmax=softmax)
+        return make_engine(network, path, images, computation, inputs=inputs, softmax=softmax)
     otherwise = "engine='plain' runs such networks with other estimators, slowly"
-    engine = make_engine(network, path, images, computation, softmax=softmax, otherwise=otherwise)
+    engine = make_engine(network, path, images, computation, inputs=inputs, softmax=softmax, otherwise=otherwise)
     if not engine.sets_outputs:
         accepted = " and ".join(name for name, kind in ENGINES.items() if kind.sets_outputs)
         raise InputError(f"engine '{engine.name}' cannot integrate; accepted for {estimator.name} is {accepted}.")

@@ -36,6 +36,7 @@ def lesion(
     *,
     softmax: bool = True,
     units: Units | None = None,
+    inputs: Mapping[str, Any] | None = None,
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
     **computation: Unpack[ComputationSettings],
@@ -51,7 +52,15 @@ def lesion(
     computation_of(computation, lesion)
     estimation = Estimation(Lesion.name)
     run = Marginalization(
-        network, layer, images, estimation, softmax=softmax, units=units, aliases=aliases, **computation
+        network,
+        layer,
+        images,
+        estimation,
+        softmax=softmax,
+        units=units,
+        inputs=inputs,
+        aliases=aliases,
+        **computation,
     )
     return run.collect(progress=progress)
 
@@ -64,6 +73,7 @@ def lesion_accuracy(
     orders: Sequence[Sequence[int]] | NDArray[np.int64],
     *,
     counts: Sequence[int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
     **computation: Unpack[ComputationSettings],
@@ -85,7 +95,7 @@ def lesion_accuracy(
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
-    runner = make_engine(network, path, images, computation_of(computation, lesion_accuracy), whole=True)
+    runner = make_engine(network, path, images, computation_of(computation, lesion_accuracy), inputs=inputs, whole=True)
     truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
     steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
     hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))

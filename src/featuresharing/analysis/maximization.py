@@ -6,7 +6,9 @@ decay at every step and are blurred at some, which keeps what grows smooth (the 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import erf, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,8 @@ from featuresharing.arguments import is_whole
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import computing, evaluating, network_values, run_network
-from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
+from featuresharing.networks.inputs import Inputs, as_fixed
+from featuresharing.networks.layers import Units, choose_units, find_layer, find_place, unit_count
 from featuresharing.networks.preparation import check_device, check_network, choose_precision
 from featuresharing.progress_bar import progress_bar
 from featuresharing.randomness import keyed_generator
@@ -38,6 +41,7 @@ def maximize_units(
     *,
     settings: FeatureSettings | None = None,
     units: Units | None = None,
+    inputs: Mapping[str, Any] | None = None,
     seed: int = Config.seed,
     device: str = "cpu",
     progress: bool = False,
@@ -48,7 +52,8 @@ def maximize_units(
     An image climbs for ``settings.iterations``: it gains ``step`` times the gradient and loses the share ``decay``.
     Every ``blur_every``-th iteration, from the first on, blurs it. The defaults are those of the paper's code.
     ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them.
-    ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`. Gradients are taken in float64 for
+    ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`; ``inputs`` are other arguments of the
+    forward pass by name, passed on as they are. Gradients are taken in float64 for
     networks in float64 and in float32 for all others, whether or not the caller has switched them off. The noise at the
     start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the kind of device
     and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
@@ -64,7 +69,13 @@ def maximize_units(
         raise InputError(f"image_shape: found {shape}; accepted are the three numbers of an image, [C, H, W].")
     check(Config, "seed", seed)
     path, module = find_layer(network, layer, aliases)
-    network, device = check_network(network), str(device)
+    place = find_place(network, path)
+    if place.is_part:
+        raise InputError(
+            f"layer '{layer}' is a part of a {place.kind}: nothing tells what it gives; accepted are modules."
+        )
+    others = as_fixed(inputs)
+    network, device = check_network(network, others), str(device)
     check_device(device)
     wanted = set(choose_units(module, layer, units))
     groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
@@ -74,8 +85,8 @@ def maximize_units(
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
         noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
         with computing(), evaluating(network), torch.enable_grad():
-            own = network.get_submodule(path)
-            found = _climb(network, own, layer, values, torch.from_numpy(noise), group, chosen)
+            pass_of = _Pass(network, network.get_submodule(path), layer, module.is_linear, values, others)
+            found = _climb(pass_of, torch.from_numpy(noise), group, chosen)
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image
@@ -85,29 +96,33 @@ def _noise(shape: Sequence[int], seed: int, path: str, unit: int) -> NDArray[np.
     return keyed_generator(seed, "feature", path, unit).standard_normal(shape, dtype=np.float32)
 
 
-def _climb(
-    network: nn.Module,
-    module: nn.Module,
-    layer: str,
-    values: Mapping[str, Tensor],
-    images: Tensor,
-    units: Sequence[int],
-    settings: FeatureSettings,
-) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """A pass of a network with ``values`` up to a module, which is the ``layer`` of that name."""
+
+    network: nn.Module
+    module: nn.Module
+    layer: str
+    is_linear: bool
+    values: Mapping[str, Tensor]
+    others: Mapping[str, Any]
+
+
+def _climb(to: _Pass, images: Tensor, units: Sequence[int], settings: FeatureSettings) -> Tensor:
     """Return the images float32 [B, C, H, W] that image b, for unit b of ``units``, has become."""
-    kind = next(value for value in values.values() if value.is_floating_point())
+    kind = next(value for value in to.values.values() if value.is_floating_point())
     images = images.to(kind.device, kind.dtype)
     kernel = _blur_kernel().to(kind.device, kind.dtype).expand(images.shape[1], 1, -1, -1)
     for iteration in range(settings.iterations):
         images.requires_grad_()
-        with _outputs_of(module) as outputs:
-            driven = _centres(_run_until(network, values, images.clone(), outputs, layer), module, units, layer)
-            gradient = _gradient(driven, images, layer)
+        with _outputs_of(to.module) as outputs:
+            driven = _centres(_run_until(to, images.clone(), outputs), to, units)
+            gradient = _gradient(driven, images, to.layer)
         images = (images.detach() + settings.step * gradient) * (1 - settings.decay)
         if iteration % settings.blur_every == 0:
             images = F.conv2d(images, kernel, padding=BLUR_WIDTH // 2, groups=images.shape[1])
     if not torch.isfinite(images).all():
-        raise InputError(f"layer '{layer}': found images that are not finite; accepted is a smaller step.")
+        raise InputError(f"layer '{to.layer}': found images that are not finite; accepted is a smaller step.")
     return images.float()
 
 
@@ -149,32 +164,30 @@ def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def _run_until(
-    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, outputs: list[Tensor], layer: str
-) -> Tensor:
+def _run_until(to: _Pass, images: Tensor, outputs: list[Tensor]) -> Tensor:
     try:
-        run_network(network, values, images)
+        run_network(to.network, to.values, Inputs(images, fixed=to.others))
     except _ReachedError:
         return outputs[0]
     except Exception as error:  # whatever a network's own code does
         if isinstance(error, InputError) or is_out_of_memory(error):
             raise
-        reason = f"{place_of(error, network)}: {reason_of(error)}"
+        reason = f"{place_of(error, to.network)}: {reason_of(error)}"
         raise InputError(
-            f"images of {list(images.shape[1:])} do not pass to layer '{layer}' ({reason}); "
+            f"images of {list(images.shape[1:])} do not pass to layer '{to.layer}' ({reason}); "
             "accepted is the shape [C, H, W] that the network takes."
         ) from error
-    raise InputError(f"layer '{layer}' has no part in a forward pass; accepted is one that has.")
+    raise InputError(f"layer '{to.layer}' has no part in a forward pass; accepted is one that has.")
 
 
-def _centres(output: Tensor, module: nn.Module, units: Sequence[int], layer: str) -> Tensor:
+def _centres(output: Tensor, to: _Pass, units: Sequence[int]) -> Tensor:
     """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
     if len(output) != len(units):
         raise InputError(
-            f"layer '{layer}': found an output of {list(output.shape)} for {len(units)} images; "
+            f"layer '{to.layer}': found an output of {list(output.shape)} for {len(units)} images; "
             "accepted are layers whose first dimension is the image."
         )
-    if isinstance(module, nn.Linear):
+    if to.is_linear:
         output = output.movedim(-1, 1)
     while output.ndim > 2:
         output = output.select(2, output.shape[2] // 2)

@@ -14,10 +14,12 @@ from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
 from featuresharing.errors import InputError
-from featuresharing.networks.computed import layer_values
 from featuresharing.networks.descriptions import LayerDescription, NetworkDescription
 from featuresharing.networks.forward import computing
-from featuresharing.networks.layers import Layer, find_layer, unit_count, unit_size
+from featuresharing.networks.inputs import Inputs
+from featuresharing.networks.layer_kinds import Place, joined, places_in
+from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch
+from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.wrappers import unwrap
 
@@ -62,10 +64,10 @@ def _describe(
     """Describe a network with parameters and buffers ``values``, on the device where they are."""
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     device = next((value.device for value in values.values()), torch.device("cpu"))
-    images = torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device=device)
-    trace = _trace(network, values, images)
+    inputs = Inputs(torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device=device))
+    trace = _trace(network, values, inputs)
     plan = make_plan(trace, None)
-    found = {layer: _position(trace, layer.path, weight) for layer, weight in _layers(network, values, images, trace)}
+    found = {layer: _position(trace, layer.path, own) for layer, own in _layers(network, values, inputs, trace)}
     return NetworkDescription(
         tuple(sorted(found, key=lambda layer: found[layer])),
         {task: shape_of(node)[1] for task, node in zip(trace.tasks, plan.outputs, strict=True)},
@@ -75,28 +77,41 @@ def _describe(
     )
 
 
-def _trace(network: nn.Module, values: Mapping[str, Tensor], images: Tensor) -> Trace:
-    return make_trace(network, record(network, values, images.clone()), images.clone())
+def _trace(network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs) -> Trace:
+    return make_trace(network, record(network, values, inputs.clone()), inputs.clone())
 
 
 def _layers(
-    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, trace: Trace
+    network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs, trace: Trace
 ) -> Iterator[tuple[LayerDescription, str]]:
-    """Yield every layer with units, and the name of its weight among the values of the trace."""
-    for path, module in network.named_modules():
-        if not isinstance(module, Layer):
-            continue
-        given, weight, bias = layer_values(network, path, values)
-        own = trace if given.keys() == values.keys() else _trace(network, given, images)  # its weight is computed
-        plain = find_layer(network, path)[1]
-        is_linear = isinstance(plain, nn.Linear)
-        layer = LayerDescription(path, type(plain).__name__, is_linear, unit_count(plain), unit_size(plain))
-        try:
-            counted = cost_of(make_plan(own, find_use(own, path, weight, bias)))
-            layer = replace(layer, variant=counted.variant, numbers=counted.numbers)
-        except InputError as error:
-            layer = replace(layer, refused=str(error))
-        yield layer, weight
+    """Yield every layer with units, and the name that its weight has among the values of the trace."""
+    places = list(places_in(network))
+    seen = watch(network, [place for place in places if may_be_seen(place)], values, inputs)
+    for together in ([p for p in places if p.adapted is None], [p for p in places if p.adapted is not None]):
+        found: list[tuple[Place, LayerValues | InputError]] = []
+        for place in together:
+            try:
+                found.append((place, layer_values(network, place, values, seen.get(place.owner))))
+            except InputError as error:
+                found.append((place, error))
+        given = dict(values)
+        for _, own in found:
+            given |= own.values if isinstance(own, LayerValues) else {}
+        computed = trace if given.keys() == values.keys() else _trace(network, given, inputs)
+        for place, own in found:
+            yield _describe_layer(network, place, own, computed), joined(place.owner, place.names[0])
+
+
+def _describe_layer(network: nn.Module, place: Place, own: LayerValues | InputError, trace: Trace) -> LayerDescription:
+    layer = find_layer(network, place.path)[1] if isinstance(own, InputError) else own.layer
+    found = LayerDescription(place.path, layer.kind, layer.is_linear, unit_count(layer), unit_size(layer))
+    if isinstance(own, InputError):
+        return replace(found, refused=str(own))
+    try:
+        counted = cost_of(make_plan(trace, find_use(trace, place.path, own.weight, own.bias)))
+    except InputError as error:
+        return replace(found, refused=str(error))
+    return replace(found, variant=counted.variant, numbers=counted.numbers)
 
 
 def _position(trace: Trace, path: str, weight: str) -> int:

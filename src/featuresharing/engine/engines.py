@@ -29,11 +29,12 @@ def make_engine(
     images: Any,
     computation: Computation | None = None,
     *,
+    inputs: Any = None,
     softmax: bool = True,
     whole: bool = False,
     otherwise: str = "engine='plain' runs such networks, slowly",
 ) -> Engine:
-    """Return the engine that a ``computation`` names, for a layer at ``path`` and ``images`` [N, ...].
+    """Return the engine that a ``computation`` names, for a layer at ``path``, ``images`` [N, ...] and other inputs.
 
     With ``whole`` it is made for :meth:`.Engine.removed_scores`, else for single units. Raises InputError for an
     engine that is not known, for whatever :func:`featuresharing.networks.preparation.prepare` refuses, and for what
@@ -42,7 +43,7 @@ def make_engine(
     settings = computation or Computation()
     if settings.engine not in ENGINES:
         raise InputError(f"engine '{settings.engine}' is not known; accepted are {' and '.join(ENGINES)}.")
-    ready = prepare(network, images, settings, softmax=softmax)
+    ready = prepare(network, images, settings, inputs=inputs, softmax=softmax)
     with computing():
         try:
             return ENGINES[settings.engine](ready, path, settings, whole=whole)

@@ -26,6 +26,7 @@ from featuresharing.engine.plan import Plan, last_uses
 from featuresharing.engine.rules import VIEWS, is_fixed_norm, normalise
 from featuresharing.engine.slabs import Slab, aten, runs, shape_of
 from featuresharing.engine.stacking import as_traced, spread
+from featuresharing.networks.inputs import Inputs
 
 Base = Mapping[fx.Node, Any]
 """Base values by node."""
@@ -45,7 +46,7 @@ class Interpreter:
         self._dense_uses = last_uses(plan.dense, self._outputs)
 
     @torch.no_grad()
-    def base(self, images: Tensor) -> Base:
+    def base(self, inputs: Inputs) -> Base:
         """Run the network as it is; return the values that variants need."""
         wanted = set(self._needed)
         nodes = [node for node in self.plan.trace.graph.nodes if node.op != "output"]
@@ -55,9 +56,10 @@ class Interpreter:
         nodes = [node for node in nodes if node in wanted]
         uses = last_uses(nodes, self._needed)
         values: dict[fx.Node, Any] = {}
+        given = inputs.tensors
         for node in nodes:
             if node.op == "placeholder":
-                values[node] = images if node.target == "images" else self._values[node.target]
+                values[node] = given[node.target] if node.target in given else self._values[node.target]
             else:
                 values[node] = _run(node, values)
             for spent in uses[node]:
@@ -78,13 +80,16 @@ class Interpreter:
             rows = inputs @ weights.T if biases is None else torch.addmm(biases, inputs, weights.T)
             return rows.T.unsqueeze(-1)
         given: Any = layer.node.args
-        _, _, _, stride, padding, dilation, _, _, groups = given
+        _, _, _, stride, padding, dilation, transposed, output_padding, groups = given
         outputs, channels = layer.units // groups, weights.shape[1]
         parts = []
         for group, run in runs(units // outputs):
             images = inputs.narrow(1, group * channels, channels)
             bias = None if biases is None else biases[run]
-            part = aten.convolution(images, weights[run], bias, stride, padding, dilation, False, [0], 1)
+            filters = weights[run].transpose(0, 1) if transposed else weights[run]
+            part = aten.convolution(
+                images, filters, bias, stride, padding, dilation, transposed, output_padding if transposed else [0], 1
+            )
             parts.append(part.movedim(1, 0))
         return torch.cat(parts).unsqueeze(2).contiguous()
 

@@ -12,6 +12,7 @@ from torch import fx
 
 from featuresharing.engine.cost import Cost
 from featuresharing.engine.plan import Plan, last_uses
+from featuresharing.networks.inputs import is_input
 
 SHARE = 0.5
 """The share of the free memory that a computation may take unless it is told otherwise."""
@@ -63,7 +64,7 @@ def footprint(plan: Plan) -> Footprint:
     images = plan.trace.rows
     varying: set[fx.Node] = set()
     for node in plan.trace.graph.nodes:
-        if node.target == "images" or any(source in varying for source in node.all_input_nodes):
+        if is_input(node.target) or any(source in varying for source in node.all_input_nodes):
             varying.add(node)
     base = sum(_size(node) for node in plan.needed if node in varying)
     slabs = {

@@ -34,9 +34,16 @@ from featuresharing.engine.plan import Plan, find_use, make_plan
 from featuresharing.engine.probing import check_trace
 from featuresharing.engine.protocol import Scores
 from featuresharing.engine.slabs import shape_of
-from featuresharing.engine.tracing import NumbersSeenError, UntraceableError, filters_of, make_trace, record
-from featuresharing.networks.computed import layer_values
+from featuresharing.engine.tracing import (
+    NumbersSeenError,
+    UntraceableError,
+    filters_of,
+    make_trace,
+    record,
+    sees_inputs,
+)
 from featuresharing.networks.inputs import to_input
+from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.preparation import Prepared
 
 
@@ -50,14 +57,16 @@ class OneChannelEngine:
     sets_outputs: ClassVar[bool] = True
 
     def __init__(self, ready: Prepared, path: str, computation: Computation, *, whole: bool = False) -> None:
-        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.images)
-        self._network, self._images = ready.network, ready.images
+        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.inputs)
+        self._network, self._inputs = ready.network, ready.inputs
         self._path, self._whole = path, whole
-        self._values, self._weight, self._bias = layer_values(ready.network, path, ready.values)
+        found = values_of_layer(ready, path)
+        self._values, self._weight, self._bias, self.layer = found.values, found.weight, found.bias, found.layer
         self._memory = int(SHARE * free_memory(self.device)) if computation.memory is None else int(computation.memory)
         self._laid_out: dict[str, Tensor] = {}
         self._packed: dict[tuple[str, ...], Product] = {}
-        self.plan = self._make_plan(min(2, self.images), check=True)
+        self.plan = self._make_plan(slice(0, min(2, self.images)), check=True)
+        self._by_chunk = sees_inputs(self.plan.trace)
         self.tasks = self.plan.trace.tasks
         self.shapes = tuple(shape_of(task)[1:] for task in self.plan.outputs)
         if self.device == "cpu" and self.dtype == torch.float32:  # the layout in which its convolutions are fastest
@@ -85,7 +94,7 @@ class OneChannelEngine:
             operations=GPU_OPERATIONS if self.device.startswith("cuda") else CPU_OPERATIONS,
             batch_size=self._batch_size,
         )
-        self._interpreters: dict[int, Interpreter] = {}
+        self._interpreters: dict[tuple[int, int], Interpreter] = {}
         self._kept: dict[tuple[int, int], Base] = {}
 
     @property
@@ -109,15 +118,12 @@ class OneChannelEngine:
         """Yield ``images`` in chunks: those that make a batch, the interpreter for as many, and their base values."""
         for chunk in cut(images.stop - images.start, self.batches.images):
             part = slice(images.start + chunk.start, images.start + chunk.stop)
-            count = part.stop - part.start
-            if count not in self._interpreters:
-                self._interpreters[count] = self._interpreter(count)
-            interpreter = self._interpreters[count]
+            interpreter = self._interpreter(part)
             base = self._kept.get((part.start, part.stop))
             if base is None:
                 if not self.batches.keep:
                     self._kept.clear()
-                base = interpreter.base(to_input(self._images[part], self.device, self.dtype, copy=False))
+                base = interpreter.base(to_input(self._inputs[part], self.device, self.dtype, copy=False))
                 self._kept[part.start, part.stop] = base
             yield InterpretedChunk(part, interpreter, base, self.batches.dense)
 
@@ -151,8 +157,8 @@ class OneChannelEngine:
         parts = [[scores.cpu() for scores in chunk.scores] for chunk in self.chunks(images)]
         return tuple(torch.cat(task) for task in zip(*parts, strict=True))
 
-    def _make_plan(self, images: int, *, check: bool = False) -> Plan:
-        sample = to_input(self._images[:images], self.device, self.dtype)
+    def _make_plan(self, images: slice, *, check: bool = False) -> Plan:
+        sample = to_input(self._inputs[images], self.device, self.dtype)
         recording = record(self._network, self._values, sample.clone())
         trace = make_trace(self._network, recording, sample.clone())
         names = [name for name in (self._weight, self._bias) if name]
@@ -165,7 +171,7 @@ class OneChannelEngine:
             taken = " and ".join(dict.fromkeys(places))
             raise UntraceableError(f"{str(error).removesuffix('.')} (its parameters are taken by {taken}).") from error
         if check:
-            others = to_input(self._images[-images:].flip(0), self.device, self.dtype)
+            others = to_input(self._inputs[-len(sample) :].map(lambda value: value.flip(0)), self.device, self.dtype)
             check_trace(self._network, self._values, sample, others, names, recording, trace)
         return make_plan(trace, use, whole=self._whole)
 
@@ -178,11 +184,16 @@ class OneChannelEngine:
         self._memory -= size
         self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
 
-    def _interpreter(self, images: int) -> Interpreter:
-        plan = self.plan if images == self.plan.trace.rows else self._make_plan(images)
-        products = products_to_pack(plan) if self._packed else []
-        packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
-        return Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
+    def _interpreter(self, images: slice) -> Interpreter:
+        """Return the interpreter for ``images``, or for as many unless Python sees what else they come with."""
+        start, stop = (images.start, images.stop) if self._by_chunk else (0, images.stop - images.start)
+        if (start, stop) not in self._interpreters:
+            same = not self._by_chunk and stop == self.plan.trace.rows
+            plan = self.plan if same else self._make_plan(slice(start, stop))
+            products = products_to_pack(plan) if self._packed else []
+            packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
+            self._interpreters[start, stop] = Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
+        return self._interpreters[start, stop]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 
 from featuresharing.engine.plan import Plan
 from featuresharing.engine.slabs import aten, shape_of
+from featuresharing.networks.inputs import is_input
 
 Product = Callable[[Tensor], Tensor]
 
@@ -83,4 +84,4 @@ def _source(matrix: Any) -> fx.Node | None:
     """Return the parameter that a matrix is, or is the transpose of."""
     if matrix.target in (aten.t.default, aten.transpose.int, aten.permute.default):
         matrix = matrix.args[0]
-    return matrix if matrix.op == "placeholder" and matrix.target != "images" else None
+    return matrix if matrix.op == "placeholder" and not is_input(matrix.target) else None

@@ -14,8 +14,9 @@ from featuresharing.computation import Computation
 from featuresharing.engine.memory import BatchSizes, cut
 from featuresharing.engine.protocol import Chunk, Scores
 from featuresharing.errors import InputError
-from featuresharing.networks.computed import layer_values
 from featuresharing.networks.forward import score_images
+from featuresharing.networks.inputs import Inputs
+from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.preparation import Prepared
 
 
@@ -31,11 +32,13 @@ class PlainEngine:
     layer_rows: float | None = None
 
     def __init__(self, ready: Prepared, path: str, computation: Computation, *, whole: bool = False) -> None:
-        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.images)
-        self._network, self._images = ready.network, ready.images
+        self.dtype, self.device, self.images = ready.dtype, ready.device, len(ready.inputs)
+        self._network, self._inputs = ready.network, ready.inputs
         images = min(computation.batch_size or self.images, self.images)
         self.batches = BatchSizes(images, 64, 1, keep=True, group=1)
-        self._values, *self._own = layer_values(ready.network, path, ready.values)
+        found = values_of_layer(ready, path)
+        self._values, self.layer = found.values, found.layer
+        self._own = [found.weight, found.bias]
         for name in self._own:
             if name is not None:
                 self._values[name] = self._values[name].clone()
@@ -54,7 +57,7 @@ class PlainEngine:
         for part in self._parts(images):
             for variant, unit in enumerate(units):
                 with self._set([int(unit)], (weights[variant], biases[variant])):
-                    outputs = self._run(self._images[part])
+                    outputs = self._run(self._inputs[part])
                 yield part, slice(variant, variant + 1), tuple(scores[None] for scores in outputs.values())
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
@@ -62,7 +65,7 @@ class PlainEngine:
         for part in self._parts(slice(0, self.images)):
             for variant, units in enumerate(removed):
                 with self._set(list(units), (torch.zeros(()), torch.zeros(()))):
-                    outputs = self._run(self._images[part])
+                    outputs = self._run(self._inputs[part])
                 yield part, slice(variant, variant + 1), tuple(scores[None] for scores in outputs.values())
 
     def chunks(self, images: slice) -> Iterator[Chunk]:
@@ -71,7 +74,7 @@ class PlainEngine:
 
     def base_scores(self, images: slice) -> tuple[Tensor, ...]:
         """Return the raw scores [images, classes] of every task of the network as it is, on the CPU."""
-        parts = [list(self._run(batch).values()) for batch in torch.split(self._images[images], self.batches.images)]
+        parts = [list(self._run(batch).values()) for batch in self._inputs[images].split(self.batches.images)]
         return tuple(torch.cat(task).cpu() for task in zip(*parts, strict=True))
 
     def _parts(self, images: slice) -> Iterator[slice]:
@@ -92,7 +95,7 @@ class PlainEngine:
                 values[rows] = value
 
     @torch.no_grad()
-    def _run(self, images: Tensor) -> dict[str, Tensor]:
+    def _run(self, inputs: Inputs) -> dict[str, Tensor]:
         return score_images(
-            self._network, self._values, images, device=self.device, dtype=self.dtype, total=self.images
+            self._network, self._values, inputs, device=self.device, dtype=self.dtype, total=self.images
         )

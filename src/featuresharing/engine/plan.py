@@ -132,15 +132,14 @@ def find_use(trace: Trace, path: str, weight: str, bias: str | None) -> LayerUse
                 f"layer '{path}': Python code sees numbers that depend on its weights ('{look.operator}' in "
                 f"{look.place})."
             )
-    users = _takers(nodes[weight])
-    matrix = users[0] if len(users) == 1 and _transposes(users[0]) else None
-    users = list(matrix.users) if matrix else users
+    users, matrix = _products_of(nodes[weight])
     if not users:
         return None
     if len(users) > 1:
         raise UntraceableError(f"layer '{path}' is used {len(users)} times in one pass; accepted are layers used once.")
     node = users[0]
-    is_convolution = node.target is aten.convolution.default and node.args[1] is nodes[weight] and not node.args[6]
+    is_convolution = node.target is aten.convolution.default and node.args[1] is (matrix or nodes[weight])
+    is_convolution = is_convolution and bool(node.args[6]) == (matrix is not None)
     is_product = node.target in (aten.addmm.default, aten.mm.default) and not node.kwargs
     if not (is_convolution or (is_product and matrix and node.args[-1] is matrix)):
         found = f"'{name_of(node.target)}' takes its weight"
@@ -158,9 +157,41 @@ def _takers(value: fx.Node) -> list[fx.Node]:
     return [node for node in value.users if node.target not in SHAPE_ONLY]
 
 
+def _products_of(weight: fx.Node) -> tuple[list[fx.Node], fx.Node | None]:
+    """Return the operators that take a weight [units, ...], or what it is once its first two axes are exchanged.
+
+    That is a matrix [features, units], or the weight of a transposed convolution, whose groups are exchanged one by
+    one.
+    """
+    users = _takers(weight)
+    matrix = users[0] if len(users) == 1 and _transposes(users[0]) else _exchanged_in_groups(weight)
+    return (_takers(matrix), matrix) if matrix else (users, None)
+
+
 def _transposes(node: fx.Node) -> bool:
-    """Whether a node gives the transpose of a matrix."""
-    given = bind_arguments(node) if node.target in (aten.t.default, aten.transpose.int, aten.permute.default) else {}
+    """Whether a node exchanges the first two axes."""
+    if node.target not in (aten.t.default, aten.transpose.int, aten.permute.default):
+        return False
+    given, rank = bind_arguments(node), len(shape_of(node))
     if node.target is aten.permute.default:
-        return [axis % 2 for axis in given["dims"]] == [1, 0]
-    return bool(given) and given.get("dim0", 0) % 2 != given.get("dim1", 1) % 2
+        return [axis % rank for axis in given["dims"]] == [1, 0, *range(2, rank)]
+    return {given.get("dim0", 0) % rank, given.get("dim1", 1) % rank} == {0, 1}
+
+
+def _exchanged_in_groups(weight: fx.Node) -> fx.Node | None:
+    """Return the concatenation of all parts of a weight, each with its first two axes exchanged; None if it is none."""
+    parts = _takers(weight)
+    pieces = _takers(parts[0]) if len(parts) == 1 and parts[0].target is aten.split.Tensor else parts
+    exchanged = [taker for piece in pieces for taker in _takers(piece)]
+    ends = {end for node in exchanged for end in _takers(node)}
+    if len(ends) != 1 or not all(map(_transposes, exchanged)) or not pieces:
+        return None
+    (end,) = ends
+    whole = end.target is aten.cat.default and list(end.args[0]) == exchanged  # type: ignore[arg-type]
+    sizes = [shape_of(piece)[0] for piece in pieces]
+    in_order = all(
+        (piece.target is operator.getitem and piece.args[1] == place)
+        or (piece.target is aten.slice.Tensor and bind_arguments(piece)["start"] == sum(sizes[:place]))
+        for place, piece in enumerate(pieces)
+    )
+    return end if whole and in_order and sum(sizes) == shape_of(weight)[0] else None

@@ -7,14 +7,16 @@ do the same operators in the same order with the same constants; and the trace h
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from featuresharing.engine.recording import name_of, nodes_behind, run_graph
-from featuresharing.engine.tracing import NumbersSeenError, Recording, Trace, UntraceableError, record
+from featuresharing.engine.tracing import NumbersSeenError, Recording, Trace, UntraceableError, record, sees_inputs
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
+from featuresharing.networks.inputs import Inputs, to_input
 
 CLOSENESS = {torch.float32: 1e-3, torch.float64: 1e-9}
 """By how much of the largest score the trace's may differ: far more than rounding, far less than another branch."""
@@ -23,20 +25,22 @@ CLOSENESS = {torch.float32: 1e-3, torch.float64: 1e-9}
 def check_trace(
     network: nn.Module,
     values: Mapping[str, Tensor],
-    images: Tensor,
-    others: Tensor,
+    inputs: Inputs,
+    others: Inputs,
     layer: Sequence[str],
     recording: Recording,
     trace: Trace,
 ) -> None:
-    """Raise UntraceableError if ``network`` does otherwise than ``trace``, made of its ``recording`` on ``images``.
+    """Raise UntraceableError if ``network`` does otherwise than ``trace``, made of its ``recording`` on ``inputs``.
 
-    ``values`` are its parameters and buffers, ``layer`` the names of those that will change, ``others`` [N, ...] images
+    ``values`` are its parameters and buffers, ``layer`` the names of those that will change, ``others`` inputs
     like the first. Costs four passes on them: two of the network and two of the trace.
     """
     taken = {str(node.target) for node in nodes_behind(trace.graph)}
     constants = [name for name in recording.values if name not in values and name in taken]
-    for probe, changed in _probes(images, others, values, layer):
+    if sees_inputs(trace):
+        others = replace(inputs, images=others.images)
+    for probe, changed in _probes(inputs, others, values, layer):
         given = {**values, **changed}
         try:
             with warnings.catch_warnings():
@@ -49,7 +53,7 @@ def check_trace(
         except InputError as error:
             raise _refuse(network, f"outputs change their form: {reason_of(error)}") from error
         difference = _difference(recording, found, constants)
-        if difference and (difference := _difference(record(network, values, images.clone()), found, constants)):
+        if difference and (difference := _difference(record(network, values, inputs.clone()), found, constants)):
             raise _refuse(network, difference)  # even now that what is computed once in a process is there
         if not _gives_the_same(trace, given, probe, found) and not _gives_the_same_in_double(
             network, trace, given, probe
@@ -58,19 +62,23 @@ def check_trace(
 
 
 def _probes(
-    images: Tensor, others: Tensor, values: Mapping[str, Tensor], layer: Sequence[str]
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Yield images unlike those traced, laid out as they are in memory, and other parameters of the layer."""
-    mirrored = others.flip(list(range(1, others.ndim)))
+    inputs: Inputs, others: Inputs, values: Mapping[str, Tensor], layer: Sequence[str]
+) -> Iterator[tuple[Inputs, dict[str, Tensor]]]:
+    """Yield images unlike those traced, laid out as they are in memory, and other parameters of the layer.
+
+    Inputs beside them are those of the first images, then of ``others``: what numbers they may hold is not known.
+    """
+    images, last = inputs.images, others.images
+    mirrored = last.flip(list(range(1, last.ndim)))
     negated = {name: -values[name].flip(0) for name in layer}
     zeros = {name: torch.zeros_like(values[name]) for name in layer}
     if images.is_floating_point():
-        yield torch.empty_like(images).copy_(-2 * mirrored), negated
-        yield torch.zeros_like(images), zeros
+        yield replace(inputs, images=torch.empty_like(images).copy_(-2 * mirrored)), negated
+        yield replace(others, images=torch.zeros_like(images)), zeros
     else:  # numbers of tokens: others may not exist
-        yield torch.empty_like(images).copy_(mirrored), negated
-        first = others.flatten(1)[:, 0].view(-1, *[1] * (others.ndim - 1))
-        yield torch.empty_like(images).copy_(first.expand_as(images)), zeros
+        yield replace(inputs, images=torch.empty_like(images).copy_(mirrored)), negated
+        first = last.flatten(1)[:, 0].view(-1, *[1] * (last.ndim - 1))
+        yield replace(others, images=torch.empty_like(images).copy_(first.expand_as(images))), zeros
 
 
 def _difference(one: Recording, other: Recording, constants: Sequence[str]) -> str | None:
@@ -96,9 +104,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool(((one == other) | (torch.isnan(one) & torch.isnan(other))).all())
 
 
-def _gives_the_same(trace: Trace, values: Mapping[str, Tensor], images: Tensor, found: Recording) -> bool:
+def _gives_the_same(trace: Trace, values: Mapping[str, Tensor], inputs: Inputs, found: Recording) -> bool:
     with torch.no_grad():
-        scores = run_graph(trace.graph, {**trace.values, **values}, images.clone())
+        scores = run_graph(trace.graph, {**trace.values, **values}, inputs.clone())
     pairs = list(zip(scores, found.scores, strict=True))
     if any(mine.shape != yours.shape or mine.dtype != yours.dtype for mine, yours in pairs):
         return False
@@ -110,14 +118,14 @@ def _gives_the_same(trace: Trace, values: Mapping[str, Tensor], images: Tensor, 
     return True
 
 
-def _gives_the_same_in_double(network: nn.Module, trace: Trace, values: Mapping[str, Tensor], images: Tensor) -> bool:
+def _gives_the_same_in_double(network: nn.Module, trace: Trace, values: Mapping[str, Tensor], inputs: Inputs) -> bool:
     """Whether the trace agrees where rounding, however the network may enlarge it, stays small."""
-    if images.device.type == "mps":
+    if inputs.images.device.type == "mps":
         return False
     doubled = {name: _double(value) for name, value in {**trace.values, **values}.items()}
-    given, images = {name: doubled[name] for name in values}, _double(images)
+    given, inputs = {name: doubled[name] for name in values}, to_input(inputs, str(inputs.images.device), torch.float64)
     try:
-        return _gives_the_same(trace, doubled, images, record(network, given, images.clone()))
+        return _gives_the_same(trace, doubled, inputs, record(network, given, inputs.clone()))
     except (InputError, RuntimeError):  # one of the two has single precision for good
         return False
 

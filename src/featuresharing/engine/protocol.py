@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featuresharing.engine.memory import BatchSizes
+from featuresharing.networks.layers import Layer
 
 Scores = tuple[slice, slice, tuple[Tensor, ...]]
 """A slice of the images, a slice of the variants, and the raw scores [variants, images, classes] of every task."""
@@ -17,14 +18,15 @@ Scores = tuple[slice, slice, tuple[Tensor, ...]]
 class Engine(Protocol):
     """What estimators work with.
 
-    Names and shapes ``[classes]`` of the ``tasks``, the precision and the device of values, how work is cut into
-    ``batches``, and how many ``images`` there are.
+    The ``layer`` around whose parameters draws are made, names and shapes ``[classes]`` of the ``tasks``, the precision
+    and the device of values, how work is cut into ``batches``, and how many ``images`` there are.
     """
 
     name: ClassVar[str]
     sets_outputs: ClassVar[bool]
     """Whether :meth:`chunks` works: the engine can set what a unit gives, whatever parameters would give it."""
 
+    layer: Layer
     tasks: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     dtype: torch.dtype

@@ -23,6 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from featuresharing.engine.stacking import operators
 from featuresharing.networks.failures import place_now
+from featuresharing.networks.inputs import IMAGES, Inputs
 from featuresharing.networks.unchanged import memory_of, written
 
 aten = torch.ops.aten
@@ -56,7 +57,10 @@ class NumbersLeaveError(BaseException):
 
 @dataclass(frozen=True)
 class Look:
-    """Python has seen numbers through ``operator`` at ``place`` that depend on the values ``names``, not on images."""
+    """Python has seen numbers through ``operator`` at ``place`` that depend on the values ``names``, not on images.
+
+    Names are those of parameters, buffers, constants and inputs beside the images.
+    """
 
     operator: str
     place: str
@@ -71,7 +75,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(
-        self, network: nn.Module, values: dict[str, Tensor], images: Tensor, locate: Collection[str] = ()
+        self, network: nn.Module, values: dict[str, Tensor], inputs: Inputs, locate: Collection[str] = ()
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
@@ -85,9 +89,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._dependent: dict[int, Any] = {}  # memory that came to depend on the images by writing into it
         for name, value in values.items():
             self._add_value(name, value)
-        self._images = self.graph.placeholder("images")
-        self._label(self._images, images, depends=True)
-        self._nodes[images] = self._images
+        for name, value in inputs.tensors.items():
+            node = self.graph.create_node("placeholder", name, name=IMAGES)
+            self._label(node, value, depends=name == IMAGES)
+            self._nodes[value] = node
+        self._images = self._nodes[inputs.images]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -256,13 +262,13 @@ def nodes_behind(graph: fx.Graph) -> set[fx.Node]:
     return found
 
 
-def run_graph(graph: fx.Graph, values: dict[str, Tensor], images: Tensor) -> tuple[Tensor, ...]:
-    """Return what a recorded graph gives for parameters, buffers and constants by name, and images."""
-    inputs = {**values, "images": images}
+def run_graph(graph: fx.Graph, values: dict[str, Tensor], inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return what a recorded graph gives for parameters, buffers and constants by name, and inputs."""
+    named = {**values, **inputs.tensors}
     results: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
-            results[node] = inputs[node.target]
+            results[node] = named[node.target]
             continue
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), results.__getitem__)
         if node.op == "output":

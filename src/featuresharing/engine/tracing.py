@@ -30,6 +30,7 @@ from featuresharing.engine.recording import (
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
 from featuresharing.networks.forward import evaluating, run_network
+from featuresharing.networks.inputs import Inputs, is_input
 from featuresharing.networks.outputs import raw_scores
 
 
@@ -67,10 +68,10 @@ class Recording:
 class Trace:
     """A forward pass on ``rows`` images.
 
-    ``graph`` has a placeholder for each of ``values`` (parameters, buffers and constants by name) and one named
-    ``images``; every other node is an operator with the ``shape`` (and ``itemsize``) of its value in ``meta``, if the
-    value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that some operator
-    takes, even if no output depends on it; ``looks`` what Python saw of the values.
+    ``graph`` has a placeholder for each of ``values`` (parameters, buffers and constants by name) and one for each of
+    :attr:`.Inputs.tensors`; every other node is an operator with the ``shape`` (and ``itemsize``) of its value in
+    ``meta``, if the value is a tensor. It returns the scores of ``tasks`` in their order. ``used`` are the values that
+    some operator takes, even if no output depends on it; ``looks`` what Python saw of the values.
     """
 
     graph: fx.Graph
@@ -82,9 +83,9 @@ class Trace:
 
 
 def record(
-    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, *, locate: Collection[str] = ()
+    network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs, *, locate: Collection[str] = ()
 ) -> Recording:
-    """Write down the pass of ``network`` with parameters and buffers ``values`` on ``images`` [N, ...].
+    """Write down the pass of ``network`` with parameters and buffers ``values`` on ``inputs``.
 
     Of values by the names ``locate``, it is noted which operator takes them where.
 
@@ -95,10 +96,10 @@ def record(
     outputs: dict[str, Tensor] = {}
     scores: tuple[Tensor, ...] = ()
     with _quiet(network, values):
-        recorder = Recorder(network, dict(values), images, locate)
+        recorder = Recorder(network, dict(values), inputs, locate)
         try:
             with recorder, Watcher(recorder):
-                outputs = raw_scores(run_network(network, values, images), len(images))
+                outputs = raw_scores(run_network(network, values, inputs), len(inputs))
             scores = tuple(output.clone() for output in outputs.values())  # the network may keep them, and write
         except InputError:
             raise
@@ -120,14 +121,14 @@ def record(
     )
 
 
-def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trace:
-    """Return the trace of a ``network`` that was recorded on ``images``.
+def make_trace(network: nn.Module, recording: Recording, inputs: Inputs) -> Trace:
+    """Return the trace of a ``network`` that was recorded on ``inputs``.
 
     Raises UntraceableError for random numbers, which are not those of the pass when an operator runs again.
     """
     graph, values = fx.Graph(), recording.values
     if any(_mutates(node) for node in recording.graph.nodes):
-        graph, values = _without_mutations(network, recording, images)
+        graph, values = _without_mutations(network, recording, inputs)
     else:
         graph.output(graph.graph_copy(recording.graph, {}))
     _refuse_chance(network, graph)
@@ -136,21 +137,21 @@ def make_trace(network: nn.Module, recording: Recording, images: Tensor) -> Trac
             graph.erase_node(node)
     used = frozenset(node.target for node in graph.nodes if node.op == "placeholder" and node.users)
     graph.eliminate_dead_code()
-    return Trace(graph, values, recording.tasks, used, recording.looks, len(images))
+    return Trace(graph, values, recording.tasks, used, recording.looks, len(inputs))
 
 
-def _without_mutations(network: nn.Module, recording: Recording, images: Tensor) -> tuple[fx.Graph, dict[str, Tensor]]:
+def _without_mutations(network: nn.Module, recording: Recording, inputs: Inputs) -> tuple[fx.Graph, dict[str, Tensor]]:
     """Run a recording again such that every operator gives a new value."""
 
-    def run(values: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, ...]:
-        return run_graph(recording.graph, values, inputs)
+    def run(values: dict[str, Tensor], images: Tensor, by_image: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        return run_graph(recording.graph, values, Inputs(images, by_image))
 
     failed = None
     with _quiet(network, recording.values):
-        recorder = Recorder(network, recording.values, images)
+        recorder = Recorder(network, recording.values, inputs)
         try:
             with recorder:
-                outputs = functionalize(run, remove="mutations")(recording.values, images)
+                outputs = functionalize(run, remove="mutations")(recording.values, inputs.images, dict(inputs.by_image))
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -187,6 +188,11 @@ def _refuse_chance(network: nn.Module, graph: fx.Graph) -> None:
         if not switched_off:
             name = type(network).__name__
             raise UntraceableError(f"{name} cannot be traced: it draws random numbers ('{name_of(node.target)}').")
+
+
+def sees_inputs(trace: Trace) -> bool:
+    """Whether Python saw numbers of inputs beside the images: then the trace holds for these inputs alone."""
+    return any(is_input(name) for look in trace.looks for name in look.names)
 
 
 def filters_of(recorded: Trace) -> list[str]:

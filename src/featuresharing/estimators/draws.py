@@ -11,6 +11,7 @@ draws that matter; each has a generator of its own, keyed by the number of the d
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ from featuresharing.errors import InputError
 from featuresharing.estimators.draw_weights import effective_samples, keep_largest, prior_weights
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.variants import Parameters, Variants
+from featuresharing.networks.forward import computing
+from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.layers import Layer, choose_units, find_layer, flat_parameters, unit_size
+from featuresharing.networks.preparation import prepare
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, MarginalizationSettings
 
@@ -107,12 +111,16 @@ def prior_draws(
     samples: int = MarginalizationSettings.samples,
     scale: float = MarginalizationSettings.scale,
     seed: int = Config.seed,
+    images: Any = None,
+    inputs: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw parameters of one unit from its prior N(theta_u, scale^2 I) (docs/method.md, step 1).
 
     Returns weights float64 [samples, *filter shape] and biases float64 [samples]: the very draws that
-    :func:`featuresharing.marginalize` uses. Raises InputError for an unknown layer or unit.
+    :func:`featuresharing.marginalize` uses. A layer without bias of its own may get one from another module (qkv in
+    some transformers): ``images`` that the network takes (one will do), and other ``inputs`` by name, then show it.
+    Raises InputError for an unknown layer or unit.
 
     >>> weights, biases = prior_draws(network, "hidden", 3, samples=10)
     >>> weights.shape, biases.shape
@@ -122,6 +130,10 @@ def prior_draws(
     if isinstance(unit, bool):
         raise InputError(f"unit: found {unit}; accepted is the number of a unit of layer '{layer}'.")
     (unit,) = choose_units(module, layer, [unit])
+    if images is not None:
+        ready = prepare(network, images, inputs=inputs, softmax=False)
+        with computing():
+            module = values_of_layer(ready, path).layer
     size = unit_size(module)
     squared = squared_lengths(size, path, unit, samples=samples, seed=seed)
     return shift_parameters(module, unit, scale * deviations(squared, size, path, unit, range(samples), seed=seed))

@@ -1,9 +1,10 @@
-"""Layers whose weights are computed from other parameters: weight norm, spectral norm, pruning.
+"""Layers whose weights are computed from other parameters: the weight that an operator takes is the layer's.
 
-Such a layer's weight is what the computation gives at evaluation. A unit's filter is a row of it, and is marginalized
-out or removed as that of any other layer; the parameters behind it stay as they are. Covered are parametrizations
-(``torch.nn.utils.parametrize``), hooks before the forward pass (the older ``weight_norm`` and ``spectral_norm``, and
-``prune``), and plain tensors in the place of a parameter.
+A unit's filter is a row of it, and is marginalized out or removed as that of any other layer; the parameters behind it
+stay as they are. There are two ways. Where an attribute of the module is computed (``torch.nn.utils.parametrize``;
+hooks before the pass: the older ``weight_norm`` and ``spectral_norm``, and ``prune``; plain tensors in the place of a
+parameter), that attribute is the weight. Where the module's own pass computes it, or lays it out in another way than
+units first, it is what the product takes (:mod:`.products`); adapters (LoRA) add their share.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,50 +20,119 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from featuresharing.networks.layer_kinds import TRANSPOSED, Place, is_matrix_layer, turned
+from featuresharing.networks.products import Taken, handling
 from featuresharing.networks.unchanged import unchanged
 
-_NAMES = ("weight", "bias")
+Parameters = tuple[Tensor, Tensor | None]
+"""A weight [units, ...], and a bias [units] or None."""
 
 
-def plain_layer(layer: Any) -> Any:
-    """Return the layer, or one of its kind with the weight and bias that are computed in it at evaluation."""
-    if not _computed(layer):
-        return layer
+def effective_parameters(place: Place) -> Parameters:
+    """Return what a layer's operator takes at evaluation, found without a pass of the network."""
     with torch.no_grad():
-        weight, bias = _compute(layer, {})
-    kind: Any = parametrize.type_before_parametrizations(layer)
-    plain = kind.__new__(kind)
-    nn.Module.__init__(plain)
-    plain.weight = nn.Parameter(weight, requires_grad=False)
-    plain.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return plain
+        weight, bias = _own_parameters(place)
+        return (weight, bias) if place.adapted is None else (weight + adapters_share(place, {}), bias)
 
 
-def layer_values(
-    network: nn.Module, path: str, values: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], str, str | None]:
-    """Return ``values`` with the weight and bias of the layer at ``path``, and the names of these (None: no bias).
+def _own_parameters(place: Place) -> Parameters:
+    if not place.is_direct and not place.is_part and (found := _watched_alone(place.module)):
+        return found.weight, found.bias
+    if computed_names(place):
+        return attribute_parameters(place, {})
+    weight, bias = (getattr(place.module, name, None) for name in place.names)
+    assert isinstance(weight, Tensor)
+    return turned(weight.detach(), layout_of(place.module), getattr(place.module, "groups", 1)), bias
 
-    ``values`` are the network's parameters and buffers. What is computed in the layer gets a name of its own, under
-    which :func:`substituted` puts it into a pass.
-    """
-    layer: Any = network.get_submodule(path)
-    tensors = [*network.named_parameters(), *network.named_buffers()]
-    known = {id(tensor): name for name, tensor in tensors}
-    computed = _computed(layer)
-    own = {name: value for name, value in values.items() if name.startswith(f"{path}." if path else "")}
-    inside = {name.removeprefix(f"{path}."): value for name, value in own.items()}
-    given, names = dict(values), []
-    with torch.no_grad():
-        found = dict(zip(_NAMES, _compute(layer, inside), strict=True)) if computed else {}
-    for name in _NAMES:
-        value = found.get(name)
-        if name in computed and value is not None:
-            names.append(f"{path}.{name}" if path else name)
-            given[names[-1]] = value
+
+def layout_of(module: nn.Module) -> str:
+    """Return how a module's own weight is laid out; see :func:`.turned`."""
+    return "transposed" if isinstance(module, TRANSPOSED) else "matrix" if is_matrix_layer(module) else "rows"
+
+
+class _FoundError(Exception):
+    """The product has been seen."""
+
+
+def _watched_alone(module: nn.Module) -> Taken | None:
+    """Return what the product of a module takes, seen in a pass of the module on zeros; None if there is none."""
+    seen: list[Taken] = []
+
+    def stop(_: str, taken: Taken) -> Taken:
+        seen.append(taken)
+        raise _FoundError
+
+    kind: Any = module
+    with unchanged(module):
+        module.eval()
+        own = next(module.parameters(), torch.empty(0))
+        if isinstance(module, nn.Linear) or is_matrix_layer(module):
+            shape = [kind.in_features if isinstance(module, nn.Linear) else len(kind.weight)]
         else:
-            names.append(known.get(id(getattr(layer, name)), ""))
-    return given, names[0], names[1] or None
+            sizes = [2 * spread * size + 2 for spread, size in zip(kind.dilation, kind.kernel_size, strict=True)]
+            shape = [kind.in_channels, *sizes]
+        zeros = torch.zeros(1, *shape, dtype=own.dtype, device=own.device)
+        try:
+            with handling({"layer": module}, stop):
+                module(zeros)
+        except Exception:  # whatever a module's own code does: a pass of the network will tell
+            pass
+    return seen[0] if seen else None
+
+
+def adapters_share(place: Place, values: Mapping[str, Tensor]) -> Tensor:
+    """Return what the active adapters of a layer add to its weight [units, ...]; ``values`` as in its network."""
+    module: Any = place.adapted
+    inside = {name.removeprefix(f"{place.path}."): value for name, value in values.items()}
+    own = {f"layer.{name}": inside[name] for name, _ in module.named_parameters() if name in inside}
+    own |= {f"layer.{name}": inside[name] for name, _ in module.named_buffers() if name in inside}
+    with torch.no_grad():
+        share: Tensor = functional_call(_Share(module), own, ())
+    return turned(share, layout_of(place.module), getattr(place.module, "groups", 1))
+
+
+class _Share(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer: Any = layer
+
+    def forward(self) -> Tensor:
+        share = torch.zeros_like(self.layer.base_layer.weight)
+        if not (self.layer.merged or self.layer.disable_adapters):
+            for name in self.layer.active_adapters:
+                share = share + (self.layer.get_delta_weight(name) if name in self.layer.lora_A else 0)
+        return share
+
+
+def computed_names(place: Place) -> list[str]:
+    """Return which of a layer's weight and bias are attributes that are neither parameters nor buffers."""
+    layer = place.module
+    names = [name for name in place.names if name not in layer._parameters and name not in layer._buffers]
+    return [name for name in names if parametrize.is_parametrized(layer, name) or name in vars(layer)]
+
+
+def attribute_parameters(place: Place, values: Mapping[str, Tensor]) -> Parameters:
+    """Return the weight and bias that are computed as attributes; ``values`` are parameters by name in the network."""
+    layer, start = place.module, f"{place.owner}." if place.owner else ""
+    inside = {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
+    with unchanged(layer), torch.no_grad():
+        layer.eval()
+        given = {f"layer.{name}": value for name, value in inside.items()}
+        weight, bias = functional_call(_Attributes(layer), given, ())
+        kind = next((value.dtype for value in inside.values() if value.is_floating_point()), weight.dtype)
+        return weight.detach().clone().to(kind), None if bias is None else bias.detach().clone().to(kind)
+
+
+class _Attributes(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer: Any = layer
+
+    def forward(self) -> Parameters:
+        for hook in self.layer._forward_pre_hooks.values():
+            if isinstance(hook, WeightNorm | SpectralNorm | BasePruningMethod):
+                hook(self.layer, ())
+        return self.layer.weight, self.layer.bias
 
 
 @contextmanager
@@ -90,29 +160,3 @@ def _give(value: Tensor, *_: Any) -> Tensor:
 
 def _put(attribute: str, value: Tensor, layer: nn.Module, _: Any) -> None:
     setattr(layer, attribute, value)
-
-
-def _computed(layer: nn.Module) -> list[str]:
-    """Return which of weight and bias are tensors, but neither parameters nor buffers."""
-    names = [name for name in _NAMES if name not in layer._parameters and name not in layer._buffers]
-    return [name for name in names if parametrize.is_parametrized(layer, name) or name in vars(layer)]
-
-
-def _compute(layer: nn.Module, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    with unchanged(layer):
-        layer.eval()
-        weight, bias = functional_call(_Weights(layer), {f"layer.{name}": value for name, value in values.items()}, ())
-        kind = next((value.dtype for value in values.values() if value.is_floating_point()), weight.dtype)
-        return weight.detach().clone().to(kind), None if bias is None else bias.detach().clone().to(kind)
-
-
-class _Weights(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer: Any = layer
-
-    def forward(self) -> tuple[Tensor, Tensor | None]:
-        for hook in self.layer._forward_pre_hooks.values():
-            if isinstance(hook, WeightNorm | SpectralNorm | BasePruningMethod):
-                hook(self.layer, ())
-        return self.layer.weight, self.layer.bias

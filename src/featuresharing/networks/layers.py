@@ -1,6 +1,7 @@
 """Layers with units: one filter of a convolution, one row of a linear layer."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,10 +13,23 @@ from torch.nn.parameter import is_lazy
 
 from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
-from featuresharing.networks.computed import plain_layer
+from featuresharing.networks.computed import effective_parameters
+from featuresharing.networks.layer_kinds import Place, places_at, places_in
 from featuresharing.networks.wrappers import unwrap
 
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer as its operator gets it: ``weight`` [units, *filter shape] and ``bias`` [units] (None: it has none).
+
+    ``kind`` is what a user calls it, such as Conv2d; it ``is_linear`` or a convolution.
+    """
+
+    kind: str
+    is_linear: bool
+    weight: Tensor
+    bias: Tensor | None
+
 
 MOST_LISTED = 40
 """Layers that a sentence names."""
@@ -25,41 +39,62 @@ Units = Iterable[int] | Iterable[bool] | NDArray[Any] | Tensor
 
 
 def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None = None) -> tuple[str, Layer]:
-    """Return the module path and the module of ``layer``, which is a module path or one of ``aliases``.
+    """Return the module path of ``layer``, which is a module path or one of ``aliases``, and its units' parameters.
 
     The path is that within the network itself: of a wrapper such as DataParallel, ``module.0`` and ``0`` are both
-    layer ``0``; of a module with several names, it is the first. Of a layer that computes its weights (weight norm,
-    pruning), a plain one with these weights stands for it. Raises InputError if there is no such module or its kind has
-    no units, and for a network that is no torch.nn.Module or is TorchScript.
+    layer ``0``; of a module with several names, it is the first. Layers inside a module are named behind its path:
+    ``attention.in_proj`` of torch's attention, ``lstm.ih_l0`` and ``lstm.hh_l0`` of an LSTM. Parameters are those that
+    the layer's operator takes, which need not be the module's own (weight norm, pruning, standardised weights, LoRA).
+
+    Raises InputError if there is no such module or its kind has no units, and for a network that is no torch.nn.Module
+    or is TorchScript.
     """
+    place = find_place(network, layer, aliases)
+    for name in place.names:
+        weight = place.module._parameters.get(name)  # asking a computed one for its value may change it
+        if weight is not None and is_lazy(weight):
+            raise InputError(
+                f"layer '{layer}' has no shape yet; accepted are networks that have seen images: run it on some once."
+            )
+    return place.path, Layer(place.kind, place.is_linear, *effective_parameters(place))
+
+
+def find_place(network: nn.Module, layer: str, aliases: Mapping[str, str] | None = None) -> Place:
+    """Return where ``layer`` is, which is a module path or one of ``aliases``; raises InputError as find_layer."""
     inside, prefix = unwrap(network)
     modules = dict(inside.named_modules())
     if aliases is not None and not isinstance(aliases, Mapping):
         raise InputError(f"aliases: found {kind_of(aliases)}; accepted is a dict of module paths by alias.")
     if not isinstance(layer, str):
         own = next((f" ('{name}' of this network)" for name, module in modules.items() if module is layer), "")
-        raise InputError(f"layer: found {kind_of(layer)}{own}; accepted is one name: {_listed(modules, aliases)}.")
+        raise InputError(f"layer: found {kind_of(layer)}{own}; accepted is one name: {_listed(inside, aliases)}.")
     path = (aliases or {}).get(layer, layer)
     every = dict(inside.named_modules(remove_duplicate=False))
+    for name in (path, path.removeprefix(prefix)):
+        if place := _place_at(name, every, modules):
+            return place
     path = path if path in every else path.removeprefix(prefix)
-    module = every.get(path)
-    path = next((name for name, other in modules.items() if other is module), path)  # of several names, the first
-    if isinstance(module, Layer):
-        weight = module._parameters.get("weight")  # asking a computed one for its value may change it
-        if weight is not None and is_lazy(weight):
-            raise InputError(
-                f"layer '{layer}' has no shape yet; accepted are networks that have seen images: run it on some once."
-            )
-        return path, plain_layer(module)
     known = f"'{layer}' ({path})" if path != layer else f"'{layer}'"
-    found = f"is a {_full_name(module)}" if module is not None else "does not exist"
-    listed = _listed(modules, aliases)
+    found = f"is a {_full_name(every[path])}" if path in every else "does not exist"
+    listed = _listed(inside, aliases)
     raise InputError(f"layer {known} {found}; accepted are convolutions and linear layers: {listed}.")
 
 
-def _listed(modules: Mapping[str, nn.Module], aliases: Mapping[str, str] | None) -> str:
+def _place_at(path: str, every: Mapping[str, nn.Module], modules: Mapping[str, nn.Module]) -> Place | None:
+    """Return the layer at a path in a network, of which ``every`` name leads to one of ``modules``."""
+    for owner in (path, path.rpartition(".")[0]):
+        if owner in every:
+            first = next(name for name, module in modules.items() if module is every[owner])  # of several names
+            wanted = first + path[len(owner) :] if first else path[len(owner) :].removeprefix(".")
+            for place in places_at(first, every[owner]):
+                if place.path == wanted:
+                    return place
+    return None
+
+
+def _listed(network: nn.Module, aliases: Mapping[str, str] | None) -> str:
     names = {known: alias for alias, known in (aliases or {}).items()}
-    accepted = [name for name, candidate in modules.items() if isinstance(candidate, Layer)]
+    accepted = [place.path for place in places_in(network)]
     listed = [f"{name} ({names[name]})" if name in names else name or "'' (the network itself)" for name in accepted]
     more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
     return f"{', '.join(listed[:MOST_LISTED])}{more}" if listed else "this network has none"

@@ -1,5 +1,6 @@
 """The predictions of a network as it is."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ def predict(
     network: nn.Module,
     images: NDArray[Any] | Tensor,
     *,
+    inputs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
     softmax: bool = True,
@@ -27,10 +29,10 @@ def predict(
 ) -> tuple[tuple[str, ...], tuple[Array, ...]]:
     """Return the names of the tasks and the softmax predictions (or raw scores) [N, classes] of each.
 
-    ``images`` [N, ...] is one array or tensor of what the network takes; integers stay integers. Tasks are named as in
-    :func:`featuresharing.marginalize`. ``dtype`` is float32 or float64, in which everything is computed and returned
-    (None: float64 for networks in float64, float32 for all others, half precision included: the precision of the
-    conditionals that these predictions are compared with).
+    ``images`` [N, ...] is one array or tensor of what the network takes; integers stay integers. Tasks are named, and
+    other ``inputs`` given, as in :func:`featuresharing.marginalize`. ``dtype`` is float32 or float64, in which
+    everything is computed and returned (None: float64 for networks in float64, float32 for all others, half precision
+    included: the precision of the conditionals that these predictions are compared with).
 
     Raises InputError for a network, images or outputs that cannot be analysed, as
     :func:`featuresharing.networks.preparation.prepare` does.
@@ -40,10 +42,10 @@ def predict(
     (('word', 'basic'), (7, 3), (7, 2))
     """
     computation = Computation(device=device, dtype=dtype, batch_size=batch_size)
-    ready = prepare(network, images, computation, softmax=softmax)
+    ready = prepare(network, images, computation, inputs=inputs, softmax=softmax)
     parts: list[list[Tensor]] = []
     with computing():
-        for batch in torch.split(ready.images, batch_size or len(ready.images)):
+        for batch in ready.inputs.split(batch_size or len(ready.inputs)):
             outputs = score_images(ready.network, ready.values, batch, device=ready.device, dtype=ready.dtype)
             parts.append([outputs[task] for task in ready.tasks])
         found = [torch.cat(task) for task in zip(*parts, strict=True)]

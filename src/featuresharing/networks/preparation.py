@@ -20,7 +20,7 @@ from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
 from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.forward import computing, network_values, score_images
-from featuresharing.networks.inputs import as_images
+from featuresharing.networks.inputs import Inputs, as_inputs
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_probabilities, refuse_undefined
 from featuresharing.networks.task_scores import refuse_head
 from featuresharing.networks.wrappers import unwrap
@@ -32,7 +32,7 @@ ROUNDING = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A network without wrappers, and images [N, ...] that it takes, to be computed on ``device`` in ``dtype``.
+    """A network without wrappers, and ``inputs`` of N images that it takes, to be computed on ``device`` in ``dtype``.
 
     ``values`` are its parameters and buffers by name, there and in that precision. ``tasks`` are the names of its
     outputs, and ``classes`` the number of scores of each.
@@ -40,7 +40,7 @@ class Prepared:
 
     network: nn.Module
     values: Mapping[str, Tensor]
-    images: Tensor
+    inputs: Inputs
     device: str
     dtype: torch.dtype
     tasks: tuple[str, ...]
@@ -48,29 +48,36 @@ class Prepared:
 
 
 def prepare(
-    network: nn.Module, images: Any, computation: Computation | None = None, *, softmax: bool = True
+    network: nn.Module,
+    images: Any,
+    computation: Computation | None = None,
+    *,
+    inputs: Any = None,
+    softmax: bool = True,
 ) -> Prepared:
     """Check that a network, images and a computation fit together; ``softmax`` says whether scores will go through one.
+
+    ``inputs`` are other arguments of the forward pass by name (:func:`.inputs.as_inputs`; None: there are none).
 
     Raises InputError for what :func:`check_network` refuses; for images that are no finite array or that the network
     does not take; for outputs that are not finite raw scores [images, classes]; for one class where softmax is wanted;
     for scores that depend on the other images of a batch, or on chance; and where softmax is wanted, for outputs that
     are probabilities already.
     """
-    inside = check_network(network)
+    inside = check_network(network, inputs if isinstance(inputs, Mapping) else {})
     settings = computation or Computation()
     device = str(settings.device)
     check_device(device)
     precision = choose_precision(inside, settings.dtype)
-    tensor = as_images(images)
+    given = as_inputs(images, inputs)
     with computing():
         values = network_values(inside, device, precision)
-        scores = _examine(inside, values, tensor, device, precision)
+        scores = _examine(inside, values, given, device, precision)
     tasks, classes = tuple(scores), tuple(task.shape[1] for task in scores.values())
     if softmax:
         check_classes(tasks, classes)
         refuse_probabilities(scores)
-    return Prepared(inside, values, tensor, device, precision, tasks, classes)
+    return Prepared(inside, values, given, device, precision, tasks, classes)
 
 
 def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtype:
@@ -93,18 +100,18 @@ def check_device(device: str) -> None:
         raise InputError(f"device '{device}' cannot be used ({reason}); accepted are cpu, and cuda or mps with a GPU.")
 
 
-def check_network(network: nn.Module) -> nn.Module:
+def check_network(network: nn.Module, inputs: Mapping[str, Any] | None = None) -> nn.Module:
     """Return the network without wrappers such as DataParallel; raises InputError for one that cannot be analysed.
 
-    That is one which is no torch.nn.Module or is TorchScript, takes more than images, has parameters without values or
-    that are not finite, or normalises with the statistics of a batch.
+    That is one which is no torch.nn.Module or is TorchScript, takes other arguments than images and ``inputs`` by name,
+    has parameters without values or that are not finite, or normalises with the statistics of a batch.
     """
     inside, _ = unwrap(network)
     kind = type(inside).__name__
     for module in inside.modules():
         if dotted := next((child for child in module._modules if "." in child), None):
             raise InputError(f"{kind}: module '{dotted}' has a dot in its own name; accepted are names without.")
-    _check_arguments(inside)
+    _check_arguments(inside, inputs or {})
     for name, parameter in inside.named_parameters():
         _check_values(f"parameter '{name}'", parameter)
     for name, value in inside.named_buffers():
@@ -119,22 +126,30 @@ def check_network(network: nn.Module) -> nn.Module:
     return inside
 
 
-def _check_arguments(network: nn.Module) -> None:
+def _check_arguments(network: nn.Module, inputs: Mapping[str, Any]) -> None:
     try:
         parameters = list(inspect.signature(network.forward).parameters.values())
     except (TypeError, ValueError):  # functions of C++ do not tell
         return
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p.name for p in positional if p.default is p.empty]
-    needed += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    by_name = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_name = [name for name in by_name if not positional or name != positional[0].name]
     kind = type(network).__name__
     if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise InputError(f"{kind} takes no images: its forward pass has no arguments; accepted is one that takes them.")
-    if len(needed) > 1:
-        rest = " and ".join(needed[1:])
+    unknown = next((name for name in inputs if name not in by_name), None)
+    if unknown is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        accepted = f"accepted are {', '.join(by_name)}" if by_name else "accepted are none beside images"
+        raise InputError(f"inputs: {kind} takes no argument '{unknown}'; {accepted}.")
+    needed = [p.name for p in positional if p.default is p.empty]
+    needed += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    first = positional[0].name if positional else None
+    missing = [name for name in needed if name not in inputs and name != first]
+    if missing:
+        given = ", ".join(f"'{name}': ..." for name in missing)
         raise InputError(
             f"{kind} takes more than images: its forward pass needs {', '.join(needed)}; "
-            f"accepted is one argument: put the network into a module that gives it {rest}."
+            f"accepted is one argument, and others that do not change by name: inputs={{{given}}}."
         )
 
 
@@ -152,21 +167,21 @@ def _check_values(what: str, value: Tensor) -> None:
 
 
 def _examine(
-    network: nn.Module, values: Mapping[str, Tensor], images: Tensor, device: str, dtype: torch.dtype
+    network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs, device: str, dtype: torch.dtype
 ) -> Mapping[str, Tensor]:
     """Return the raw scores of the first and the last image, which are the same for each alone."""
-    positions = [0, len(images) - 1][: len(images)]
-    pair = images[positions]
+    positions = [0, len(inputs) - 1][: len(inputs)]
+    pair = inputs[positions]
 
-    def run(part: Tensor) -> dict[str, Tensor]:
-        return score_images(network, values, part, device=device, dtype=dtype, total=len(images))
+    def run(part: Inputs) -> dict[str, Tensor]:
+        return score_images(network, values, part, device=device, dtype=dtype, total=len(inputs))
 
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         together = run(pair)
         for task, scores in together.items():
             if (undefined := first_undefined(scores)) is not None:
                 raise refuse_head(network, task, positions[undefined]) or refuse_undefined(task, positions[undefined])
-        alone = [run(image) for image in torch.split(pair, 1)]  # of a single image, the same once more
+        alone = [run(image) for image in pair.split(1)]  # of a single image, the same once more
         if other := next((part for part in alone if _form(part) != _form(together)), None):
             raise InputError(
                 f"outputs: found {', '.join(_form(together))} on two images and {', '.join(_form(other))} on one; "

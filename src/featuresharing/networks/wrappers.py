@@ -45,14 +45,15 @@ def looking_through(network: nn.Module) -> Iterator[None]:
     with ExitStack() as changes:
         for module in network.modules():
             if attribute := _inside(module):
-                changes.enter_context(_attribute(module, "forward", getattr(module, attribute).__call__))
+                changes.enter_context(with_attribute(module, "forward", getattr(module, attribute).__call__))
             if getattr(module, "_compiled_call_impl", None) is not None:
-                changes.enter_context(_attribute(module, "_compiled_call_impl", None))
+                changes.enter_context(with_attribute(module, "_compiled_call_impl", None))
         yield
 
 
 @contextmanager
-def _attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
+def with_attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
+    """For a block, give a module an attribute of its own."""
     own = dict(vars(module))
     try:
         vars(module)[name] = value

@@ -53,6 +53,7 @@ def lesion_curves_to_file(
     steps: int = LesionSettings.steps,
     random_orders: int = LesionSettings.random_orders,
     seed: int = Config.seed,
+    inputs: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
     origin: Origin | None = None,
     wait: float = 0.0,
@@ -73,7 +74,7 @@ def lesion_curves_to_file(
     """
     path = as_path("output", output)
     computation = computation_of(settings, lesion_curves_to_file)
-    subject = subject_of_arrays(network, images, targets, device=computation.device)
+    subject = subject_of_arrays(network, images, targets, inputs=inputs, device=computation.device)
     chosen = choose_layer(subject.network, layer, None, aliases)
     removal = plan_removal(
         _by_task(contributions, list(subject.classes)), steps=steps, repeats=random_orders, seed=seed
@@ -154,7 +155,7 @@ def measure_curves(
     key = Identity("lesions", values).key
 
     def measure(order: NDArray[np.int64]) -> Accuracies:
-        given: dict[str, Any] = asdict(computation) | {"counts": removal.counts}
+        given: dict[str, Any] = asdict(computation) | {"counts": removal.counts, "inputs": subject.inputs}
         wanted = [order.tolist()]
         _, found = lesion_accuracy(subject.network, layer.path, subject.images, subject.targets, wanted, **given)
         return np.asarray(found[0])

@@ -85,6 +85,7 @@ def marginalize_to_file(
     seed: int = Config.seed,
     softmax: bool = LesionSettings.softmax,
     units: Units | None = None,
+    inputs: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
     storage: str = MarginalizationSettings.storage,
     origin: Origin | None = None,
@@ -113,7 +114,7 @@ def marginalize_to_file(
     """
     path = as_path("output", output)
     given = computation_of(settings, marginalize_to_file)
-    subject = subject_of_arrays(network, images, targets, device=given.device)
+    subject = subject_of_arrays(network, images, targets, inputs=inputs, device=given.device)
     computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
     method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
     chosen = choose_layer(subject.network, layer, units, aliases)
@@ -181,6 +182,7 @@ def _layout(subject: Subject, method: Method) -> Layout:
     _, predictions = predict(
         subject.network,
         subject.images,
+        inputs=subject.inputs,
         batch_size=method.computation.batch_size,
         device=method.computation.device,
         softmax=method.softmax,
@@ -212,6 +214,7 @@ def _fill(
         method.estimation,
         softmax=method.softmax,
         units=layer.units,
+        inputs=subject.inputs,
         aliases={layer.name: layer.path},
         **asdict(given) | {"memory": memory},
     )

@@ -18,9 +18,9 @@ from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
-from featuresharing.files.identity import digest_of_array
+from featuresharing.files.identity import digest_of, digest_of_array
 from featuresharing.networks.formats import UNKNOWN_STEP, digest_of_file
-from featuresharing.networks.inputs import as_images
+from featuresharing.networks.inputs import as_fixed, as_images
 from featuresharing.networks.layers import Units, choose_units, find_layer, unit_count
 from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.opening import check_fits, open_network
@@ -44,7 +44,8 @@ class Subject:
     """A ``network``, ``images`` [N, ...] that it takes, which are read when they are asked for, and their true classes.
 
     ``classes`` are the numbers of classes by task, in the order of the outputs; ``targets`` int64 [N, tasks]. The two
-    digests stand for network and images in identities. ``step`` is the training step of the network, where it is known.
+    digests stand for network and images in identities, that of images for other ``inputs`` by name as well. ``step`` is
+    the training step of the network, where it is known.
     """
 
     network: nn.Module
@@ -54,6 +55,7 @@ class Subject:
     network_sha256: str
     images_sha256: str
     step: int = UNKNOWN_STEP
+    inputs: Mapping[str, Any] | None = None
 
     @cached_property
     def images(self) -> Any:
@@ -120,18 +122,30 @@ def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSi
     )
 
 
-def subject_of_arrays(network: Network, images: NDArray[Any] | Tensor, targets: Any, *, device: str = "cpu") -> Subject:
+def subject_of_arrays(
+    network: Network,
+    images: NDArray[Any] | Tensor,
+    targets: Any,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> Subject:
     """Return a network, or that of a file, and images in memory; ``targets`` as :func:`.name_tasks` takes them.
+
+    ``inputs`` are other arguments of the forward pass by name; the digest of images is that of both together.
 
     Raises InputError for what cannot be analysed, and for targets that are none.
     """
     tensor = as_images(images)
     named = named_network(network, image_size=tuple(tensor.shape[1:]))
-    ready = prepare(named.network, tensor, Computation(device=device), softmax=False)
+    ready = prepare(named.network, tensor, Computation(device=device), inputs=inputs, softmax=False)
     tasks, given = name_tasks(targets, ready.tasks)
     truth = check_targets(given, tasks, ready.classes, len(tensor))
     classes = dict(zip(tasks, ready.classes, strict=True))
-    return Subject(named.network, lambda: tensor, classes, truth, named.sha256, _digest_of_images(tensor), named.step)
+    digest = _digest_of_images(tensor)
+    if inputs:
+        digest = digest_of([digest, {name: _digest_of_input(name, value) for name, value in as_fixed(inputs).items()}])
+    return Subject(named.network, lambda: tensor, classes, truth, named.sha256, digest, named.step, inputs)
 
 
 def origin_of(network: Network) -> Origin:
@@ -154,3 +168,14 @@ def _digest_of_images(images: Tensor) -> str:
     kept = images.cpu()
     small = kept.is_floating_point() and kept.dtype.itemsize < 4  # numpy lacks some of these
     return digest_of_array((kept.float() if small else kept).numpy())
+
+
+def _digest_of_input(name: str, value: Any) -> str:
+    if isinstance(value, Tensor):
+        return _digest_of_images(value)
+    if isinstance(value, bool | int | float | str | None):
+        return repr(value)
+    raise InputError(
+        f"inputs['{name}']: found {kind_of(value)}, which nothing can be resumed by; accepted are arrays, tensors, "
+        "numbers, texts, True, False and None."
+    )
