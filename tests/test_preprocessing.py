@@ -183,9 +183,7 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     tokens = known_preprocessing("mynet.py:count", network=lambda: None, first=picture)
     assert (tokens.shape, tokens.whole) == ((61,), True)
     assert read_inputs([picture], tokens).dtype == np.int64
-    with pytest.raises(
-        InputError, match=r"'mynet.py:by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"
-    ):
+    with pytest.raises(InputError, match=r"by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"):
         read_inputs([picture], known_preprocessing("mynet.py:by_chance", network=lambda: None, first=picture))
     with pytest.raises(InputError, match=r"'mynet.py:words' gives a str for image .*; accepted is an array or tensor"):
         known_preprocessing("mynet.py:words", network=lambda: None, first=picture)
