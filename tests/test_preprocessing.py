@@ -19,6 +19,7 @@ from featuresharing import InputError, describe_network
 from featuresharing.cli.options import image_size
 from featuresharing.data.images import read_inputs
 from featuresharing.data.known_preprocessing import known_preprocessing
+from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import (
     NoPreprocessing,
     OwnPreprocessing,
@@ -28,10 +29,12 @@ from featuresharing.data.preprocessing import (
     stimulus_preprocessing,
     usual_preprocessing,
 )
+from featuresharing.files.atomic import file_digest
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.formats import Contents
 from featuresharing.networks.opening import open_network
 from featuresharing.own_code import OwnCodeError
+from featuresharing.runs.subjects import subject_of_files
 from featuresharing.settings import PreprocessingSettings
 from featuresharing.settings.checking import check_block
 from featuresharing.workflow.limits import job_mb
@@ -183,9 +186,7 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     tokens = known_preprocessing("mynet.py:count", network=lambda: None, first=picture)
     assert (tokens.shape, tokens.whole) == ((61,), True)
     assert read_inputs([picture], tokens).dtype == np.int64
-    with pytest.raises(
-        InputError, match=r"'mynet.py:by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"
-    ):
+    with pytest.raises(InputError, match=r"by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"):
         read_inputs([picture], known_preprocessing("mynet.py:by_chance", network=lambda: None, first=picture))
     with pytest.raises(InputError, match=r"'mynet.py:words' gives a str for image .*; accepted is an array or tensor"):
         known_preprocessing("mynet.py:words", network=lambda: None, first=picture)
@@ -289,6 +290,27 @@ def test_files_say_the_shape_of_images_or_are_told_it(monkeypatch: pytest.Monkey
     Image.fromarray(np.arange(84, dtype=np.uint8).reshape(7, 12)).save(tmp_path / "a.png")
     wanted = (np.arange(84, dtype=np.float32).reshape(1, 7, 12) - 255 * 0.449) / (255 * 0.226)
     np.testing.assert_allclose(read_inputs([tmp_path / "a.png"], found.preprocessing)[0], wanted, rtol=0, atol=1e-6)
+
+
+def test_images_of_another_size_are_others_where_the_file_does_not_say_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    any_size = [torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)]
+    contents = Contents(torch.nn.Sequential(*any_size).eval())
+    here = ModuleType("here")
+    here.NAME, here.sniff, here.read = "files here", lambda path: True, lambda path: contents  # type: ignore[attr-defined]
+    monkeypatch.setattr("featuresharing.networks.formats.formats", lambda: iter([here]))
+    (tmp_path / "a").write_bytes(b"a")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png 0\n")
+    (tmp_path / "classes.csv").write_text("task,index,name\nx,0,a\nx,1,b\n")
+    listed = ListFiles(tmp_path / "list.txt", tmp_path / "classes.csv")
+    sizes: list[Any] = [None, 224, 32, (3, 32, 16), (3, 16, 32)]
+    found = [subject_of_files(tmp_path / "a", listed, image_size=size).images_sha256 for size in sizes]
+    assert found[0] == found[1] == file_digest(tmp_path / "a.png")  # as results of before have it
+    assert len(set(found)) == 4
+    contents = Contents(contents.network, image_shape=(3, 32, 16))
+    assert subject_of_files(tmp_path / "a", listed, image_size=7).images_sha256 == found[0]
 
 
 def test_the_command_line_takes_height_and_width() -> None:
