@@ -1,6 +1,7 @@
 """Networks of Caffe, against a naive implementation of what Caffe computes."""
 
 import math
+import runpy
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from featuresharing import InputError
-from featuresharing.networks.formats import Contents
-from featuresharing.networks.formats.caffe_model import read
-from tests.support.caffe_files import Arrays, input_layer, write_pair
+from featuresharing import InputError, marginalize, prior_draws
+from featuresharing.networks.formats import Contents, digest_of_file
+from featuresharing.networks.formats.caffe_model import files, read, read_pair, sniff
+from featuresharing.networks.opening import load_network, open_network
+from tests.support.caffe_files import Arrays, input_layer, older, two_heads, weights_bytes, write_pair
+from tests.support.commands import ROOT
+from tests.support.naive import marginalize_naively
 
 Array = NDArray[np.floating[Any]]
 
@@ -321,3 +325,292 @@ def test_eltwise_concat_slice_and_split(tmp_path: Path) -> None:
         text = parts + layer("Split", name="twice", bottoms="d", tops="d1 d2") + layer("Silence", bottoms="d2", tops="")
         text += layer(kind, settings, name="y", bottoms="a b d1 e", tops="y")
         close(outputs(contents(tmp_path, text).network), wanted)
+
+
+# graphs: which layers run, what they are called, what comes out
+
+
+def test_the_second_version_with_two_heads(tmp_path: Path) -> None:
+    text, arrays = two_heads()
+    found = read(write_pair(tmp_path / "net.prototxt", text, arrays))
+    assert (found.tasks, found.classes, found.image_shape) == (("shape", "colour"), (3, 4), (3, 16, 16))
+    assert found.notes == (
+        "layer 9 'prob_shape' ('Softmax') of net.prototxt was left out: networks give raw scores.",
+        "layer 11 'prob_colour' ('Softmax') of net.prototxt was left out: networks give raw scores.",
+    )
+    images = numbers(2, 3, 16, 16)
+    first, norm, scale = arrays["conv/1"], arrays["norm2"], arrays["scale2"]
+    x = np.maximum(convolved(images, *first, stride=(2, 2), pad=(1, 1)), 0)
+    x = pooled(x, 3, 2, 0, average=False)
+    x = convolved(x, arrays["conv2"][0], np.zeros(8), pad=(1, 1), groups=2)
+    mean, variance, weight, bias = (value.reshape(-1, 1, 1) for value in (norm[0] / 9, norm[1] / 9, *scale))
+    x = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * weight + bias, 0).reshape(2, -1)
+    scores = outputs(found.network, images)
+    for task in ("shape", "colour"):
+        head, shift = arrays[f"fc.{task}"]
+        close(scores[task], x @ head.T + shift)
+    assert {"conv/1", "fc_shape", "fc_colour"} < set(dict(found.network.named_modules()))
+
+
+@pytest.mark.parametrize("old_shapes", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_the_first_version(old_shapes: bool, double: bool, tmp_path: Path) -> None:
+    text, arrays = older()
+    path = write_pair(tmp_path / "net.prototxt", text, arrays, first_version=True, old_shapes=old_shapes, double=double)
+    found = read(path)
+    assert (found.tasks, found.classes, found.image_shape) == (None, (4,), (3, 16, 16))
+    images = numbers(2, 3, 16, 16)
+    x = np.maximum(convolved(images, *arrays["conv1"], stride=(2, 2)), 0)
+    x = along_channels(x, size=5, alpha=0.5, beta=0.75, k=1).reshape(2, -1)
+    for name in ("fc2", "fc3"):
+        x = x @ arrays[name][0].T + arrays[name][1]
+    close(outputs(found.network, images), x)
+
+
+def test_definitions_for_training_are_read_as_in_a_test(tmp_path: Path) -> None:
+    text = """
+    layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN } data_param { batch_size: 256 } }
+    layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+        transform_param { crop_size: 6 mean_value: 104 mirror: false } data_param { source: "x" backend: LMDB } }
+    layer { name: "noise" type: "Power" bottom: "data" top: "data" exclude { phase: TEST } }
+    layer { name: "late" type: "Power" bottom: "data" top: "data" include { min_level: 1 } }
+    layer { name: "staged" type: "Power" bottom: "data" top: "data" include { stage: "deploy" } }
+    layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 2 } }
+    layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" include { phase: TEST } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" loss_weight: 1 }
+    """
+    weight, bias = numbers(2, 108), numbers(2)
+    found = read(write_pair(tmp_path / "net.prototxt", text, {"fc": [weight, bias]}))
+    assert (found.image_shape, found.classes, found.tasks) == ((3, 6, 6), (2,), None)
+    assert [name for name, _ in found.network.named_children()] == ["fc"]
+    images = numbers(2, 3, 6, 6)
+    close(outputs(found.network, images), images.reshape(2, -1) @ weight.T + bias)
+    assert found.notes == (
+        "layer 7 'loss' ('SoftmaxWithLoss') of net.prototxt was left out: networks give raw scores.",
+    )
+
+
+def test_a_softmax_is_left_out_where_nothing_computes_with_what_it_gives(tmp_path: Path) -> None:
+    last = layer("Softmax", name="p", tops="p") + layer("Flatten", name="f", bottoms="p", tops="f")
+    found = contents(tmp_path, last)
+    close(outputs(found.network), IMAGES.reshape(2, -1))
+    assert found.notes[0].startswith("layer 1 'p' ('Softmax')")
+    found = contents(tmp_path, layer("Softmax") + layer("ReLU", name="r", bottoms="x", tops="x"))
+    powers = np.exp(IMAGES)
+    close(outputs(found.network), powers / powers.sum(axis=1, keepdims=True))
+    assert found.notes == ()
+    both = layer("Power", name="y", tops="y", settings="power_param { scale: 2 }") + layer("Softmax", bottoms="y")
+    found = contents(tmp_path, both + layer("Softmax", name="z", bottoms="y", tops="z"))
+    assert (found.tasks, len(found.notes)) == (None, 2)  # both are of the same scores
+    close(outputs(found.network), 2 * IMAGES)
+
+
+def test_outputs_are_the_blobs_that_no_layer_takes(tmp_path: Path) -> None:
+    text = layer("ReLU", name="b", tops="b") + layer("AbsVal", name="a", tops="a")
+    text += layer("TanH", name="t", bottoms="a", tops="a") + layer("Exp", name="unused", tops="unused")
+    text += layer("Silence", name="s", bottoms="unused", tops="")
+    found = contents(tmp_path, text)
+    assert found.tasks == ("b", "a")
+    assert "unused" not in dict(found.network.named_modules())
+    scores = outputs(found.network)
+    close(scores["b"], np.maximum(IMAGES, 0))
+    close(scores["a"], np.tanh(np.abs(IMAGES)))
+
+
+def test_names_of_layers_become_module_paths(tmp_path: Path) -> None:
+    names = ["inception_4a/1x1", "a.b", "a_b", "type", "forward", "steps", "", "same", "same", "bad\\033[31mname"]
+    text = "".join(layer("Power", name=name, tops="data") for name in names)
+    found = contents(tmp_path, text)
+    wanted = ["inception_4a/1x1", "a_b", "a_b_2", "type_", "forward_", "steps_", "unnamed7", "same", "same_2"]
+    assert [name for name, _ in found.network.named_children()] == [*wanted, "bad_[31mname"]
+    close(outputs(found.network), IMAGES)
+
+
+def test_either_file_of_a_pair_will_do(tmp_path: Path) -> None:
+    text, arrays = two_heads()
+    definition = write_pair(tmp_path / "net.prototxt", text, arrays)
+    weights = definition.with_suffix(".caffemodel")
+    (tmp_path / "solver.prototxt").write_text('net: "net.prototxt"\nbase_lr: 0.01\ntype: "SGD"\n')
+    assert files(definition) == (definition, weights)
+    assert files(weights) == (weights, definition)
+    assert sniff(definition)
+    assert sniff(weights)
+    assert not sniff(tmp_path / "solver.prototxt")
+    digest = digest_of_file(definition)
+    assert digest_of_file(weights) == digest
+    elsewhere = definition.rename(tmp_path / "deploy.prototxt")  # another name: the only definition in the folder
+    assert files(weights) == (weights, elsewhere)
+    images = numbers(1, 3, 16, 16)
+    for path in (elsewhere, weights):
+        close(
+            outputs(load_network(path), images)["shape"],
+            outputs(read_pair(elsewhere, weights).network, images)["shape"],
+        )
+    weights.write_bytes(weights_bytes({**arrays, "conv2": [arrays["conv2"][0] + 1]}))
+    assert digest_of_file(elsewhere) != digest
+    (tmp_path / "train_val.prototxt").write_text(text)
+    with pytest.raises(InputError, match=r"half of a Caffe network: of its definition, found 2 files \('deploy.proto"):
+        load_network(weights)
+    weights.unlink()
+    with pytest.raises(
+        InputError, match=r"of its weights, found none of \*\.caffemodel beside it; accepted is deploy\."
+    ):
+        load_network(elsewhere)
+
+
+def test_units_are_marginalized_as_by_a_naive_loop(tmp_path: Path) -> None:
+    path = write_pair(tmp_path / "net.prototxt", *two_heads())
+    stored = open_network(path)
+    assert (stored.classes, stored.tasks, len(stored.notes)) == ((3, 4), ("shape", "colour"), 2)
+    images = torch.from_numpy(numbers(3, 3, 16, 16).astype(np.float32))
+    for name in ("conv/1", "conv2", "fc_colour"):
+        draws = [prior_draws(stored.network, name, unit, samples=5) for unit in (0, 2)]
+        wanted = marginalize_naively(stored.network, name, images, [0, 2], draws)
+        found = marginalize(stored.network, name, images.numpy(), samples=5, units=[0, 2], tolerance=0)
+        for given, expected in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
+
+
+# files that are wrong
+
+
+IP = "inner_product_param { num_output: 2 }"
+CONV = "convolution_param { num_output: 6 kernel_size: 3 "
+ONE = numbers(6, 4, 3, 3)
+
+WRONG: list[tuple[str, Arrays, str]] = [
+    (
+        layer("Permute", "permute_param { order: 0 }", name="p"),
+        {},
+        r"layer 1 'p' \('Permute'\): this type is not known; acc",
+    ),
+    (layer("ReLU", "relu_parm { }"), {}, r'net\.prototxt is no definition .*line 2, column \d+: .*"relu_parm"'),
+    (
+        layer("ReLU", bottoms="nowhere"),
+        {},
+        r"layer 1 'x' \('ReLU'\): it takes the blob 'nowhere', which no layer makes",
+    ),
+    (
+        layer("ReLU", bottoms="y") + layer("ReLU", name="y", bottoms="x", tops="y"),
+        {},
+        r"takes the blob 'y', which layer 2 'y' \('ReLU'\) makes, and not before it; accepted are blobs of layers that",
+    ),
+    (layer("ReLU") + layer("TanH"), {}, "it makes the blob 'x', which is there already; accepted is one maker"),
+    (layer("InnerProduct", IP), {}, r"net\.caffemodel has no such layer; accepted are weights for every layer"),
+    (layer("InnerProduct", IP), {"x": [numbers(2, 168)]}, "has 1 arrays for it; accepted are 2"),
+    (
+        layer("InnerProduct", IP),
+        {"x": [numbers(2, 84), numbers(2)]},
+        r"array 0 in .* has the shape \[2, 84\]; accepted is \[2, 168\]",
+    ),
+    (
+        layer("InnerProduct", IP) + layer("InnerProduct", IP, tops="y"),
+        {"x": [numbers(2, 168), numbers(2)]},
+        "another layer of this name has weights; accepted are other names",
+    ),
+    (layer("InnerProduct", "inner_product_param { num_output: 2 axis: 0 }"), {}, "'axis' is 0; accepted is an axis"),
+    (layer("Convolution", CONV + "group: 5 }"), {"x": [ONE]}, "found 4 and 6 planes in 5 groups; accepted are"),
+    (layer("Convolution", CONV + "kernel_h: 3 }"), {"x": [ONE]}, "'kernel_size' and 'kernel_h' or 'kernel_w' are both"),
+    (layer("Convolution", CONV + "stride: 0 }"), {"x": [ONE]}, "'stride' is 0; accepted are one integer or two"),
+    (layer("Convolution", CONV + "pad: 4000000000 }"), {"x": [ONE]}, "'pad' is 4000000000; accepted are one integer"),
+    (
+        layer("Convolution", CONV + "bias_term: false dilation: 9 }"),
+        {"x": [ONE]},
+        "its kernel does not fit into images of",
+    ),
+    (
+        layer("Convolution", "convolution_param { num_output: 6 }"),
+        {},
+        "'kernel_size' is not there; accepted are one int",
+    ),
+    (layer("Convolution", CONV + "axis: 2 }"), {}, "'axis' is 2; accepted is an integer from 1 to 1"),
+    (
+        layer("Convolution", CONV + "hole: 2 }"),
+        {},
+        r'line 2, column \d+: .*ConvolutionParameter" has no field named "hole"',
+    ),
+    (
+        layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
+        {},
+        "'pool' is STOCHASTIC; accepted are MAX",
+    ),
+    (layer("Pooling", "pooling_param { pool: MEAN kernel_size: 2 }"), {}, "has no value named MEAN"),
+    (layer("Pooling", "pooling_param { global_pooling: true kernel_size: 2 }"), {}, "'global_pooling' and a kernel"),
+    (
+        layer("BatchNorm", "batch_norm_param { use_global_stats: false }"),
+        {},
+        "depend on other images; accepted is true",
+    ),
+    (layer("BatchNorm"), {"x": [numbers(4), -np.ones(4), [1.0]]}, "its variances .* are not all positive"),
+    (layer("LRN", "lrn_param { local_size: 4 }"), {}, "'local_size' is 4; accepted is an odd number"),
+    (layer("ReLU", "relu_param { negative_slope: nan }"), {}, "'negative_slope' is nan; accepted is a finite number"),
+    (layer("Dropout", "dropout_param { dropout_ratio: 1 }"), {}, "'dropout_ratio' is 1; accepted is a number from 0"),
+    (layer("Clip", "clip_param { min: 1 }"), {}, "'min' or 'max' is not there; accepted are both"),
+    (layer("Clip", "clip_param { min: 1 max: 0 }"), {}, "'min' is 1 and 'max' 0; accepted is a smaller 'min'"),
+    (layer("Exp", "exp_param { base: 0 }"), {}, "'base' is 0; accepted is a positive number"),
+    (layer("Eltwise"), {}, "it takes 1 blobs; accepted are 2 to 1024"),
+    (layer("Pooling", "pooling_param { kernel_size: 2 }", tops="x mask"), {}, "it makes 2 blobs; accepted are 1"),
+    (
+        layer("Pooling", "pooling_param { kernel_size: 2 }") + layer("Eltwise", name="y", bottoms="x data", tops="y"),
+        {},
+        r"takes blobs of the shapes \[1, 4, 6, 5\] and \[1, 4, 7, 6\]; accepted are blobs of one shape",
+    ),
+    (
+        layer("Eltwise", "eltwise_param { coeff: 1 }", bottoms="data data"),
+        {},
+        "'coeff' is there 1 times; accepted is one",
+    ),
+    (layer("Concat", "concat_param { axis: 0 }", bottoms="data data"), {}, "'axis' is 0; accepted is an axis"),
+    (
+        layer("Slice", "slice_param { slice_point: 9 }", tops="x y"),
+        {},
+        "cuts 4 places into 2 blobs by 1 points; accepted",
+    ),
+    (layer("Slice", tops="x y z"), {}, "cuts 4 places into 3 blobs by equal parts; accepted"),
+    (
+        layer("Reshape", "reshape_param { shape { dim: 2 dim: 84 } }"),
+        {},
+        r"the sizes \[2, 84\]; accepted are sizes of as",
+    ),
+    (layer("Reshape", "reshape_param { shape { dim: 0 dim: 5 dim: -1 } }"), {}, r"the sizes \[0, 5, -1\]; accepted"),
+    (layer("Scale", bottoms="data data"), {}, "found 'axis' 1 with blobs of the shapes"),
+    (layer("Silence", tops=""), {}, r"its outputs depend on no layer; accepted are networks that take images alone"),
+    ('input: "more"\ninput_dim: 1\n', {}, "names 1 inputs with 1 shapes|found images of the shape"),
+    ('layers { name: "x" type: RELU bottom: "data" top: "x" }', {}, "has layers of two versions; accepted are 'layer'"),
+    ('layer { name: "i" type: "Input" top: "i" }', {}, "makes 1 blobs of 0 shapes; accepted is a shape for each"),
+    (
+        'layer { name: "d" type: "HDF5Data" top: "d" }',
+        {},
+        "it does not say how large images are; accepted is a definition",
+    ),
+    (
+        'input: "i" input_dim: 1 input_dim: 999999 input_dim: 9 input_dim: 9',
+        {},
+        r"input 'i': found images of the shape",
+    ),
+    (
+        'input: "i" input_shape { dim: 1 dim: 4 dim: 7 dim: 6 }' + layer("Eltwise", bottoms="data i"),
+        {},
+        r"its outputs depend on 2 inputs \('i', 'data'\); accepted",
+    ),
+    (
+        layer("Deconvolution", CONV + "pad: 0 stride: 1000 dilation: 1000 bias_term: false }"),
+        {"x": [numbers(4, 6, 3, 3)]},
+        r"with it, one image takes .* products; accepted are at most",
+    ),
+]
+"""Layers behind the input, their weights, and what is said."""
+
+
+@pytest.mark.parametrize(("text", "arrays", "said"), WRONG, ids=[said[:30] for _, _, said in WRONG])
+def test_what_is_wrong_is_said_in_one_sentence(text: str, arrays: Arrays, said: str, tmp_path: Path) -> None:
+    refused(tmp_path, said, text, arrays)
+
+
+def test_damaged_pairs_give_one_sentence_or_compute(capsys: pytest.CaptureFixture[str]) -> None:
+    """More cases: benchmarks/fuzz_caffe.py."""
+    script = runpy.run_path(str(ROOT / "benchmarks/fuzz_caffe.py"))
+    found = script["run"](90, 0, [])
+    assert found["failures"] == 0, capsys.readouterr().out
+    assert found["refused"] > 50
+    assert found["read"] > 5

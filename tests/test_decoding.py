@@ -18,9 +18,10 @@ from featuresharing import InputError
 from featuresharing.data.decoding import DIRECT, FORMATS, MOST_PIXELS, SIXTEEN_BIT, WITH_ALPHA, open_image, rgb
 from featuresharing.data.drawings import DrawingSheet
 from featuresharing.data.images import read_image, read_inputs
-from featuresharing.data.preprocessing import imagenet_preprocessing
+from featuresharing.data.preprocessing import Preprocessing, imagenet_preprocessing
 from featuresharing.data.transforming import resize
 from featuresharing.figures.animation import animate
+from featuresharing.settings.preprocessing_settings import DECODINGS
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP.T], axis=2)
@@ -295,3 +296,66 @@ def test_small_files_of_huge_images_take_no_memory(tmp_path: Path) -> None:
 def test_resizing_is_the_same_for_bytes_and_floats() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     assert np.array_equal(resize(pixels, 24), resize(pixels.astype(np.float32), 24))
+
+
+PILLOWS = {
+    "transparent.png": [(53, 197, 83), (53, 197, 83)],  # colours show through what is transparent
+    "level.png": [(53, 53, 53), (53, 53, 53)],
+    "palette.png": [(53, 197, 83), (53, 197, 83)],
+    "sixteen.png": [(53, 53, 53), (255, 255, 255)],  # levels above 255 are white
+    "sixteen.tif": [(53, 53, 53), (255, 255, 255)],
+    "integers.tif": [(53, 53, 53), (255, 255, 255)],
+    "floating.tif": [(53, 53, 53), (255, 255, 255)],
+    "fractions.tif": [(0, 0, 0), (0, 0, 0)],
+    "turned.jpg": [(53, 53, 53), (53, 53, 53)],
+}
+"""By file, the colours that ``Image.open(path).convert("RGB")`` has at its left and its right end."""
+
+
+def write_as_pillow(folder: Path) -> None:
+    """Write files of two pixels, or of two halves, whose colours Pillow and this project differ on."""
+    colours = np.array([[(53, 197, 83)] * 2], np.uint8)
+    Image.fromarray(np.concatenate([colours, [[[0], [255]]]], axis=2).astype(np.uint8)).save(folder / "transparent.png")
+    Image.fromarray(np.array([[53, 53]], np.uint8)).save(folder / "level.png", transparency=53)
+    palette = Image.fromarray(np.zeros((1, 2), np.uint8))
+    palette.putpalette([53, 197, 83])
+    palette.save(folder / "palette.png", transparency=0)
+    levels = np.array([[53, 300]])
+    Image.fromarray(levels.astype(np.uint16)).save(folder / "sixteen.png")
+    Image.fromarray(levels.astype(np.uint16)).save(folder / "sixteen.tif")
+    Image.fromarray(levels.astype(np.int32)).save(folder / "integers.tif")
+    Image.fromarray(levels.astype(np.float32)).save(folder / "floating.tif")
+    Image.fromarray(np.array([[0.25, 0.9]], np.float32)).save(folder / "fractions.tif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.full((8, 16), 53, np.uint8)).save(folder / "turned.jpg", exif=exif)
+
+
+@pytest.mark.parametrize("name", PILLOWS)
+def test_decoding_as_pillow_is_that_of_torchvisions_loader(tmp_path: Path, name: str) -> None:
+    write_as_pillow(tmp_path)
+    found = read_image(tmp_path / name, decoding="pillow")
+    assert [tuple(found[0, 0]), tuple(found[0, -1])] == PILLOWS[name]
+    assert found.shape[:2] == ((8, 16) if name == "turned.jpg" else (1, 2))
+    with Image.open(tmp_path / name) as image:  # as torchvision.datasets.folder.pil_loader
+        assert np.array_equal(found, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])
+def test_both_decodings_agree_on_modes_without_transparency_of_eight_bits(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "YCbCr") else "a.png")
+    Image.fromarray(COLOURS).convert(mode).save(path)
+    with Image.open(path) as image:
+        assert image.mode == mode
+    assert np.array_equal(read_image(path, decoding="pillow"), read_image(path))
+
+
+def test_preprocessing_says_how_files_are_decoded(tmp_path: Path) -> None:
+    write_as_pillow(tmp_path)
+    path = tmp_path / "transparent.png"
+    looks = [Preprocessing((1, 2), (0,) * 3, (1,) * 3, resize=False, decoding=each) for each in DECODINGS]
+    ours, pillows = (read_inputs([path], look)[0].transpose(1, 2, 0)[0].tolist() for look in looks)
+    assert (ours, pillows) == ([[255, 255, 255], [53, 197, 83]], [[53, 197, 83]] * 2)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_image(tmp_path / "text.png", decoding="pillow")

@@ -210,7 +210,7 @@ def test_results_are_of_all_files_of_a_network(toy: Path, tmp_path: Path) -> Non
     digests = []
     for content in ("one", "another"):
         other.write_text(content)
-        assert digest_of_file(path) == file_digest(path, other)
+        assert digest_of_file(path) == file_digest(other, path)  # in the order of their names
         digests.append(subject_of_arrays(path, images, targets).network_sha256)
     assert digests[0] != digests[1]
     with replacing(other) as temporary:

@@ -19,6 +19,7 @@ from featuresharing import InputError, describe_network
 from featuresharing.cli.options import image_size
 from featuresharing.data.images import read_inputs
 from featuresharing.data.known_preprocessing import known_preprocessing
+from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import (
     NoPreprocessing,
     OwnPreprocessing,
@@ -28,10 +29,12 @@ from featuresharing.data.preprocessing import (
     stimulus_preprocessing,
     usual_preprocessing,
 )
+from featuresharing.files.atomic import file_digest
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.formats import Contents
 from featuresharing.networks.opening import open_network
 from featuresharing.own_code import OwnCodeError
+from featuresharing.runs.subjects import subject_of_files
 from featuresharing.settings import PreprocessingSettings
 from featuresharing.settings.checking import check_block
 from featuresharing.workflow.limits import job_mb
@@ -183,7 +186,7 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     tokens = known_preprocessing("mynet.py:count", network=lambda: None, first=picture)
     assert (tokens.shape, tokens.whole) == ((61,), True)
     assert read_inputs([picture], tokens).dtype == np.int64
-    with pytest.raises(InputError, match=r"'mynet.py:by_chance' gives \[2\] for image .*a.png; accepted is \[3\]\."):
+    with pytest.raises(InputError, match=r"by_chance' gives float32 \[2\] for image .*; accepted is float32 \[3\]"):
         read_inputs([picture], known_preprocessing("mynet.py:by_chance", network=lambda: None, first=picture))
     with pytest.raises(InputError, match=r"'mynet.py:words' gives a str for image .*; accepted is an array or tensor"):
         known_preprocessing("mynet.py:words", network=lambda: None, first=picture)
@@ -195,6 +198,12 @@ def test_a_users_function_prepares_images(picture: Path, monkeypatch: pytest.Mon
     assert changed.sha256 != look.sha256
     with pytest.raises(InputError, match=r"'mynet.py:prepare' has changed since .*; accepted is the code as it was"):
         read_inputs([picture], look)
+
+
+def test_an_image_that_is_a_line_is_refused_before_it_takes_gigabytes(tmp_path: Path) -> None:
+    Image.new("RGB", (400_000, 1)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"has 400000 x 1 pixels, which would become 89600000 x 224; accepted are at"):
+        read(tmp_path / "a.png", size=224)
 
 
 def test_other_texts_are_refused(picture: Path) -> None:
@@ -283,9 +292,65 @@ def test_files_say_the_shape_of_images_or_are_told_it(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(read_inputs([tmp_path / "a.png"], found.preprocessing)[0], wanted, rtol=0, atol=1e-6)
 
 
+def test_images_of_another_size_are_others_where_the_file_does_not_say_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    any_size = [torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)]
+    contents = Contents(torch.nn.Sequential(*any_size).eval())
+    here = ModuleType("here")
+    here.NAME, here.sniff, here.read = "files here", lambda path: True, lambda path: contents  # type: ignore[attr-defined]
+    monkeypatch.setattr("featuresharing.networks.formats.formats", lambda: iter([here]))
+    (tmp_path / "a").write_bytes(b"a")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png 0\n")
+    (tmp_path / "classes.csv").write_text("task,index,name\nx,0,a\nx,1,b\n")
+    listed = ListFiles(tmp_path / "list.txt", tmp_path / "classes.csv")
+    sizes: list[Any] = [None, 224, 32, (3, 32, 16), (3, 16, 32)]
+    found = [subject_of_files(tmp_path / "a", listed, image_size=size).images_sha256 for size in sizes]
+    assert found[0] == found[1] == file_digest(tmp_path / "a.png")  # as results of before have it
+    assert len(set(found)) == 4
+    contents = Contents(contents.network, image_shape=(3, 32, 16))
+    assert subject_of_files(tmp_path / "a", listed, image_size=7).images_sha256 == found[0]
+
+
 def test_the_command_line_takes_height_and_width() -> None:
     assert image_size("24") == 24
     assert image_size("24x16") == (3, 24, 16)
     for wrong in ("24x", "x3", "0x4", "a", "1x2x3"):
         with pytest.raises(ArgumentTypeError, match="accepted is an integer from 1 to 8192"):
             image_size(wrong)
+
+
+def test_all_weights_of_torchvision_that_classify_images_are_preprocessed_as_it_does(picture: Path) -> None:
+    models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+    seen = {}
+    for name in models.list_models():
+        for weights in models.get_model_weights(name):
+            transforms = weights.transforms()
+            if type(transforms).__name__ == "ImageClassification":
+                seen[str(vars(transforms))] = (str(weights), transforms)
+    assert len(seen) > 20
+    for name, transforms in seen.values():
+        look = known_preprocessing(f"torchvision:{name}", network=lambda: None, first=picture)
+        with Image.open(picture) as image:
+            assert np.array_equal(read_inputs([picture], look)[0], transforms(image.convert("RGB")).numpy()), name
+
+
+def test_configurations_of_timm_are_preprocessed_as_it_does(picture: Path) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    seen, refused = {}, 0
+    for name in timm.list_models():
+        if config := timm.get_pretrained_cfg(name):
+            network = SimpleNamespace(pretrained_cfg=config.to_dict())
+            seen[str(timm.data.resolve_data_config({}, model=network))] = network
+    for network in seen.values():
+        try:
+            look = known_preprocessing("timm", network=lambda found=network: found, first=picture)  # type: ignore[misc]
+        except InputError:
+            refused += 1
+            continue
+        transforms = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network), is_training=False)
+        with Image.open(picture) as image:
+            assert np.array_equal(read_inputs([picture], look)[0], transforms(image.convert("RGB")).numpy())
+    assert len(seen) > 100
+    assert refused < 5

@@ -1,5 +1,6 @@
 """Files of Caffe networks made to order: a writer that shares no code with the reader, and damage."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tests.support.torch7_files import corrupted
 
 Arrays = Mapping[str, Sequence[Any]]
 
@@ -145,3 +148,153 @@ def write_weights_sample(path: Path) -> Path:
 def write_definition_sample(path: Path) -> Path:
     """Write the definition of :func:`older` to ``path`` and the weights beside it."""
     return write_pair(path, *older(), first_version=True, old_shapes=True)
+
+
+def every_type() -> tuple[str, Arrays]:
+    """Return a network of 16 x 16 RGB images with most types of layers, and its weights."""
+    rng = np.random.default_rng(2)
+    text = input_layer(3, 16, 16) + convolution("conv", "data", 4, 3, "pad_h: 1 pad_w: 1 dilation: 1")
+    text += _layer("Slice", "cut", "conv", "a", 'top: "b" slice_param { axis: 1 slice_point: 2 }')
+    branches = [
+        ("PReLU", ""),
+        ("LRN", "lrn_param { local_size: 3 alpha: 0.1 }"),
+        ("LRN", "lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }"),
+        ("ELU", "elu_param { alpha: 0.5 }"),
+        ("TanH", ""),
+        ("Sigmoid", ""),
+        ("AbsVal", ""),
+        ("BNLL", ""),
+        ("Swish", ""),
+        ("Power", "power_param { power: 2 scale: 0.5 shift: 1 }"),
+        ("Exp", "exp_param { base: 2 scale: 0.1 }"),
+        ("Log", "log_param { scale: 0.01 shift: 9 }"),
+        ("Clip", "clip_param { min: -1 max: 1 }"),
+        ("Scale", ""),
+        ("Bias", ""),
+        ("BatchNorm", "batch_norm_param { eps: 1e-3 }"),
+        ("Dropout", "dropout_param { dropout_ratio: 0.3 }"),
+    ]
+    for place, (kind, settings) in enumerate(branches):
+        text += _layer(kind, f"{kind}{place}", "ab"[place % 2], f"y{place}", settings)
+    ends = " ".join(f'bottom: "y{place}"' for place in range(2, len(branches)))
+    text += f'layer {{ name: "sum" type: "Eltwise" bottom: "y0" {ends} top: "sum" }}\n'
+    text += _layer("Concat", "join", "sum", "join", 'bottom: "y1" concat_param { axis: 1 }')
+    up = "convolution_param { num_output: 3 kernel_size: 2 stride: 2 bias_term: false }"
+    text += _layer("Deconvolution", "up", "join", "up", up)
+    text += _layer("Pooling", "pool", "up", "pool", "pooling_param { pool: AVE kernel_size: 5 stride: 4 pad: 2 }")
+    text += _layer("Reshape", "shape", "pool", "shape", "reshape_param { shape { dim: 0 dim: 3 dim: -1 } }")
+    text += _layer("Flatten", "flat", "shape", "flat", "flatten_param { axis: 1 }")
+    text += _layer("InnerProduct", "fc", "flat", "fc", "inner_product_param { num_output: 4 transpose: true }")
+    text += _layer("Softmax", "prob", "fc", "prob")
+    arrays: dict[str, Sequence[Any]] = {
+        "conv": [rng.normal(size=(4, 3, 3, 3)) / 5, np.zeros(4)],
+        "PReLU0": [[0.1, 0.2]],
+        "Scale13": [[0.5, 2]],
+        "Bias14": [[0.5, 2]],
+        "BatchNorm15": [[0, 1], [1, 2], [1]],
+        "up": [rng.normal(size=(4, 3, 2, 2)) / 5],
+        "fc": [rng.normal(size=(243, 4)) / 5, np.zeros(4)],
+    }
+    return text, arrays
+
+
+HUGE = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "0.5",
+    "7",
+    "255",
+    "1024",
+    "65536",
+    "1000000",
+    "2147483647",
+    "4294967295",
+    "1e12",
+    "nan",
+)
+HOSTILE = (
+    "",
+    "x",
+    "conv",
+    "data",
+    "type",
+    "\\033[31mred",
+    "\\342\\200\\256gnp",
+    "a.b/c",
+    "n" * 10**5,
+    "Permute",
+    "Python",
+)
+KINDS = (
+    "Convolution",
+    "Deconvolution",
+    "InnerProduct",
+    "Pooling",
+    "Eltwise",
+    "Concat",
+    "Reshape",
+    "Flatten",
+    "Input",
+    "Data",
+)
+
+
+def damaged_definition(text: str, rng: np.random.Generator) -> bytes:
+    """Return a definition with one to three changes: of bytes, or of what somebody could write in it."""
+    for _ in range(int(rng.integers(1, 4))):
+        tokens = list(re.finditer(r'"[^"\n]*"|-?[\w.]+|[{}:]', text))
+        if not tokens:
+            break
+        one, other = (tokens[int(rng.integers(len(tokens)))] for _ in range(2))
+        number = [token for token in tokens if re.fullmatch(r"-?\d[\w.]*", token[0])]
+        names = [token for token in tokens if token[0].startswith('"')]
+        kind = rng.integers(8)
+        if kind == 0:
+            return corrupted(text.encode(), rng)
+        if kind in (1, 2) and number:
+            one = number[int(rng.integers(len(number)))]
+            new = str(rng.choice(HUGE))
+        elif kind in (3, 4) and names:
+            one = names[int(rng.integers(len(names)))]
+            choices = (*HOSTILE, *KINDS, *(names[place][0][1:-1] for place in rng.integers(len(names), size=6)))
+            new = f'"{choices[int(rng.integers(len(choices)))]}"'
+        elif kind == 5:
+            new = ""
+        elif kind == 6:
+            new = f"{one[0]} {one[0]}"
+        else:
+            new = other[0]
+        text = f"{text[: one.start()]}{new}{text[one.end() :]}"
+        if rng.random() < 0.1:  # a layer twice, or two in another order
+            parts = re.split(r"(?m)^(?=layer)", text)
+            places = rng.integers(len(parts), size=2)
+            parts.insert(int(places[0]), parts[int(places[1])])
+            text = "".join(parts)
+    return text.encode()
+
+
+def damaged_weights(arrays: Arrays, rng: np.random.Generator, **form: bool) -> bytes:
+    """Return weights with damaged bytes, inserted lengths, or arrays that do not fit."""
+    changed = {name: [np.array(value, np.float64) for value in values] for name, values in arrays.items()}
+    name, other = (list(changed)[int(place)] for place in rng.integers(len(changed), size=2))
+    kind = rng.integers(8)
+    if kind == 0:
+        changed[name], changed[other] = changed[other], changed[name]
+    elif kind == 1:
+        changed[name] = changed[name][int(rng.integers(2)) :]
+    elif kind == 2:
+        del changed[name]
+    elif kind == 3:
+        changed[name][0].flat[0] = rng.choice([np.nan, np.inf, 1e300, -1e38])
+    content = weights_bytes(changed, **form)
+    if kind == 4:  # a length, a size or a tag becomes a huge number
+        place = int(rng.integers(len(content)))
+        return content[:place] + bytes([255] * int(rng.integers(1, 12)) + [1]) + content[place + 1 :]
+    if kind == 5:  # fields that belong elsewhere
+        places = sorted(int(place) for place in rng.integers(len(content), size=3))
+        first, second, third = places
+        return content[:first] + content[second:third] + content[first:second] + content[third:]
+    return corrupted(content, rng) if kind > 5 else content

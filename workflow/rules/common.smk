@@ -20,7 +20,7 @@ from featuresharing.workflow.limits import (
     marginalize_seconds,
     unit_blocks,
 )
-from featuresharing.workflow.architectures import Architecture, DefinedNetwork, NetworkFile, describe
+from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import in_order, layer_problems, name_layers
 from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target

@@ -56,12 +56,14 @@ def _array(values: Any) -> NDArray[Any]:
     return array
 
 
-def check_targets(targets: Any, tasks: Sequence[str], classes: Sequence[int], images: int) -> NDArray[np.int64]:
+def check_targets(
+    targets: Any, tasks: Sequence[str], classes: Sequence[int], images: int, *, all_of: bool = True
+) -> NDArray[np.int64]:
     """Return true classes int64 [images, tasks]; ``classes`` are how many each task has.
 
     An image that is not of a task has MISSING (-1) there, None, or a mask in a masked array. Raises InputError for
-    other shapes, for what is no integer, for a class that its task does not have, and for tasks without images and
-    images without tasks.
+    other shapes, for what is no integer, for a class that its task does not have, and for tasks without images; with
+    ``all_of``, for images without tasks.
     """
     wanted = [images, len(tasks)]
     try:
@@ -79,15 +81,15 @@ def check_targets(targets: Any, tasks: Sequence[str], classes: Sequence[int], im
         if len(wrong):
             found = f"{truth[wrong[0], column]} for image {wrong[0]}"
             raise InputError(f"targets of task '{task}': found {found}; accepted are 0 to {count - 1}, or -1 for none.")
-    _check_present(truth != MISSING, tasks)
+    _check_present(truth != MISSING, tasks, all_of)
     return truth
 
 
-def _check_present(present: NDArray[np.bool_], tasks: Sequence[str]) -> None:
+def _check_present(present: NDArray[np.bool_], tasks: Sequence[str], all_of: bool) -> None:
     """Raise InputError for a task without images, or an image without tasks; ``present`` is [images, tasks]."""
     if empty := next((task for task, of in zip(tasks, present.T, strict=True) if not of.any()), None):
         raise InputError(f"targets of task '{empty}': found no image with a class; accepted is one at least.")
-    if len(without := np.flatnonzero(~present.any(axis=1))):
+    if all_of and len(without := np.flatnonzero(~present.any(axis=1))):
         raise InputError(f"targets: found no class in any task for image {without[0]}; accepted is one at least.")
 
 

@@ -22,6 +22,7 @@ from featuresharing.cli import (
     lesions_commands,
     marginal_commands,
     networks_commands,
+    probes_commands,
     results_commands,
     tables_commands,
 )
@@ -36,7 +37,7 @@ PROGRAM = "featuresharing"
 GROUPS = {
     "results": (results_commands,),
     "images and archives": (data_commands, archives_commands),
-    "networks": (networks_commands,),
+    "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
     "tables and figures": (tables_commands, figures_commands),
 }

@@ -39,6 +39,7 @@ CALLED = {
     "conditionals": "file of conditionals",
     "curves": "table of curves",
     "frames": "frame",
+    "held_out": "image list",
     "images": "folder of images",
     "list": "image list",
     "logs": "log of training",

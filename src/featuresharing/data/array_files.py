@@ -5,13 +5,14 @@ Nothing is unpickled, and nothing of a size is read before the size is known to 
 
 import os
 import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,17 @@ NPZ, HDF5 = (".npz",), (".h5", ".hdf5", ".hdf")
 
 PLACE = re.compile(r"(.+?)::(.+)::([0-9]{1,12})", re.DOTALL)
 
-MOST_BYTES = 2**34
-"""Bytes of the largest array that is read whole."""
+MOST_BYTES = 2**30
+"""Bytes of the largest array that is read whole: of classes, and of images that are packed in an .npz file."""
 
 MOST_NUMBERS = 2**28
 """Numbers of the largest image."""
+
+LOCAL_LENGTHS = 26
+"""Where a member of a zip archive says, from its own head on, how long its name and what follows are."""
+
+ENCRYPTED = 1
+"""Flag of a member that is."""
 
 AT_A_TIME = 64
 """Images of an HDF5 file that are read together: neighbours are often packed together."""
@@ -126,13 +133,6 @@ def read_labels(file: Path, array: str) -> NDArray[Any]:
     return values
 
 
-def array_names(file: Path) -> list[str]:
-    """Return the names of all arrays in a file, of HDF5 their paths; raises InputError for what is no such file."""
-    _status(file)
-    with _opened(file) as opened:
-        return _names(opened)
-
-
 def _status(file: Path) -> os.stat_result:
     if not os.path.isfile(file):
         raise InputError(f"file of arrays {file} does not exist; accepted is one that does.")
@@ -147,13 +147,19 @@ def _header(file: Path, array: str, stamp: tuple[int, int]) -> tuple[tuple[int, 
 
 @lru_cache(maxsize=1)
 def _whole(file: Path, array: str, stamp: tuple[int, int]) -> NDArray[Any]:
-    """Return an array of an .npz file, which is packed as a whole."""
+    """Return an array of an .npz file: where it is not packed, as it lies on the disk, and else read whole."""
     shape, dtype = _header(file, array, stamp)
-    if (size := prod(shape) * dtype.itemsize) > MOST_BYTES:
-        found = f"array '{array}' of {size / 2**30:.0f} GiB"
-        raise InputError(f"{file}: found {found}; accepted are at most {MOST_BYTES >> 30} GiB, and any size in HDF5.")
     with _opened(file) as opened:
-        return _read(_find(file, opened, array))
+        stored = _find(file, opened, array)
+        there: NDArray[Any] | None = stored.on_disk(file)
+        if there is not None:
+            return there
+        if (size := prod(shape) * dtype.itemsize) > MOST_BYTES:
+            found = f"array '{array}' of {size / 2**30:.0f} GiB, compressed"
+            accepted = f"accepted are at most {MOST_BYTES >> 30} GiB, and any size in HDF5 or written by numpy.savez"
+            raise InputError(f"{file}: {found}; {accepted}.")
+        values: NDArray[Any] = stored.read()
+        return values
 
 
 @lru_cache(maxsize=2)
@@ -185,21 +191,20 @@ def _opened(file: Path) -> Iterator[Any]:
         raise InputError(f"file of arrays {file} cannot be read ({reason}); accepted are {kind}.") from None
 
 
-def _names(opened: Any) -> list[str]:
-    if isinstance(opened, zipfile.ZipFile):
-        return [name.removesuffix(".npy") for name in opened.namelist()]
-    found: list[str] = []
-    opened.visititems(lambda name, each: found.append(name) if hasattr(each, "dtype") else None)
-    return found
-
-
 def _find(file: Path, opened: Any, array: str) -> Any:
     """Return an array that can be read: of HDF5 its dataset, of .npz what opens its part of the archive."""
-    names, wanted = _names(opened), array.strip("/")
-    if wanted not in names:
-        there = ", ".join(names[:20]) or "none"
-        raise InputError(f"{file}: there is no array '{array}'; accepted are {there}.")
-    return _Packed(opened, f"{wanted}.npy") if isinstance(opened, zipfile.ZipFile) else opened[wanted]
+    wanted, names = array.strip("/"), []
+    if isinstance(opened, zipfile.ZipFile):
+        names = [name.removesuffix(".npy") for name in opened.namelist()]
+        if wanted in names:
+            return _Packed(opened, f"{wanted}.npy")
+    else:
+        found = opened.get(wanted) if wanted else None
+        if hasattr(found, "dtype"):
+            return found
+        opened.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
+    there = ", ".join(names[:20]) or "none"
+    raise InputError(f"{file}: there is no array '{array}'; accepted are {there}.")
 
 
 class _Packed:
@@ -210,10 +215,23 @@ class _Packed:
         with self._open() as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, _, self.dtype = read(file)
+            self.shape, self.is_fortran, self.dtype = read(file)
+            self._begin = file.tell()
 
     def _open(self) -> IO[bytes]:
         return self.archive.open(self.name)
+
+    def on_disk(self, file: Path) -> NDArray[Any] | None:
+        """Return the array as it lies in the ``file`` of the archive; None if it is compressed."""
+        there = self.archive.getinfo(self.name)
+        if there.compress_type != zipfile.ZIP_STORED or there.flag_bits & ENCRYPTED:
+            return None
+        with file.open("rb") as opened:
+            opened.seek(there.header_offset + LOCAL_LENGTHS)
+            name, extra = struct.unpack("<HH", opened.read(4))
+        begin = there.header_offset + LOCAL_LENGTHS + 4 + name + extra + self._begin
+        order: Literal["F", "C"] = "F" if self.is_fortran else "C"
+        return np.memmap(file, self.dtype, "r", begin, self.shape, order)
 
     def read(self) -> NDArray[Any]:
         """Return the array; raises ValueError for one of objects."""

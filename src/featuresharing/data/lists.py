@@ -181,7 +181,7 @@ class ListFiles:
     images: Path
     classes: Path
 
-    def read(self) -> tuple[dict[str, list[str]], ImageList]:
-        """Return the names of classes by task, and the images; raises InputError for what is no such file."""
+    def read(self, *, check_files: bool = True) -> tuple[dict[str, list[str]], ImageList]:
+        """Return the names of classes by task, and the images; raises InputError as :func:`read_image_list`."""
         classes = read_classes(self.classes)
-        return classes, read_image_list(self.images, list(classes.values()))
+        return classes, read_image_list(self.images, list(classes.values()), check_files=check_files)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from featuresharing.data.decoding import MOST_PIXELS
 from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.errors import InputError
 from featuresharing.settings import PreprocessingSettings
@@ -83,6 +84,9 @@ def _resized(place: Path | str, pixels: Pixels, look: Preprocessing) -> Pixels:
         sides = _sides_with_shorter(pixels.shape[0], pixels.shape[1], shorter)
     else:
         sides = (wanted, wanted) if isinstance(wanted, int) else wanted
+    if sides[0] * sides[1] > MOST_PIXELS:  # of an image that is a line
+        found = f"{pixels.shape[1]} x {pixels.shape[0]} pixels, which would become {sides[1]} x {sides[0]}"
+        raise InputError(f"image {place} has {found}; accepted are at most {MOST_PIXELS} pixels.")
     return _centre(_brought_to(pixels, sides, look), height, width)
 
 

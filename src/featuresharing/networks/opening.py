@@ -30,6 +30,7 @@ class StoredNetwork:
     """What analysis needs of a file: a network in evaluation mode, how it takes images, and its heads' classes.
 
     ``tasks`` are the names of the heads (None: the file does not say them), ``notes`` what was changed in reading it.
+    ``told_shape`` is the shape of images where neither the file says it nor it is the usual one: results depend on it.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class StoredNetwork:
     step: int
     tasks: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    told_shape: tuple[int, ...] | None = None
 
 
 def load_network(path: str | Path) -> nn.Module:
@@ -56,18 +58,21 @@ def load_network(path: str | Path) -> nn.Module:
     return _read(as_path("path", path)).network
 
 
-def open_network(path: Path, *, image_size: ImageSize | None = None) -> StoredNetwork:
+def open_network(path: Path, *, image_size: ImageSize | None = None, heads: bool = True) -> StoredNetwork:
     """Open a network for analysis; ``image_size`` is that of a network whose file does not say it (None: 224).
 
-    It is the pixels of square RGB images, or the shape of an image. What files do not say of preprocessing is as usual:
+    Without ``heads``, what it returns does not matter, and its classes are not found out. An image size is the pixels
+    of square RGB images, or the shape of an image. What files do not say of preprocessing is as usual:
     :func:`.usual_preprocessing`.
 
     Raises InputError as :func:`load_network`, and for a network that does not take such images.
     """
     found = _read(path)
     preprocessing = preprocessing_of(found, image_size)
-    classes = found.classes or _heads(path, found.network, preprocessing)
-    return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks, found.notes)
+    classes = found.classes or (_heads(path, found.network, preprocessing) if heads else ())
+    says = found.preprocessing is not None or found.image_shape is not None
+    told = None if says or preprocessing.shape == image_shape(USUAL_SIZE) else preprocessing.shape
+    return StoredNetwork(found.network, preprocessing, classes, found.step, found.tasks, found.notes, told)
 
 
 def preprocessing_of(found: Contents, image_size: ImageSize | None = None) -> AnyPreprocessing:

@@ -3,10 +3,11 @@
 The network's modules keep their names, and its own code stays as it is. Whoever calls it gets a dict of scores by task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featuresharing.arguments import kind_of
@@ -20,6 +21,8 @@ from featuresharing.networks.heads import (
     Head,
 )
 from featuresharing.networks.outputs import task_outputs
+from featuresharing.networks.probe_reading import Reading
+from featuresharing.networks.probes import Probe
 from featuresharing.networks.wrappers import unwrap
 
 ROUNDING = 1e-3
@@ -29,46 +32,113 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class TaskScores:
-    """A forward hook that returns raw scores by task; ``heads`` say what each task takes of the outputs."""
+    """A forward hook that returns raw scores by task, in the order of ``tasks``.
 
-    def __init__(self, heads: Mapping[str, Head]) -> None:
-        self.heads = dict(heads)
+    ``heads`` say what a task takes of the outputs, ``probes`` from which features it is computed by buffers of the
+    network.
+    """
+
+    def __init__(self, tasks: Sequence[str], heads: Mapping[str, Head], probes: Mapping[str, Reading]) -> None:
+        self.tasks, self.heads, self.probes = tuple(tasks), dict(heads), dict(probes)
 
     def __call__(self, network: nn.Module, images: Any, result: Any) -> dict[str, Tensor]:
         """Return the raw scores [N, classes] of every task."""
-        outputs = task_outputs(result)
-        return {task: head_scores(task, head, outputs) for task, head in self.heads.items()}
+        outputs = task_outputs(result) if self.heads else {}
+        scores = {task: head_scores(task, head, outputs) for task, head in self.heads.items()}
+        for number, (task, reading) in enumerate(self.probes.items()):
+            weight, bias = (getattr(network, name) for name in _buffers(number))
+            scores[task] = F.linear(reading.take().to(weight.dtype), weight, bias)
+        return {task: scores[task] for task in self.tasks}
 
     def described(self) -> str:
         """Return all that scores depend on beside parameters and buffers, as a text."""
-        return repr(self.heads)
+        readings = {task: (each.layer, each.side, each.pooling) for task, each in self.probes.items()}
+        return f"{self.heads} {readings or ''} {self.tasks}"
+
+
+def _buffers(number: int) -> tuple[str, str]:
+    """Return the names of a probe's buffers: a child module would be run by a Sequential."""
+    return f"_probe_weight_{number}", f"_probe_bias_{number}"
 
 
 def attach_heads(network: Network, heads: Mapping[str, Head]) -> Network:
     """Let a network return raw scores by task from now on, in the order of ``heads``; return the network.
 
-    Heads that were attached before are replaced. Wrappers such as DataParallel are looked through. Raises InputError
-    for no heads, and for what is none; a pass raises it where an output is not what its head says.
+    Heads and probes that were attached before are replaced. Wrappers such as DataParallel are looked through. Raises
+    InputError for no heads, and for what is none; a pass raises it where an output is not what its head says.
 
-    >>> from featuresharing.networks.heads import Head
     >>> import copy
     >>> attached = attach_heads(copy.deepcopy(network), {"first two words": Head("word", columns=(0, 1))})
     >>> predict(attached, images)[0]
     ('first two words',)
     """
-    if not isinstance(heads, Mapping) or not heads:
-        raise InputError(
-            f"heads: found {heads if heads == {} else kind_of(heads)}; accepted is a dict of a Head a task."
-        )
-    for task, head in heads.items():
-        if not isinstance(task, str) or not isinstance(head, Head):
-            raise InputError(f"heads: found {task!r}: {kind_of(head)}; accepted is a Head for the name of each task.")
+    _check_tasks("heads", heads, Head)
+    return _attach(network, tuple(heads), heads, {})
+
+
+def attach_probes(network: Network, probes: Mapping[str, Probe], tasks: Sequence[str] | None = None) -> Network:
+    """Let a network return the raw scores of probes, behind those of its heads if such are attached; return it.
+
+    Without heads, what the network itself returns is left out. ``tasks`` says another order of all tasks. Probes that
+    were attached before are replaced. Their weights become buffers of the network, but for its state dict: whatever is
+    marginalized out in front of their features moves their scores. A layer behind these is none of such a task: units
+    contribute nothing to it. Raises InputError for probes that do not fit the network.
+
+    >>> import copy
+    >>> probe = Probe("hidden", np.eye(2, 6), np.zeros(2))
+    >>> predict(attach_probes(copy.deepcopy(network), {"colour": probe}), images)[0]
+    ('colour',)
+    """
+    _check_tasks("probes", probes, Probe)
+    before = attached_to(network)
+    heads = before.heads if before else {}
+    if double := next((task for task in probes if task in heads), None):
+        raise InputError(f"probes: found task '{double}', which a head has; accepted are other names.")
+    order = tuple([*heads, *probes] if tasks is None else tasks)
+    if sorted(order) != sorted([*heads, *probes]):
+        raise InputError(f"tasks: found {', '.join(order)}; accepted is an order of {', '.join([*heads, *probes])}.")
+    return _attach(network, order, heads, probes)
+
+
+def _attach(network: Network, tasks: Sequence[str], heads: Mapping[str, Head], probes: Mapping[str, Probe]) -> Network:
     inside, _ = unwrap(network)
-    hooks = inside._forward_hooks
-    for key in [key for key, hook in hooks.items() if isinstance(hook, TaskScores)]:
-        del hooks[key]
-    inside.register_forward_hook(TaskScores(heads))
+    detach_tasks(inside)
+    readings = {task: Reading(probe.layer, probe.side, probe.pooling) for task, probe in probes.items()}
+    dtype = next((value.dtype for value in inside.parameters() if value.dtype == torch.float64), torch.float32)
+    device = next((value.device for value in inside.parameters()), torch.device("cpu"))
+    for reading in readings.values():
+        reading.check(inside)
+    for number, (probe, reading) in enumerate(zip(probes.values(), readings.values(), strict=True)):
+        reading.attach(inside)
+        for name, values in zip(_buffers(number), (probe.weight, probe.bias), strict=True):
+            inside.register_buffer(name, torch.tensor(values, dtype=dtype, device=device), persistent=False)
+    inside.register_forward_hook(TaskScores(tasks, heads, readings))
     return network
+
+
+def detach_tasks(network: nn.Module) -> None:
+    """Take heads and probes off a network, which then returns what its own code does."""
+    inside, _ = unwrap(network)
+    for module in inside.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            own = [
+                key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", hook), TaskScores | Reading)
+            ]
+            for key in own:
+                del hooks[key]
+    for name in [name for name in inside._buffers if name.startswith(("_probe_weight_", "_probe_bias_"))]:
+        delattr(inside, name)
+
+
+def _check_tasks(name: str, given: Any, kind: type) -> None:
+    """Raise InputError unless ``given`` is a dict with one of a ``kind`` for the name of each task, one at least."""
+    if not isinstance(given, Mapping) or not given:
+        found = given if given == {} else kind_of(given)
+        raise InputError(f"{name}: found {found}; accepted is a dict of a {kind.__name__} for each task.")
+    for task, each in given.items():
+        if not isinstance(task, str) or not isinstance(each, kind):
+            accepted = f"accepted is a {kind.__name__} for the name of each task"
+            raise InputError(f"{name}: found {task!r}: {kind_of(each)}; {accepted}.")
 
 
 def attached_to(network: nn.Module) -> TaskScores | None:

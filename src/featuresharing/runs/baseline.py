@@ -44,7 +44,7 @@ def predict_to_file(
     check_fits(checkpoint, network, classes)
     read: list[int] = []
     found: list[tuple[NDArray[Any], ...]] = []
-    for positions, pixels in _read_parts(network, images.paths, skip, say):
+    for positions, pixels in read_parts(network, images.paths, skip, say):
         read += positions
         found.append(predict(network.network, pixels, device=device)[1])
     if skipped := len(images.paths) - len(read):
@@ -64,7 +64,7 @@ def predict_to_file(
     write_predictions(output, predictions)
 
 
-def _read_parts(
+def read_parts(
     network: StoredNetwork, paths: Sequence[Path], skip: bool, say: Say
 ) -> Iterator[tuple[list[int], NDArray[Any]]]:
     """Yield the positions of some images that can be decoded, and what the network takes of them."""

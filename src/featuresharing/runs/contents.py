@@ -143,6 +143,16 @@ def problems_of_network(path: Path, folder: Path) -> Iterable[str]:
         yield str(error)
 
 
+def problems_of_probes(path: Path, folder: Path) -> Iterable[str]:
+    """Yield what is wrong with a file of probes."""
+    from featuresharing.networks.probes import read_probes
+
+    try:
+        read_probes(path)
+    except InputError as error:
+        yield str(error)
+
+
 def problems_of_table(path: Path, folder: Path) -> Iterable[str]:
     """Yield what is wrong with a table: its rows, and the values of a kind that the column dictionary has."""
     from featuresharing.data.columns import tables_of

@@ -67,6 +67,7 @@ KINDS = (
     Kind("image lists", r"(lists|baseline)/[^/]+/[^/.][^/]*\.txt", contents.problems_of_list),
     Kind("configs", r"config\.yaml", contents.problems_of_config),
     Kind("vector figures", r"(.*/)?[^/.][^/]*\.(pdf|svg)", reason="nothing here reads them"),
+    Kind("probes", r"probes/[^/]+/[^/.][^/]*\.npz", contents.problems_of_probes),
     Kind("networks of other formats", r"networks/[^/]+/[^/.][^/]*", contents.problems_of_network),
     Kind("extracted files", "archives/.*", reason="only the record of their archive says what they were"),
 )

@@ -111,13 +111,14 @@ def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSi
     classes, images = listed.read()
     stored = open_network(checkpoint, image_size=image_size)
     check_fits(checkpoint, stored, classes)
+    read = digest_of_images(*images.paths)
     return Subject(
         stored.network,
         partial(read_inputs, images.paths, stored.preprocessing),
         {task: len(names) for task, names in classes.items()},
         images.targets,
         digest_of_file(checkpoint),
-        digest_of_images(*images.paths),
+        read if stored.told_shape is None else digest_of([read, stored.told_shape]),
         stored.step,
     )
 

@@ -93,22 +93,30 @@ def problems_of_values(block: Block) -> Iterator[Problem]:
 def _problems(key: Key, value: Any) -> Iterator[Problem]:
     if value is None and (key.nullable or key.limits.optional):
         return
-    if key.many and (isinstance(value, list | tuple) or not key.single):
-        if not isinstance(value, list | tuple) or not _is_long_enough(key, value):
-            yield Problem(key.name, f": {found(key, value)}")
-            return
-        for index, item in enumerate(value):
-            if not accepts(key.kind, key.limits, item):
-                yield Problem(f"{key.name}.{index}", f": {found(key, item, item=True)}")
-        if key.limits.rising and all(accepts(key.kind, key.limits, item) for item in value) and value[0] > value[1]:
-            text = f": found {list(value)}; accepted are a smaller number and a larger one"
-            yield Problem(key.name, text)
-    elif key.named and isinstance(value, Mapping):
+    if key.named and isinstance(value, Mapping):
         named = (isinstance(name, str) and re.fullmatch(key.limits.names, name) for name in value)
-        if not all(named) or not all(accepts(key.named_kind, key.limits, item) for item in value.values()):
+        if (
+            len(value) < key.limits.fewest
+            or not all(named)
+            or not all(accepts(key.named_kind, key.limits, item) for item in value.values())
+        ):
             yield Problem(key.name, f": {found(key, value)}")
-    elif not (key.single and accepts(key.alone, key.limits, value)):
+    elif key.many and (isinstance(value, list | tuple) or not key.single):
+        yield from _problems_of_list(key, value)
+    elif not (key.single and accepts(str if key.texts and isinstance(value, str) else key.alone, key.limits, value)):
         yield Problem(key.name, f": {found(key, value)}")
+
+
+def _problems_of_list(key: Key, value: Any) -> Iterator[Problem]:
+    if not isinstance(value, list | tuple) or not _is_long_enough(key, value):
+        yield Problem(key.name, f": {found(key, value)}")
+        return
+    for index, item in enumerate(value):
+        if not accepts(key.kind, key.limits, item):
+            yield Problem(f"{key.name}.{index}", f": {found(key, item, item=True)}")
+    if key.limits.rising and all(accepts(key.kind, key.limits, item) for item in value) and value[0] > value[1]:
+        text = f": found {list(value)}; accepted are a smaller number and a larger one"
+        yield Problem(key.name, text)
 
 
 def _is_long_enough(key: Key, value: list[Any] | tuple[Any, ...]) -> bool:
@@ -127,7 +135,7 @@ def accepts(kind: type, limits: Limits, value: Any) -> bool:
         return True
     if kind is bool:
         return isinstance(value, bool)
-    if isinstance(value, Block):
+    if issubclass(kind, Block):
         return isinstance(value, kind)
     if kind is str:
         right = isinstance(value, str) and (not limits.pattern or re.fullmatch(limits.pattern, value) is not None)

@@ -1,14 +1,19 @@
 """Networks of one's own: what a config says of them, as definitions, and what is wrong with it before anything runs."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from featuresharing.data.array_files import is_array_file
+from featuresharing.data.stimulus_sets import first_image, read_stimulus_set
 from featuresharing.errors import InputError
 from featuresharing.networks.definitions import NetworkDefinition
-from featuresharing.settings import LAYERS, Config, ExperimentSettings, TaskSettings
+from featuresharing.settings import LAYERS, Config, ExperimentSettings, StimuliSettings, TaskSettings
 from featuresharing.settings.block import Problem
+from featuresharing.workflow.architectures import DefinedNetwork
 
 AS_BUILT = "built"
 """The checkpoint of a network without weights of its own."""
@@ -30,9 +35,18 @@ def tasks_of(experiment: ExperimentSettings) -> Mapping[str, TaskSettings]:
     return {task: TaskSettings(head=place) for place, task in enumerate(experiment.tasks)}
 
 
-def probes_of(experiment: ExperimentSettings) -> list[str]:
-    """Return the tasks that probes read."""
-    return [name for name, task in tasks_of(experiment).items() if task.head == PROBE]
+def probes_of(experiment: ExperimentSettings) -> dict[str, TaskSettings]:
+    """Return the tasks of probes."""
+    return {name: task for name, task in tasks_of(experiment).items() if task.head == PROBE}
+
+
+def probe_options(experiment: ExperimentSettings) -> dict[str, list[str]]:
+    """Return the options by which commands train an experiment's probes, and leave out the images that train them."""
+    probes = probes_of(experiment).items()
+    return {
+        "probes": [f"{name}={task.layer}" if task.layer else name for name, task in probes],
+        "shares": [f"{name}={task.share}" for name, task in probes],
+    }
 
 
 def definition_of(experiment: ExperimentSettings, checkpoint: str, seed: int) -> NetworkDefinition:
@@ -51,6 +65,17 @@ def definition_of(experiment: ExperimentSettings, checkpoint: str, seed: int) ->
         seed=seed,
         step=int(checkpoint) if checkpoint.isdecimal() else -1,
     )
+
+
+def network_of(experiment: ExperimentSettings, checkpoint: str, seed: int) -> DefinedNetwork:
+    """Return what is described of an experiment's network before anything runs."""
+
+    def first() -> Path:
+        images, array = images_of(experiment)
+        return first_image(images, array=array)
+
+    probes = {name: task.layer for name, task in probes_of(experiment).items()}
+    return DefinedNetwork(definition_of(experiment, checkpoint, seed), experiment.preprocessing, first, probes)
 
 
 def head_values(task: TaskSettings) -> dict[str, Any]:
@@ -72,6 +97,9 @@ def own_problems(config: Config) -> Iterator[Problem]:
             if (found := list(experiment.network.checkpoints)) != names[0]:
                 wanted = f"accepted are those of the first experiment: {', '.join(names[0]) or 'none'}"
                 yield Problem(f"{place}.network.checkpoints", f": found {', '.join(found) or 'none'}; {wanted}")
+        if experiment.network and experiment.network.build and experiment.preprocessing is None:
+            wanted = "accepted with a network that a function builds is what is done to images, such as {size: 224}"
+            yield Problem(f"{place}.preprocessing", f" is missing; {wanted}")
         yield from _image_problems(experiment, place)
         for key in ("model", "class_map", "image_list"):
             if getattr(experiment, key) is not None:
@@ -98,6 +126,56 @@ def _image_problems(experiment: ExperimentSettings, place: str) -> Iterator[Prob
         wanted = "accepted with source: network are test images with their classes"
         yield Problem(f"{place}.images", f" is missing; {wanted}")
         return
-    path = experiment.images if isinstance(experiment.images, str) else experiment.images.file
-    if not os.path.exists(path):
+    path, _ = images_of(experiment)
+    if not path.exists():
         yield Problem(f"{place}.images", f": {path} does not exist; accepted is a table, a list, a folder or arrays")
+
+
+def images_of(experiment: ExperimentSettings) -> tuple[Path, str]:
+    """Return what the images of an experiment are in, and the name of their array in a file of arrays."""
+    if isinstance(experiment.images, StimuliSettings):
+        return Path(experiment.images.file), experiment.images.images
+    assert experiment.images
+    return Path(experiment.images), StimuliSettings.images
+
+
+def array_files(experiment: ExperimentSettings) -> list[str]:
+    """Return the file of arrays that an experiment's images are in; none of images in files of their own."""
+    images, _ = images_of(experiment)
+    return [str(images)] if is_array_file(images) else []
+
+
+def sizes_of_images(experiment: ExperimentSettings) -> list[str]:
+    """Return a digest of the names and sizes of images in files of their own, none of arrays.
+
+    It changes with nearly every image that is replaced, and not with a copy; contents are compared where they are read.
+    Raises InputError for images that cannot be listed.
+    """
+    images, array = images_of(experiment)
+    if is_array_file(images):
+        return []
+    paths = read_stimulus_set(images, {}, array=array).paths
+    told = "\n".join(f"{os.path.relpath(path, images.parent)} {path.stat().st_size}" for path in paths)
+    return [hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()]
+
+
+def stimulus_options(experiment: ExperimentSettings, classes: Mapping[str, int]) -> dict[str, Any]:
+    """Return the options by which a command lists an experiment's images; ``classes`` are the outputs by task."""
+    tasks = tasks_of(experiment)
+    labels = {name: task.column for name, task in tasks.items() if task.column}
+    if isinstance(experiment.images, StimuliSettings):
+        labels |= experiment.images.tasks
+    images, array = images_of(experiment)
+    by_task = {
+        "labels": labels,
+        "outputs": {name: str(classes[name]) for name, task in tasks.items() if task.head != PROBE},
+        "names": {name: _told(task.names) for name, task in tasks.items() if task.names is not None},
+        "groups": {name: _told(task.classes) for name, task in tasks.items() if task.classes is not None},
+    }
+    pairs = {option: [f"{task}={value}" for task, value in said.items()] for option, said in by_task.items()}
+    return {"images": str(images), "array": array, "tasks": list(tasks), **pairs}
+
+
+def _told(value: Any) -> str:
+    """Return a list as JSON, or the path of a file as it is."""
+    return value if isinstance(value, str) else json.dumps(list(value), ensure_ascii=False)

@@ -127,6 +127,6 @@ def files_of(path: Path) -> tuple[Path, ...]:
 def digest_of_file(path: Path) -> str:
     """Return the digest that stands for the network at ``path`` in identities: that of all its files.
 
-    Raises InputError as :func:`files_of`.
+    It is the same whichever of them is named. Raises InputError as :func:`files_of`.
     """
-    return file_digest(*files_of(path))
+    return file_digest(*sorted(files_of(path)))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,20 @@ from featuresharing.errors import InputError, quoted
 from featuresharing.files.record_format import open_regular
 from featuresharing.networks.formats.caffe_model.caffe_messages import message_class
 
-MOST_TEXT = 2**23
+MOST_TEXT = 2**22
 """Bytes of a definition; those of a thousand layers have 300,000."""
+
+LONGEST = 150
+"""Letters of what the package says of a text, which may quote it."""
 
 MOST_LAYERS = 10_000
 """Layers of a network; the largest published ones have about 2,000."""
 
 MOST_SIDE = 4096
 """Pixels of a side of an image, and its channels."""
+
+MOST_NUMBERS = 2**26
+"""Numbers of an image, in all channels."""
 
 MOST_IMAGES = 10**6
 """Images of a batch."""
@@ -124,7 +131,7 @@ def _reason(said: str) -> str:
     where = f"line {place[1]}, column {place[2]}: " if place else ""
     reason = said[place.end() :] if place else said
     reason = re.sub(r"^'.*?': (?=[A-Z])", "", reason, flags=re.DOTALL).replace("caffe.", "")
-    return where + quoted(reason.rstrip("."), 150)[1:-1]
+    return where + "".join(letter if letter.isprintable() else "?" for letter in reason[:LONGEST]).rstrip(".")
 
 
 def _refuse_unknown_layers(path: Path, text: str, known: frozenset[str]) -> None:
@@ -138,9 +145,9 @@ def _refuse_unknown_layers(path: Path, text: str, known: frozenset[str]) -> None
 def _definition(path: Path, network: Any, known: frozenset[str]) -> Definition:
     if network.layer and network.layers:
         raise InputError(f"{path} has layers of two versions; accepted are 'layer' or 'layers'.")
+    if not 0 < (count := len(network.layer) + len(network.layers)) <= MOST_LAYERS:
+        raise InputError(f"{path} has {count} layers; accepted are 1 to {MOST_LAYERS}.")
     found = [_entry(position, each) for position, each in enumerate([*network.layer, *network.layers])]
-    if not 0 < len(found) <= MOST_LAYERS:
-        raise InputError(f"{path} has {len(found)} layers; accepted are 1 to {MOST_LAYERS}.")
     running = [each for each in found if _runs(each.settings, network.state)]
     definition = Definition(path, dict(_declared(path, network)), tuple(running))
     layers = []
@@ -232,12 +239,10 @@ def _shape_of_data(layer: Entry) -> tuple[int, ...] | None:
 
 
 def _checked(place: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    fits = (
-        len(shape) in (2, 3, 4) and 1 <= shape[0] <= MOST_IMAGES and all(1 <= size <= MOST_SIDE for size in shape[1:])
-    )
-    if not fits:
+    sizes = len(shape) in (2, 3, 4) and all(1 <= size <= MOST_SIDE for size in shape[1:])
+    if not sizes or not 1 <= shape[0] <= MOST_IMAGES or prod(shape[1:]) > MOST_NUMBERS:
         raise InputError(
             f"{place}: found images of the shape {list(shape[:8])}; accepted are 2 to 4 sizes, the first from 1 to "
-            f"{MOST_IMAGES} images, others from 1 to {MOST_SIDE}."
+            f"{MOST_IMAGES} images, others from 1 to {MOST_SIDE}, and {MOST_NUMBERS} numbers an image."
         )
     return shape

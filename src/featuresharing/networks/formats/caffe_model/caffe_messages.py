@@ -89,12 +89,8 @@ def _parameters(version: int) -> str:
 
 
 MESSAGES = {
-    # files of weights: their numbers are taken as bytes, which one list of numbers is in a file
-    "StoredShape": "dim 1 int64*",
-    "StoredBlob": (
-        "num 1 int32, channels 2 int32, height 3 int32, width 4 int32, data 5 bytes*, shape 7 StoredShape, "
-        "double_data 8 bytes*"
-    ),
+    # arrays in files of weights, without their numbers
+    "StoredBlob": "num 1 int32, channels 2 int32, height 3 int32, width 4 int32, shape 7 BlobShape",
     # definitions
     "NetParameter": (
         "name 1 string, input 3 string*, input_shape 8 BlobShape*, input_dim 4 int32*, force_backward 5 bool, "
@@ -190,7 +186,7 @@ MESSAGES = {
 }
 """The fields of each message: name, number and type; * stands for a list, = for a default that is not zero."""
 
-PLAIN = ("bool", "bytes", "float", "int32", "int64", "string", "uint32")
+PLAIN = ("bool", "float", "int32", "int64", "string", "uint32")
 """Types of fields that are no messages and no enumerations."""
 
 

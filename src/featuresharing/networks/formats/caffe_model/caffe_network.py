@@ -26,8 +26,8 @@ KNOWN = frozenset({*TYPES, *LOSSES, *WITHOUT_RESULT, "Split"})
 SHAPES_ALONE = ("Dropout", "Flatten", "Reshape")
 """Types that leave numbers as they are: behind a softmax they give probabilities as well."""
 
-MOST_NUMBERS = 2**27
-"""Numbers that a blob may have for an image: half a gigabyte."""
+MOST_NUMBERS = 2**30
+"""Numbers that all blobs may have together for an image: four gigabytes, if none could be given up."""
 
 LONGEST_NAME = 100
 """Letters of a module's name."""
@@ -66,9 +66,10 @@ class _Graph:
         self._shapes: list[Shape] = list(definition.inputs.values())
         self._modules: dict[str, nn.Module] = {}
         self._nodes: list[_Node] = []
+        self._names = _Names()
         self._results: dict[str, int] = {}
         self._weighted: set[str] = set()
-        self._notes: list[str] = []
+        self._notes: dict[int, str] = {}
         self._spent = {"numbers": 0, "products": 0}
 
     def add(self, layer: Entry) -> None:
@@ -128,7 +129,8 @@ class _Graph:
             )
             for node in nodes
         ]
-        tasks = _different([printable(name) for name in outputs.values()])
+        names = _Names()
+        tasks = tuple(names.different(printable(name)) for name in outputs.values())
         network = CaffeNetwork(
             {node.name: self._modules[node.name] for node in nodes},
             steps,
@@ -141,7 +143,7 @@ class _Graph:
             tasks if len(tasks) > 1 else None,
             tuple(shape[1] for shape in shapes) if flat else None,
             image_shape=self._definition.inputs[name][1:],
-            notes=tuple(self._notes),
+            notes=tuple(note for _, note in sorted(self._notes.items())),
         )
 
     def _value(self, layer: Entry, name: str) -> int:
@@ -162,7 +164,7 @@ class _Graph:
             self._values[name] = self._results[name] = number
 
     def _check(self, layer: Entry, found: Made) -> None:
-        """Refuse a layer that has no weights of its own, or with which an image takes absurd memory or time."""
+        """Refuse a layer that shares its weights' name, or with which an image takes absurd memory or time."""
         if self._weights.count(layer.name):
             if layer.name in self._weighted:
                 raise self._definition.refuse(layer, "another layer of this name has weights; accepted are other names")
@@ -171,13 +173,13 @@ class _Graph:
         image = max(map(numbers_of, self._definition.inputs.values()))
         self._spent["numbers"] += sum(numbers)
         self._spent["products"] += sum(numbers) * found.products
-        most = {"numbers": MOST_VALUES * image, "products": MOST_WORK * image}
-        if max(numbers) > MOST_NUMBERS or any(spent > most[what] for what, spent in self._spent.items()):
+        most = {"numbers": min(MOST_NUMBERS, MOST_VALUES * image), "products": MOST_WORK * image}
+        if any(spent > most[what] for what, spent in self._spent.items()):
             raise self._definition.refuse(
                 layer,
                 f"with it, one image takes {self._spent['numbers']:.1e} numbers and {self._spent['products']:.1e} "
-                f"products; accepted are at most {MOST_NUMBERS} numbers a blob, and {MOST_VALUES} numbers and "
-                f"{MOST_WORK} products for each number of the image",
+                f"products; accepted are at most {MOST_NUMBERS} numbers, and {MOST_VALUES} numbers and {MOST_WORK} "
+                "products for each number of the image",
             )
 
     def _without_last_softmax(self) -> tuple[list[_Node], dict[int, int]]:
@@ -200,14 +202,14 @@ class _Graph:
         return list(reversed(found)), instead
 
     def _note(self, layer: Entry, reason: str) -> None:
-        self._notes.append(f"{layer.shown} of {self._definition.path.name} was left out: {reason}.")
+        self._notes[layer.position] = f"{layer.shown} of {self._definition.path.name} was left out: {reason}."
 
     def _unused(self, name: str) -> str:
         """Return a layer's name as that of a module: without dots, and none that is there."""
         plain = printable(name).replace(".", "_") or "_"
         while hasattr(_EMPTY, plain):  # such as type and half, which modules of torch have
             plain += "_"
-        return _different([*self._modules, plain])[-1]
+        return self._names.different(plain)
 
 
 _EMPTY = CaffeNetwork({}, (), ())
@@ -218,13 +220,17 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "_" for letter in name[:LONGEST_NAME])
 
 
-def _different(names: list[str]) -> tuple[str, ...]:
-    """Return names, of which those that were there before get a number."""
-    found: dict[str, None] = {}
-    for name in names:
-        other, count = name, 1
-        while other in found:
-            count += 1
-            other = f"{name}_{count}"
-        found[other] = None
-    return tuple(found)
+class _Names:
+    """Names that are given once each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def different(self, name: str) -> str:
+        """Return a name, with a number behind it if it was given before."""
+        found = name
+        while found in self._counts:
+            self._counts[name] += 1
+            found = f"{name}_{self._counts[name]}"
+        self._counts[found] = 1
+        return found

@@ -241,8 +241,9 @@ def _eltwise(layer: CaffeLayer) -> Made:
     if not all(abs(factor) < math.inf for factor in factors):
         raise layer.refuse(f"'coeff' is {factors}; accepted are finite numbers")
     if settings.operation == settings.SUM:
-        return layer.same(modules.Sum(factors or [1.0] * len(layer.shapes)))
-    return layer.same(modules.Product() if settings.operation == settings.PROD else modules.Maximum())
+        return layer.same(modules.Sum(factors or [1.0] * len(layer.shapes)), len(layer.shapes))
+    module = modules.Product() if settings.operation == settings.PROD else modules.Maximum()
+    return layer.same(module, len(layer.shapes))
 
 
 def _concat(layer: CaffeLayer) -> Made:

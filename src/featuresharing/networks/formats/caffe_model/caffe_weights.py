@@ -23,6 +23,18 @@ MOST_AXES = 8
 """Axes of an array, beyond those of Caffe's."""
 
 
+MOST_REST = 2**16
+"""Bytes of an array beside its numbers."""
+
+SINGLE, DOUBLE = 5, 8
+"""The fields of an array that are its numbers, which are read where they stand."""
+
+NUMBERS = {SINGLE: "<f4", DOUBLE: "<f8"}
+
+LONG = (SINGLE, DOUBLE, 6, 9)
+"""Those fields, and those for training."""
+
+
 class Blob(NamedTuple):
     """An array of a layer: its ``shape``, whose leading ones say nothing if ``is_old``, and its numbers as float32."""
 
@@ -61,20 +73,38 @@ class StoredWeights:
         place = self._places[name][index]
         fields = self._fields(place.start, place.stop, MOST_FIELDS)
         what = f"array {index} of layer {quoted(name)}"
-        if any(field.number in (5, 8) and field.kind != 2 for field in fields):
+        if any(field.number in NUMBERS and field.kind != 2 for field in fields):
             raise self._damaged(place.start, f"{what} is not one piece, as Caffe writes it")
+        starts = [place.start, *(field.stop for field in fields)]
+        rest = [(start, field.stop) for start, field in zip(starts, fields, strict=False) if field.number not in LONG]
+        if sum(stop - start for start, stop in rest) > MOST_REST:
+            raise self._damaged(place.start, f"{what} has more than {MOST_REST} bytes beside its numbers")
         try:
-            stored = message_class("StoredBlob").FromString(self._data[place.start : place.stop])
+            stored = message_class("StoredBlob").FromString(b"".join(self._data[slice(*each)] for each in rest))
         except Exception:  # whatever arbitrary bytes lead the package to
             raise self._damaged(place.start, f"{what} is no array") from None
         shape, is_old = _shape_of(stored)
-        numbers = _numbers(stored)
+        numbers = self._numbers(fields)
         if numbers is None or len(shape) > MOST_AXES or min(shape, default=1) < 1 or prod(shape) != len(numbers):
             found = "bytes" if numbers is None else f"{len(numbers)} numbers"
             raise self._damaged(place.start, f"{what} has the sizes {_few(shape)} and {found}")
         if not (finite := np.isfinite(numbers)).all():
             raise self._damaged(place.start, f"{what} holds {numbers[~finite][0]}")
         return Blob(shape, is_old, numbers)
+
+    def _numbers(self, fields: list[Field]) -> NDArray[np.float32] | None:
+        """Return the numbers of an array, of double ones the nearest float32, which Caffe computes with.
+
+        None stands for bytes that are no numbers.
+        """
+        number = DOUBLE if any(field.number == DOUBLE for field in fields) else SINGLE
+        pieces = [self._data[field.start : field.stop] for field in fields if field.number == number]
+        kind = NUMBERS[number]
+        if any(len(piece) % np.dtype(kind).itemsize for piece in pieces):
+            return None
+        with np.errstate(over="ignore"):  # found as infinite
+            found = [np.frombuffer(piece, kind).astype(np.float32) for piece in pieces]
+        return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.float32), *found])
 
     def _find_blobs(self, layer: Field) -> None:
         names, blobs = ((4, 6), (1, 7))[layer.number == LAYER_FIELDS[1]]
@@ -111,18 +141,6 @@ def _shape_of(stored: Any) -> tuple[tuple[int, ...], bool]:
     if any(stored.HasField(name) for name in old):
         return tuple(getattr(stored, name) for name in old), True
     return tuple(stored.shape.dim), False
-
-
-def _numbers(stored: Any) -> NDArray[np.float32] | None:
-    """Return the numbers of an array, of double ones the nearest float32, which Caffe computes with."""
-    content = b"".join(stored.double_data)
-    kind = "<f8"
-    if not content:
-        content, kind = b"".join(stored.data), "<f4"
-    if len(content) % np.dtype(kind).itemsize:
-        return None
-    with np.errstate(over="ignore"):  # found as infinite
-        return np.frombuffer(content, kind).astype(np.float32)
 
 
 def _few(shape: tuple[int, ...]) -> str:
