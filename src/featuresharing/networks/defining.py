@@ -26,9 +26,9 @@ def open_definition(definition: NetworkDefinition, *, numbers: bool = True) -> C
         found = replace(found, preprocessing=preprocessing_from_dict(definition.preprocessing))
     if definition.heads:
         attach_heads(found.network, {task: head_of(head) for task, head in definition.heads.items()})
-    if definition.probes:
+        found = replace(found, tasks=tuple(definition.heads), classes=None)
+    if definition.probes and numbers:
         attach_probes(found.network, read_probes(definition.probes), definition.tasks)
-    if definition.heads or definition.probes:
         found = replace(found, tasks=definition.tasks, classes=None)
     return replace(found, step=definition.step)
 
