@@ -230,8 +230,8 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
     (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0.9, 0.4])  # type: ignore[arg-type]
     assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
     assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
-    with pytest.raises(InputError, match="no rows"):
-        plot_sharing(frame_of(SHARING, []))
+    nothing = plot_sharing(frame_of(SHARING, []))
+    assert [text.get_text() for text in nothing.texts] == ["Nothing is shared: every experiment has one task."]
 
 
 def test_sharing_says_why_it_has_no_bars() -> None:

@@ -319,3 +319,38 @@ def test_the_command_line_takes_height_and_width() -> None:
     for wrong in ("24x", "x3", "0x4", "a", "1x2x3"):
         with pytest.raises(ArgumentTypeError, match="accepted is an integer from 1 to 8192"):
             image_size(wrong)
+
+
+def test_all_weights_of_torchvision_that_classify_images_are_preprocessed_as_it_does(picture: Path) -> None:
+    models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+    seen = {}
+    for name in models.list_models():
+        for weights in models.get_model_weights(name):
+            transforms = weights.transforms()
+            if type(transforms).__name__ == "ImageClassification":
+                seen[str(vars(transforms))] = (str(weights), transforms)
+    assert len(seen) > 20
+    for name, transforms in seen.values():
+        look = known_preprocessing(f"torchvision:{name}", network=lambda: None, first=picture)
+        with Image.open(picture) as image:
+            assert np.array_equal(read_inputs([picture], look)[0], transforms(image.convert("RGB")).numpy()), name
+
+
+def test_configurations_of_timm_are_preprocessed_as_it_does(picture: Path) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    seen, refused = {}, 0
+    for name in timm.list_models():
+        if config := timm.get_pretrained_cfg(name):
+            network = SimpleNamespace(pretrained_cfg=config.to_dict())
+            seen[str(timm.data.resolve_data_config({}, model=network))] = network
+    for network in seen.values():
+        try:
+            look = known_preprocessing("timm", network=lambda found=network: found, first=picture)  # type: ignore[misc]
+        except InputError:
+            refused += 1
+            continue
+        transforms = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network), is_training=False)
+        with Image.open(picture) as image:
+            assert np.array_equal(read_inputs([picture], look)[0], transforms(image.convert("RGB")).numpy())
+    assert len(seen) > 100
+    assert refused < 5

@@ -69,7 +69,8 @@ class Table:
     """A kind of table: its ``name``, which ``files`` hold it, what a ``row`` is, and its ``columns`` in their order.
 
     ``files`` are patterns of paths from the folder of a run. ``rest`` is what further columns hold, which have the
-    names of tasks; None where there are none. ``what`` is what errors call the table.
+    names of tasks; None where there are none. ``what`` is what errors call the table, which has rows unless it may be
+    ``empty``.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Table:
     columns: tuple[Column, ...]
     rest: Column | None = None
     what: str = "table"
+    empty: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,6 +200,7 @@ SHARING = Table(
         ),
     ),
     what="table of sharing",
+    empty=True,  # of experiments with one task each
 )
 
 ACCURACY = Table(

@@ -90,7 +90,7 @@ def read_table(path: Path | str, table: Table) -> "DataFrame":
 
     Texts have the dtype of pandas for texts, whole numbers are int64, others float64. Columns of the file may stand in
     any order, and others are left out. Raises InputError, with line and column, for a value that its column does not
-    take, for a table without rows, and for what :func:`numbered_rows` refuses.
+    take, for a table without rows unless its kind may have none, and for what :func:`numbered_rows` refuses.
 
     >>> from featuresharing import TABLES
     >>> read_table("log.csv", TABLES["training"]).to_dict("records")  # as write_table has written it
@@ -108,8 +108,10 @@ def _check_kind(table: Any) -> None:
 
 def check_table(path: Path, kinds: Sequence[Table]) -> None:
     """Raise InputError if a table cannot be read, or not as the first of ``kinds`` whose columns it has."""
-    numbered = _some_rows(path, (), "table")
-    head = numbered[0][1]
+    if not numbered_rows(path, ()) and (empty := next((kind for kind in kinds if kind.empty), None)):
+        _read_values(path, empty)
+        return
+    head = _some_rows(path, (), "table")[0][1]
     fitting = (kind for kind in kinds if all(name in head for name in kind.names))
     if kind := next(fitting, kinds[0] if kinds else None):
         _read_values(path, kind)
@@ -117,13 +119,14 @@ def check_table(path: Path, kinds: Sequence[Table]) -> None:
 
 def _read_values(path: Path, table: Table) -> tuple[list[Column], list[Any]]:
     """Return the columns of a table of a kind, and the values of each row."""
-    numbered = _some_rows(path, table.names, table.what)
+    read = numbered_rows if table.empty else _some_rows
+    numbered = read(path, table.names, what=table.what)
     more = [name for name in numbered[0][1] if name not in table.names] if table.rest else []
     columns = [*table.columns, *(_named(table, name) for name in more)]
     return columns, [_values(path, line, row, columns, table.what) for line, row in numbered]
 
 
-def _some_rows(path: Path, columns: Sequence[str], what: str) -> list[tuple[int, dict[str, str]]]:
+def _some_rows(path: Path, columns: Sequence[str], what: str = "table") -> list[tuple[int, dict[str, str]]]:
     """Return what :func:`numbered_rows` does; raises InputError for no rows too."""
     if rows := numbered_rows(path, columns, what=what):
         return rows

@@ -24,9 +24,12 @@ def read_curves(path: Path) -> "DataFrame":
 def read_sharing(path: Path, *, checkpoint: str, layers: Sequence[str]) -> "DataFrame":
     """Return the rows of a checkpoint in a table of :data:`.columns.SHARING`, by ``layers`` in their order.
 
-    Raises InputError for a table that cannot be read, and for a checkpoint or layer that it does not have.
+    There are none in a table without rows, which experiments of one task have. Raises InputError for a table that
+    cannot be read, and for a checkpoint or layer that it does not have.
     """
     table = read_table(path, SHARING)
+    if table.empty:
+        return table
     rows = table[table["checkpoint"] == checkpoint]
     for what, asked, known in (
         ("checkpoint", [checkpoint], table["checkpoint"]),

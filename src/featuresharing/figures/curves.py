@@ -1,6 +1,7 @@
 """Curves: sharing over the layers, and loss and accuracy over the training steps."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
@@ -26,26 +27,26 @@ def plot_sharing(table: "DataFrame", *, title: str = "How much two tasks share, 
     """Draw sharing against the layer, one line for each experiment and pair of tasks, with 95 % bootstrap intervals.
 
     ``table`` is a frame of :data:`.columns.SHARING` at one checkpoint. Layers stand in the order in which they first
-    appear, one row for each line and layer.
-
-    Raises :class:`InputError` if there are no rows.
+    appear, one row for each line and layer. Without rows, as of experiments with one task each, the figure says so.
     """
     if table.empty:
-        raise InputError("a figure of sharing has no rows; accepted: at least one")
+        return _nothing_shared()
     layers = list(table["layer"].unique())
     lines = {
         f"{experiment}: {first} + {second}": points
         for (experiment, first, second), points in table.groupby(["experiment", "task_a", "task_b"], sort=False)
     }
 
-    figure = Figure(figsize=(7.2, 4.8), dpi=100, facecolor="white", layout="constrained")
+    taller = 0.2 * max(0, ceil(len(lines) / 2) - 3)  # the legend's rows beyond the third
+    figure = Figure(figsize=(7.2, 4.8 + taller), dpi=100, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     dodge = min(0.08, 0.5 / len(lines))
     handles = []
     for index, line in enumerate(lines.values()):
         points = line.sort_values("layer", key=lambda names: names.map(layers.index), kind="stable")
         x = [layers.index(layer) + dodge * (index - (len(lines) - 1) / 2) for layer in points["layer"]]
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        turn, place = divmod(index, len(COLOURS))
+        colour, marker = COLOURS[place], MARKERS[(place + turn) % len(MARKERS)]
         handles += axes.plot(x, points["sharing"].to_numpy(), color=colour, marker=marker, markersize=5, clip_on=False)
         # Around the middle of the interval, as a bootstrap interval need not contain the estimate.
         middles, halves = (points["low"] + points["high"]) / 2, (points["high"] - points["low"]) / 2
@@ -58,6 +59,13 @@ def plot_sharing(table: "DataFrame", *, title: str = "How much two tasks share, 
     reading = f"1: both tasks rely on the same units equally; 0: on different units. {_bars(table)}"
     axes.text(0, 1.03, reading, transform=axes.transAxes, fontsize=9, color="0.3")
     figure.legend(handles, list(lines), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _nothing_shared() -> Figure:
+    figure = Figure(figsize=(7.2, 4.8), dpi=100, facecolor="white")
+    sentence = "Nothing is shared: every experiment has one task."
+    figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=13, color="0.3")
     return figure
 
 

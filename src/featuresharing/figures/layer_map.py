@@ -1,5 +1,6 @@
-"""The unit map of a layer: what its units contribute to two tasks, or to one and to the stronger of the others."""
+"""The unit map of a layer: what its units contribute to one task, and to the other or the stronger of the others."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from featuresharing.store import LayerConditionals
 
 
+NAMED = 3
+"""Tasks of which a figure says each by name."""
+
+
 def plot_layer(
     layer: "LayerConditionals", evidence: EvidenceSettings, style: FigureSettings, *, sort_by: str | None = None
 ) -> Figure:
@@ -28,14 +33,33 @@ def plot_layer(
     if first_name not in contributions:
         raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(contributions)}.")
     unit = "" if evidence.method == "probdiff" else " bits"
-    averages = ", ".join(f"{task} {values.mean():.2g}{unit}" for task, values in contributions.items())
+    averages = _averages(contributions, unit)
     first = contributions.pop(first_name)
-    second_name, second = _join(contributions)
-    shared = f"Sharing {sharing(first, second):.2f}.  " if len(contributions) == 1 else ""
-    images = len(next(iter(layer.predictions.values())))
-    note = f"{_count(len(first), 'unit')}, {_count(images, 'image')}.  {shared}Average unit: {averages}."
-    names = {"first_name": first_name, "second_name": second_name}
-    return plot_units(first, second, **names, title=_title(layer), note=note, style=style)
+    second_name, second = _join(contributions) if contributions else (None, None)
+    shared = f"Sharing {sharing(first, second):.2f}.  " if second is not None and len(contributions) == 1 else ""
+    note = f"{_count(len(first), 'unit')}, {_images(layer)}.  {shared}Average unit: {averages}."
+    title = _title(layer)
+    return plot_units(
+        first, second, first_name=first_name, second_name=second_name, title=title, note=note, style=style
+    )
+
+
+def _images(layer: "LayerConditionals") -> str:
+    """Say how many images the tasks have; those of each where they are not of the same images."""
+    total, counts = len(next(iter(layer.predictions.values()))), layer.image_counts()
+    if set(counts.values()) == {total}:
+        return _count(total, "image")
+    if len(counts) > NAMED:
+        return f"{min(counts.values())} to {max(counts.values())} images a task"
+    return " and ".join(f"{_count(count, 'image')} of {task}" for task, count in counts.items())
+
+
+def _averages(contributions: Mapping[str, Array], unit: str) -> str:
+    """Say what the average unit contributes to each task; of many tasks, from where to where."""
+    means = {task: values.mean() for task, values in contributions.items()}
+    if len(means) > NAMED:
+        return f"{min(means.values()):.2g} to {max(means.values()):.2g}{unit} by task"
+    return ", ".join(f"{task} {mean:.2g}{unit}" for task, mean in means.items())
 
 
 def _count(number: int, what: str) -> str:
@@ -47,7 +71,8 @@ def _join(contributions: dict[str, Array]) -> tuple[str, Array]:
     if len(contributions) == 1:
         return next(iter(contributions.items()))
     relative = [values / (values.mean() or 1) for values in contributions.values()]
-    return " or ".join(contributions), np.max(relative, axis=0)
+    name = " or ".join(contributions) if len(contributions) < NAMED else "another task"
+    return name, np.max(relative, axis=0)
 
 
 def _title(layer: "LayerConditionals") -> str:

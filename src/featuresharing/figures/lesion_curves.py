@@ -1,6 +1,7 @@
 """Curves of lesions: accuracy against how many units of a layer are removed."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import TYPE_CHECKING
 
 from matplotlib import rc_context
@@ -19,6 +20,10 @@ THRESHOLD = 1e-5
 """Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
 
 
+ENTRY = 2.2
+"""Inches of an entry of the legend where it has many."""
+
+
 @rc_context(STYLE)
 def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
@@ -30,8 +35,11 @@ def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
     if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
     layers, orders, tasks = (list(curves[name].unique()) for name in ("layer", "order", "task"))
-    size = (1.2 + 1.75 * len(layers), 1.3 + 1.75 * len(orders))
-    figure = Figure(figsize=(max(7.2, size[0]), size[1]), dpi=100, facecolor="white")
+    width = max(7.2, 1.2 + 1.75 * len(layers))
+    entries = len(tasks) + 2
+    columns = entries if entries <= 4 else min(entries, max(3, int(width / ENTRY)))
+    legend = 0.2 * (ceil(entries / columns) - 1)
+    figure = Figure(figsize=(width, 1.3 + 1.75 * len(orders) + legend), dpi=100, facecolor="white")
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
     colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
     for row, order in enumerate(orders):
@@ -49,18 +57,18 @@ def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
             if row == 0:
                 axes.set_title(layer, fontsize=10)
         panels[row][0].set_ylabel(f"Accuracy,\n{order} units first", fontsize=9)
-    _arrange(figure)
+    _arrange(figure, legend)
     figure.suptitle(title or _title(curves), x=0.01, ha="left", fontweight="bold", fontsize=11)
     panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
-    _write_legend(figure, colours)
+    _write_legend(figure, colours, columns)
     return figure
 
 
-def _arrange(figure: Figure) -> None:
+def _arrange(figure: Figure, legend: float) -> None:
+    """Place panels between the title and a legend that is so many inches higher than one row."""
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.85 / width, right=1 - 0.2 / width, bottom=0.85 / height, top=1 - 0.65 / height, wspace=0.12, hspace=0.2
-    )
+    left, bottom, top = 0.85 / width, (0.85 + legend) / height, 1 - 0.65 / height
+    figure.subplots_adjust(left=left, right=1 - 0.2 / width, bottom=bottom, top=top, wspace=0.12, hspace=0.2)
 
 
 def _title(curves: "DataFrame") -> str:
@@ -78,8 +86,8 @@ def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float) ->
     axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
 
 
-def _write_legend(figure: Figure, colours: Mapping[str, str]) -> None:
+def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int) -> None:
     handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
     handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
     labels = [*(f"accuracy of {task}" for task in colours), "random orders, mean ± sd", f"differs, p < {THRESHOLD:g}"]
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9)

@@ -1,4 +1,4 @@
-"""Unit maps: every unit of a layer as one cell, whose colour says how much each of two tasks relies on it."""
+"""Unit maps: every unit of a layer as one cell, whose colour says how much each of two tasks, or one, relies on it."""
 
 import math
 import textwrap
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -41,10 +42,10 @@ def brightness(multiples: NDArray[np.floating[Any]], style: FigureSettings) -> N
 @rc_context(STYLE)
 def plot_units(
     first: NDArray[np.floating[Any]],
-    second: NDArray[np.floating[Any]],
+    second: NDArray[np.floating[Any]] | None,
     *,
     first_name: str,
-    second_name: str,
+    second_name: str | None,
     title: str,
     note: str = "",
     style: FigureSettings,
@@ -53,20 +54,22 @@ def plot_units(
 
     Red and green carry the first task and blue the second, each as a multiple of that task's mean over the U units:
     yellow units serve the first task only, blue ones the second, grey to white ones both, black ones neither. A task
-    without any contribution is dark everywhere. Sorting is by the first task (ties: the second, then the index), and
+    without any contribution is dark everywhere. Without a second task (None), units are grey, bright where the task
+    relies on them. Sorting is by the first task (ties: the second, then the index), and
     rises from the top left to the bottom right, or towards the centre of a sunflower. Figures of one style are equally
     large, and each depends on its own arguments only.
 
     Raises :class:`InputError` if the contributions are not two equally long vectors of finite numbers from 0 on, or if
     a rectangle of U cells has more rows or columns than the map has pixels.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    first = np.asarray(first, np.float64)
+    second = first if second is None else np.asarray(second, np.float64)
     if first.ndim != 1 or first.shape != second.shape or not first.size:
         raise InputError(
-            f"contributions to {first_name} and {second_name} have shapes {first.shape} and {second.shape};"
-            " accepted: one number a unit, for the same units"
+            f"contributions to {first_name} and {second_name or first_name} have shapes {first.shape} and"
+            f" {second.shape}; accepted: one number a unit, for the same units"
         )
-    for name, contributions in ((first_name, first), (second_name, second)):
+    for name, contributions in ((first_name, first), (second_name or first_name, second)):
         invalid = int(np.sum(~(np.isfinite(contributions) & (contributions >= 0))))
         if invalid:
             raise InputError(f"contributions to {name} of {invalid} units are negative or not finite; accepted: >= 0")
@@ -152,13 +155,31 @@ def _draw_sunflower(figure: Figure, colours: NDArray[np.uint8]) -> None:
     axes.add_collection(dots, autolim=False)
 
 
-def _draw_key(figure: Figure, first_name: str, second_name: str, style: FigureSettings) -> None:
-    """Draw the colour key, a square with the tasks as axes, and how to read the map below it."""
-    axes = figure.add_axes((KEY[0] / SIZE[0], KEY[1] / SIZE[1], KEY[2] / SIZE[0], KEY[3] / SIZE[1]))
+def _draw_key(figure: Figure, first_name: str, second_name: str | None, style: FigureSettings) -> None:
+    """Draw the colour key, a square with the tasks as axes or a strip for one, and how to read the map below it."""
+    low, high = style.limits
+    ticks = {low: f"\N{LESS-THAN OR EQUAL TO}{_multiple(low)}" if low else "0", 1: "1"}
+    ticks[high] = f"\N{GREATER-THAN OR EQUAL TO}{_multiple(high)}"
+    places = brightness(np.array(list(ticks)), style)
     # Steps rather than a gradient: few enough colours for the palette of an animation, and cells as in the map.
     level = np.linspace(0, 1, 9)
+    height = KEY[3] if second_name else KEY[3] / 5
+    axes = figure.add_axes((KEY[0] / SIZE[0], (KEY[1] + KEY[3] - height) / SIZE[1], KEY[2] / SIZE[0], height / SIZE[1]))
     extent = (-1 / 16, 17 / 16, -1 / 16, 17 / 16)
-    axes.imshow(_colours(*np.meshgrid(level, level)), origin="lower", extent=extent, interpolation="nearest")
+    shades = np.meshgrid(level, level) if second_name else [level[None], level[None]]
+    axes.imshow(_colours(*shades), origin="lower", extent=extent, interpolation="nearest", aspect="auto")
+    axes.set_xticks(places, list(ticks.values()), fontsize=8)
+    axes.set_xlabel(first_name, fontsize=_fit(first_name, 9, KEY[2]), fontweight="bold")
+    if second_name:
+        axes.set_yticks(places, list(ticks.values()), fontsize=8)
+        axes.set_ylabel(second_name, fontsize=_fit(second_name, 9, KEY[2]), fontweight="bold")
+        _name_corners(axes, first_name, second_name)
+    else:
+        axes.set_yticks([])
+    _explain(figure, first_name, style, "each task relies" if second_name else f"{first_name} relies")
+
+
+def _name_corners(axes: Axes, first_name: str, second_name: str) -> None:
     corners = {
         (0, 0): ("neither", "white"),
         (1, 0): ("only\n" + textwrap.fill(first_name, 11), "black"),
@@ -175,15 +196,10 @@ def _draw_key(figure: Figure, first_name: str, second_name: str, style: FigureSe
             ha="right" if x else "left",
             va="top" if y else "bottom",
         )
-    low, high = style.limits
-    ticks = {low: f"\N{LESS-THAN OR EQUAL TO}{_multiple(low)}" if low else "0", 1: "1"}
-    ticks[high] = f"\N{GREATER-THAN OR EQUAL TO}{_multiple(high)}"
-    places = brightness(np.array(list(ticks)), style)
-    axes.set_xticks(places, list(ticks.values()), fontsize=8)
-    axes.set_yticks(places, list(ticks.values()), fontsize=8)
-    axes.set_xlabel(first_name, fontsize=_fit(first_name, 9, KEY[2]), fontweight="bold")
-    axes.set_ylabel(second_name, fontsize=_fit(second_name, 9, KEY[2]), fontweight="bold")
 
+
+def _explain(figure: Figure, first_name: str, style: FigureSettings, relying: str) -> None:
+    """Write how to read the map."""
     shape, start, end = ("square", "top left", "bottom right")
     if style.layout == "sunflower":
         shape, start, end = ("dot", "centre", "edge")
@@ -193,7 +209,7 @@ def _draw_key(figure: Figure, first_name: str, second_name: str, style: FigureSe
         order = f"Sorted by contribution to {first_name}: lowest at the {low_end}, highest at the {high_end}."
     paragraphs = (
         f"Each {shape} is one unit (a filter or a row of weights).",
-        "Its colour says how much each task relies on it. In the key, 1 is the layer's average unit.",
+        f"Its colour says how much {relying} on it. In the key, 1 is the layer's average unit.",
         order,
     )
     text = "\n\n".join(textwrap.fill(paragraph, 30) for paragraph in paragraphs)
