@@ -1,8 +1,8 @@
 """Compare the cost model with measurements, and estimate what whole networks would take.
 
 Predictions are those behind the limits of the workflow's jobs (featuresharing.estimators.durations). Without
-``--networks``, units of layers of two networks are timed on one thread and put beside what was predicted. With it, predictions for
-all units of all layers of whole networks are added up.
+``--networks``, units of layers of two networks are timed on one thread and put beside what was predicted. With it,
+predictions for all units of all layers of whole networks are added up.
 """
 
 import argparse
