@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from snakemake.utils import update_config
+from snakemake.utils import update_config  # type: ignore[import-untyped]
 
 from featuresharing import InputError
 from featuresharing.settings import Config
