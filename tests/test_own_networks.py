@@ -1,4 +1,4 @@
-"""Networks of one's own through the real workflow, from a user's folder: groups, probes, kills, changes and mistakes."""
+"""Networks of one's own through the real workflow, from a user's folder: groups, probes, kills, changes, mistakes."""
 
 import os
 import re
@@ -15,6 +15,11 @@ import pytest
 import yaml
 
 from featuresharing.data.lists import MISSING
+from featuresharing.errors import InputError
+from featuresharing.settings import Config
+from featuresharing.settings.checking import check_config
+from featuresharing.settings.configfiles import complete_config
+from featuresharing.workflow.own_networks import own_problems
 from tests.support.commands import ROOT, run
 from tests.support.files import rows
 from tests.support.own_networks import resnet_folder
@@ -69,8 +74,8 @@ def test_groups_and_probes_of_a_resnet18_survive_a_kill_to_the_same_bits(tmp_pat
         assert found.keys() == wanted.keys()
         for dataset, values in wanted.items():
             assert np.array_equal(found[dataset], values, equal_nan=values.dtype.kind == "f"), (name, dataset)
-    for name in ("tables/sharing.csv", "networks/drawn/1.json", "baseline/drawn/kept.txt", "probes/drawn/1.npz"):
-        assert (killed / "results" / name).read_bytes() == (whole / "results" / name).read_bytes(), name
+    for place in ("tables/sharing.csv", "networks/drawn/1.json", "baseline/drawn/kept.txt", "probes/drawn/1.npz"):
+        assert (killed / "results" / place).read_bytes() == (whole / "results" / place).read_bytes(), place
     check_groups_and_probes(whole / "results")
     assert planned_jobs(whole, *targets, **own(whole)) == {}
 
@@ -163,13 +168,8 @@ MISTAKES: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("sentence", MISTAKES)
-@pytest.mark.end_to_end
-def test_a_mistake_is_named_by_its_key(tmp_path: Path, sentence: str) -> None:
-    key, value = MISTAKES[sentence]
-    folder = tmp_path / "run"
-    shutil.copytree(EXAMPLE, folder)
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+def change(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key of the first experiment by its path, or with None take it out."""
     place = config["experiments"][0]
     *parts, last = key.split(".")
     for part in parts:
@@ -178,12 +178,39 @@ def test_a_mistake_is_named_by_its_key(tmp_path: Path, sentence: str) -> None:
         del place[last]
     else:
         place[last] = value
+
+
+@pytest.mark.parametrize("sentence", MISTAKES)
+def test_a_mistake_is_named_by_its_key(monkeypatch: pytest.MonkeyPatch, sentence: str) -> None:
+    monkeypatch.chdir(EXAMPLE)
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    change(config, *MISTAKES[sentence])
+    try:
+        settings = check_config(complete_config(config, Config.defaults()))
+        said = [f"config key '{key}'{text}." for key, text in own_problems(settings)]
+    except InputError as error:
+        said = str(error).splitlines()
+    assert any(
+        sentence in line.replace("' is", " is").replace("key '", "key ").replace("':", ":", 1) for line in said
+    ), said
+
+
+@pytest.mark.end_to_end
+def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(EXAMPLE, folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for key, value in (("network.checkpoints.0000", "no.pt"), ("images", "nowhere.csv"), ("preprocessing", None)):
+        change(config, key, value)
+    del config["layers"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = run_snakemake(folder, "--dry-run", **own(folder))
     assert result.returncode != 0
-    said = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("config key")]
-    assert any(sentence in line.replace("'", "") or sentence in line for line in said), result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
+    said = result.stdout + result.stderr
+    for key in ("network.checkpoints.0000", "images", "preprocessing"):
+        assert f"config key 'experiments.0.{key}'" in said
+    assert "config key 'layers' is missing" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.end_to_end
