@@ -27,6 +27,8 @@ from featuresharing.runs.defining_networks import define_to_file
 from featuresharing.runs.subjects import subject_of_arrays
 from featuresharing.settings import PreprocessingSettings
 from tests.support.caffe_files import write_definition_sample, write_weights_sample
+from tests.support.onnx_files import every_kind
+from tests.support.onnx_files import write as write_model
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
 
 ROOT = Path(__file__).parents[1]
@@ -69,9 +71,14 @@ def copied(fixture: str) -> Callable[[Path], Path]:
     return copy
 
 
+def write_onnx(path: Path) -> Path:
+    return write_model(path, every_kind())
+
+
 SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
     "caffe_model": (write_weights_sample, None),
     "caffe_model, definition": (write_definition_sample, None),
+    "onnx_model": (write_onnx, None),
     "own_checkpoint": (write_checkpoint, None),
     "torch7_model": (copied("alexnet67_double.t7"), 67),
     "torch7_model, ascii": (copied("alexnet67_ascii.t7"), 67),

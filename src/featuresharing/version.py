@@ -5,6 +5,7 @@ PACKAGE = "0.1.0"
 NUMERICS = {
     "stimuli": 2,
     "training": 2,
+    "probes": 1,
     "predictions": 2,
     "marginalization": 2,
     "lesions": 2,

@@ -9,7 +9,8 @@ from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.formats import Contents, format_of
 from featuresharing.networks.heads import head_of
 from featuresharing.networks.network_digest import digest_of_network
-from featuresharing.networks.task_scores import attach_heads
+from featuresharing.networks.probes import read_probes
+from featuresharing.networks.task_scores import attach_heads, attach_probes
 from featuresharing.networks.weights import load_weights
 
 
@@ -25,6 +26,9 @@ def open_definition(definition: NetworkDefinition, *, numbers: bool = True) -> C
         found = replace(found, preprocessing=preprocessing_from_dict(definition.preprocessing))
     if definition.heads:
         attach_heads(found.network, {task: head_of(head) for task, head in definition.heads.items()})
+        found = replace(found, tasks=tuple(definition.heads), classes=None)
+    if definition.probes and numbers:
+        attach_probes(found.network, read_probes(definition.probes), definition.tasks)
         found = replace(found, tasks=definition.tasks, classes=None)
     return replace(found, step=definition.step)
 

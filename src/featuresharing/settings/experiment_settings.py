@@ -79,7 +79,7 @@ class TaskSettings(Block):
     returns: str = setting(
         "scores",
         "what that output holds; the last two: one score or probability, that of the second of two classes",
-        choices=("scores", "log-probabilities", "probabilities", "binary-score", "binary-probability"),
+        choices=("scores", "log-probabilities", "probabilities", "sigmoid-score", "sigmoid"),
     )
     columns: tuple[int, ...] | None = setting(
         None,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -62,12 +62,13 @@ class DefinedNetwork:
     """A network that its definition makes, described without its weights.
 
     ``preprocessing`` is what a config says of it (None: what files say), and ``first`` finds one of the images, which
-    tells what the config does not.
+    tells what the config does not. ``probes`` are tasks that probes will have, with the layers that they read.
     """
 
     definition: NetworkDefinition
     preprocessing: PreprocessingSettings | str | None
     first: Callable[[], Path]
+    probes: Mapping[str, str | None] = field(default_factory=dict)
 
 
 AnyNetwork = Architecture | NetworkFile | DefinedNetwork
@@ -97,6 +98,7 @@ def _key(network: AnyNetwork) -> str:
         said = network.preprocessing
         told |= network.definition.architecture()
         told |= {"said": said.as_config() if isinstance(said, PreprocessingSettings) else said}
+        told |= {"probes": dict(network.probes)}
         if not network.definition.build and network.definition.weights:
             told |= _status(network.definition.weights)
     else:
@@ -145,12 +147,16 @@ def _describe_defined(network: DefinedNetwork) -> NetworkDescription:
     from featuresharing.engine.describing import describe_network
     from featuresharing.networks.defining import open_definition
     from featuresharing.networks.opening import preprocessing_of
+    from featuresharing.networks.probe_sketches import sketch_probes
+    from featuresharing.networks.task_scores import attach_probes
 
     found = open_definition(network.definition, numbers=False)
     if network.preprocessing is None:
         look = preprocessing_of(found)
     else:
         look = known_preprocessing(network.preprocessing, network=lambda: found.network, first=network.first())
+    if network.probes:
+        attach_probes(found.network, sketch_probes(found.network, network.probes, look))
     return replace(describe_network(found.network, look.shape, whole=look.whole), preprocessing=look)
 
 

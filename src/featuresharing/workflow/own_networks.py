@@ -35,9 +35,18 @@ def tasks_of(experiment: ExperimentSettings) -> Mapping[str, TaskSettings]:
     return {task: TaskSettings(head=place) for place, task in enumerate(experiment.tasks)}
 
 
-def probes_of(experiment: ExperimentSettings) -> list[str]:
-    """Return the tasks that probes read."""
-    return [name for name, task in tasks_of(experiment).items() if task.head == PROBE]
+def probes_of(experiment: ExperimentSettings) -> dict[str, TaskSettings]:
+    """Return the tasks of probes."""
+    return {name: task for name, task in tasks_of(experiment).items() if task.head == PROBE}
+
+
+def probe_options(experiment: ExperimentSettings) -> dict[str, list[str]]:
+    """Return the options by which commands train an experiment's probes, and leave out the images that train them."""
+    probes = probes_of(experiment).items()
+    return {
+        "probes": [f"{name}={task.layer}" if task.layer else name for name, task in probes],
+        "shares": [f"{name}={task.share}" for name, task in probes],
+    }
 
 
 def definition_of(experiment: ExperimentSettings, checkpoint: str, seed: int) -> NetworkDefinition:
@@ -65,7 +74,8 @@ def network_of(experiment: ExperimentSettings, checkpoint: str, seed: int) -> De
         images, array = images_of(experiment)
         return first_image(images, array=array)
 
-    return DefinedNetwork(definition_of(experiment, checkpoint, seed), experiment.preprocessing, first)
+    probes = {name: task.layer for name, task in probes_of(experiment).items()}
+    return DefinedNetwork(definition_of(experiment, checkpoint, seed), experiment.preprocessing, first, probes)
 
 
 def head_values(task: TaskSettings) -> dict[str, Any]:
@@ -152,12 +162,12 @@ def sizes_of_images(experiment: ExperimentSettings) -> list[str]:
 def stimulus_options(experiment: ExperimentSettings, classes: Mapping[str, int]) -> dict[str, Any]:
     """Return the options by which a command lists an experiment's images; ``classes`` are the outputs by task."""
     tasks = tasks_of(experiment)
-    columns = {name: task.column for name, task in tasks.items() if task.column}
+    labels = {name: task.column for name, task in tasks.items() if task.column}
     if isinstance(experiment.images, StimuliSettings):
-        columns |= experiment.images.tasks
+        labels |= experiment.images.tasks
     images, array = images_of(experiment)
     by_task = {
-        "columns": columns,
+        "labels": labels,
         "outputs": {name: str(classes[name]) for name, task in tasks.items() if task.head != PROBE},
         "names": {name: _told(task.names) for name, task in tasks.items() if task.names is not None},
         "groups": {name: _told(task.classes) for name, task in tasks.items() if task.classes is not None},

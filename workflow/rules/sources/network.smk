@@ -9,6 +9,8 @@ from featuresharing.workflow.own_networks import (
     images_of,
     network_of,
     own_problems,
+    probe_options,
+    probes_of,
     sizes_of_images,
     stimulus_options,
 )
@@ -17,10 +19,15 @@ checked(own_problems, SETTINGS)
 
 
 localrules:
+    define_frozen_network,
     define_network,
+    import_all_stimuli,
     import_stimuli,
+    split_list,
 
 
+PROBED = [name for name, experiment in EXPERIMENTS.items() if probes_of(experiment)]
+UNPROBED = [name for name in EXPERIMENTS if name not in PROBED]
 CHECKPOINTS = checkpoints_of(SETTINGS)
 NETWORK = "results/networks/{experiment}/{checkpoint}.json"
 NETWORKS = {name: network_of(experiment, CHECKPOINTS[-1], config["seed"]) for name, experiment in EXPERIMENTS.items()}
@@ -53,6 +60,8 @@ rule import_stimuli:
         classes="results/lists/{experiment}/classes.csv",
     log:
         "results/logs/import_stimuli/{experiment}.log",
+    wildcard_constraints:
+        experiment=alternatives(UNPROBED),
     conda:
         ENVIRONMENT
     resources:
@@ -71,10 +80,82 @@ rule import_stimuli:
         "featuresharing import-stimuli {params.settings:q} --output-folder {params.folder:q} > {log:q} 2>&1"
 
 
+# Where probes are trained, on some of the images, the others are analysed.
+use rule import_stimuli as import_all_stimuli with:
+    output:
+        list="results/probes/{experiment}/test.txt",
+        classes="results/probes/{experiment}/classes.csv",
+    log:
+        "results/logs/import_all_stimuli/{experiment}.log",
+    wildcard_constraints:
+        experiment=alternatives(PROBED),
+
+
+rule split_list:
+    input:
+        list=rules.import_all_stimuli.output.list,
+        classes=rules.import_all_stimuli.output.classes,
+    output:
+        list="results/lists/{experiment}/test.txt",
+        classes="results/lists/{experiment}/classes.csv",
+    log:
+        "results/logs/split_list/{experiment}.log",
+    wildcard_constraints:
+        experiment=alternatives(PROBED),
+    conda:
+        ENVIRONMENT
+    params:
+        settings=lambda wildcards: flags(
+            {"shares": probe_options(EXPERIMENTS[wildcards.experiment])["shares"], "seed": config["seed"]}
+        ),
+        numerics=NUMERICS["stimuli"],
+    message:
+        "Listing the images of {wildcards.experiment} that train no probe."
+    shell:
+        "featuresharing split-list {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
+        " --output {output.list:q} > {log:q} 2>&1 && cp {input.classes:q} {output.classes:q}"
+
+
+rule train_probes:
+    input:
+        images=TEST_IMAGES,
+        list=rules.import_all_stimuli.output.list,
+        classes=rules.import_all_stimuli.output.classes,
+        checkpoint="results/probes/{experiment}/{checkpoint}.json",
+    output:
+        "results/probes/{experiment}/{checkpoint}.npz",
+    log:
+        "results/logs/train_probes/{experiment}/{checkpoint}.log",
+    benchmark:
+        "results/benchmarks/train_probes/{experiment}/{checkpoint}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: config["jobs"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=PREDICT_MINUTES,
+        gpu=GPUS,
+    params:
+        settings=lambda wildcards: flags(
+            probe_options(EXPERIMENTS[wildcards.experiment]) | {"seed": config["seed"]} | IMAGE_SIZE
+        ),
+        device=unrecorded(config["device"]),
+        undecodable=unrecorded(config["baseline"]["undecodable"]),
+        stimuli=stimuli_of,
+        numerics=NUMERICS["probes"],
+    message:
+        "Training probes of {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+    shell:
+        "featuresharing train-probes {params.settings:q} --undecodable {params.undecodable:q}"
+        " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
+        " --device {params.device:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
 rule define_network:
     input:
         files=lambda wildcards: checked(definition(wildcards).files),
         list="results/lists/{experiment}/test.txt",
+        probes=lambda wildcards: rules.train_probes.output if wildcards.experiment in PROBED else [],
     output:
         "results/networks/{experiment}/{checkpoint}.json",
     log:
@@ -87,8 +168,23 @@ rule define_network:
     params:
         definition=lambda wildcards: json.dumps(definition(wildcards).values()),
         preprocessing=preprocessing,
+        probes=lambda wildcards, input: flags({"probes": input.get("probes") or None}),
     message:
         "Defining the network of {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing define-network --definition {params.definition:q} --preprocessing {params.preprocessing:q}"
-        " --list {input.list:q} --output {output:q} > {log:q} 2>&1"
+        " {params.probes:q} --list {input.list:q} --output {output:q} > {log:q} 2>&1"
+
+
+use rule define_network as define_frozen_network with:
+    input:
+        files=lambda wildcards: checked(definition(wildcards).files),
+        list=rules.import_all_stimuli.output.list,
+    output:
+        "results/probes/{experiment}/{checkpoint}.json",
+    log:
+        "results/logs/define_frozen_network/{experiment}/{checkpoint}.log",
+    wildcard_constraints:
+        experiment=alternatives(PROBED),
+    message:
+        "Defining the network of {wildcards.experiment} without probes, checkpoint {wildcards.checkpoint}."
