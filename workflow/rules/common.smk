@@ -7,19 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
-from itertools import product, starmap
+from itertools import product
 
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.atomic import file_digest
-from featuresharing.workflow.limits import (
-    SECONDS_PER_MULTIPLY_ADD,
-    job_mb,
-    job_minutes,
-    layer_cost,
-    marginalize_seconds,
-    unit_blocks,
-)
+from featuresharing.workflow.limits import LayerJobs, marginalize_minutes
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import in_order, layer_problems, name_layers
 from featuresharing.workflow.sources import check_source

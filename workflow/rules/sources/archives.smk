@@ -107,7 +107,7 @@ rule import_model:
         model=lambda wildcards: EXPERIMENTS[wildcards.experiment].model,
         settings=lambda wildcards: flags(
             IMAGE_SIZE
-            | {"layers": [f"{path}={cost_of(wildcards.experiment, layer).units}" for layer, path in LAYERS.items()]}
+            | {"layers": [f"{path}={JOBS[wildcards.experiment, layer].cost.units}" for layer, path in LAYERS.items()]}
         ),
     message:
         "Checking the model of {wildcards.experiment}."
