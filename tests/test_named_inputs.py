@@ -166,12 +166,10 @@ def test_inputs_that_do_not_fit_are_refused_in_one_sentence(inputs: Any, message
 def test_networks_with_named_inputs_are_described() -> None:
     given = {"mask": MASK[2:3], "places": PLACES}
     for looks in (True, False):
-        found = describe_network(network(looks=looks), (5,), whole=True, inputs=given)
-        assert [(layer.path, layer.units, layer.refused) for layer in found.layers] == [
-            ("query", 4, None),
-            ("hidden", 6, None),
-            ("head", 3, None),
-        ]
+        for engine in ENGINES:
+            found = describe_network(network(looks=looks), (5,), whole=True, inputs=given, engine=engine)
+            layers = {layer.path: (layer.units, layer.size, layer.refused) for layer in found.layers}
+            assert layers == {"query": (4, 5, None), "hidden": (6, 5, None), "head": (3, 7, None)}
     with pytest.raises(InputError, match="Reader cannot be traced"):
         describe_network(network(), (5,), whole=True)
 
