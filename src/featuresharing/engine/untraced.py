@@ -21,7 +21,8 @@ def describe_untraced(
 ) -> NetworkDescription:
     """Describe a network with numbers in it on images of a shape, ``whole`` numbers or others; layers as modules stand.
 
-    ``others`` are inputs beside the image by name. For every variant of a unit, all of the network runs. Raises InputError for one that does not take such images.
+    ``others`` are inputs beside the image by name. For every variant of a unit, all of the network runs. Raises
+    InputError for one that does not take such images.
     """
     values = network_values(network, "cpu")
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
