@@ -35,7 +35,7 @@ from featuresharing.analysis.probe_fitting import fit_features
 from featuresharing.cli import main
 from featuresharing.data.class_splits import split_for_probe
 from featuresharing.data.images import read_inputs
-from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.lists import ListFiles, read_classes, read_image_list, write_classes, write_image_list
 from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.definitions import NetworkDefinition
@@ -44,6 +44,7 @@ from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.networks.task_scores import detach_tasks
+from featuresharing.runs.baseline import predict_to_file
 from tests.support.small_networks import SMALL_SHAPE, small_alexnet
 
 RNG = np.random.default_rng(3)
@@ -417,6 +418,26 @@ def test_a_definition_has_probes_beside_heads(listed: Path) -> None:
     np.testing.assert_allclose(found.probabilities["light"], scores.softmax(1).numpy(), atol=1e-6)
     right = found.right()["light"][(images.targets[:, 1] >= 0)]
     assert right.mean() > 0.6
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1, True), (8, False)])
+def test_scores_that_are_sigmoids_already_are_noted(scale: int, noted: bool, listed: Path) -> None:
+    (listed / "net.py").write_text(
+        f"{MODULE.replace('nn.Linear(6, 4)', 'nn.Linear(6, 1), Scaled()')}\n"
+        f"class Scaled(nn.Module):\n    def forward(self, x):\n        return {scale} * x.sigmoid()\n"
+    )
+    shown = Preprocessing(16, (127.5,) * 3, (64.0,) * 3, resize=False)
+    head = {"output": 0, "returns": "sigmoid-score"}
+    given: Any = {"build": f"{listed}/net.py:build", "preprocessing": shown.as_dict(), "heads": {"lit": head}}
+    NetworkDefinition(**given, tasks=("lit",)).write(listed / "net.json")
+    paths = [listed / f"{number}.png" for number in range(24)]
+    write_image_list(listed / "lit.txt", paths, np.arange(24)[:, None] % 2)
+    write_classes(listed / "lit.csv", {"lit": ["no", "yes"]})
+    said: list[str] = []
+    files = ListFiles(listed / "lit.txt", listed / "lit.csv")
+    predict_to_file(listed / "net.json", files, listed / "p.h5", say=said.append)
+    sentence = "task 'lit': every score is between 0 and 1, as if it went through a sigmoid already; say "
+    assert said == [f"{sentence}returns: sigmoid if it did."] * noted
 
 
 @pytest.mark.parametrize(
