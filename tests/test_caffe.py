@@ -448,6 +448,12 @@ def test_either_file_of_a_pair_will_do(tmp_path: Path) -> None:
         )
     weights.write_bytes(weights_bytes({**arrays, "conv2": [arrays["conv2"][0] + 1]}))
     assert digest_of_file(elsewhere) != digest
+    later = tmp_path / "iter_2000.caffemodel"
+    later.write_bytes(weights.read_bytes())
+    assert files(later) == (later, elsewhere)  # checkpoints share a definition
+    with pytest.raises(InputError, match=r"of its weights, found 2 files \(.iter_2000\.caffemodel., "):
+        load_network(elsewhere)
+    later.unlink()
     (tmp_path / "train_val.prototxt").write_text(text)
     with pytest.raises(InputError, match=r"half of a Caffe network: of its definition, found 2 files \('deploy.proto"):
         load_network(weights)

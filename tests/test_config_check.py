@@ -142,7 +142,7 @@ def test_a_check_tells_what_a_run_will_do_and_computes_nothing(
     assert "task object: 20 images of 4 classes, bird, building, car, drink" in out
     assert re.search(r"^conv3 +Conv2d +16 +145 +one-channel, ", out, re.MULTILINE)
     assert "in all: " in out
-    assert "or 12 jobs on a cluster" in out
+    assert "or 8 jobs on a cluster" in out
     assert "warning" not in out
     assert not (example / "results").exists()
 
@@ -177,8 +177,8 @@ def write_definition(example: Path) -> Path:
         ),
         (lambda c: first(c)["network"].update(build="mynet.py:bild"), ["mynet.py has no function 'bild'"]),
         (
-            lambda c: first(c)["network"]["checkpoints"].update({"0000": "mynet.py", "0150": "no.pt"}),
-            ["checkpoints.0150': no.pt does not exist", "weights mynet.py cannot be read"],
+            lambda c: first(c)["network"]["checkpoints"].update({"0000": "mynet.py", "1500": "no.pt"}),
+            ["checkpoints.1500': no.pt does not exist", "weights mynet.py cannot be read"],
         ),
         (
             lambda c: (

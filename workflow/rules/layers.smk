@@ -3,7 +3,10 @@
 
 checked(check_source, SOURCE, globals())
 
-DESCRIPTIONS = {experiment: checked(describe, NETWORKS[experiment]) for experiment in EXPERIMENTS}
+DESCRIPTIONS = {
+    experiment: checked(describe, NETWORKS[experiment], engine=config["marginalization"]["engine"])
+    for experiment in EXPERIMENTS
+}
 NAMED_LAYERS = checked(name_layers, config["layers"], DESCRIPTIONS, ESTIMATOR)
 checked(layer_problems, NAMED_LAYERS, DESCRIPTIONS, ESTIMATOR)
 

@@ -51,9 +51,9 @@ def fit_probe(
     Features are what ``layer``, a module path, gives; None stands for what the last linear layer takes. ``pooling`` is
     ``mean`` (over positions or tokens) or ``flatten``. ``targets`` int [N] are true classes (-1: not in the training),
     of ``classes`` (None: the highest and one). The strength of the L2 penalty is that of ``strengths`` with the highest
-    accuracy over ``folds`` stratified parts of the images, the strongest of several. The result is the same up to 1e-6
-    on every machine. :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what
-    cannot be analysed, and for a class of fewer than two images.
+    accuracy over ``folds`` stratified parts of the images, the strongest of several. Equal features give equal probes,
+    up to 1e-6. :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what cannot
+    be analysed, and for a class of fewer than two images.
 
     >>> probe = fit_probe(network, "hidden", images, np.array([0, 1, 0, 1, 0, 1, 1]))
     >>> probe.weight.shape, probe.quality.trained

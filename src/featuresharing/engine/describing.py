@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.engine.cost import cost_of
+from featuresharing.engine.plain import PlainEngine
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
+from featuresharing.engine.untraced import describe_untraced
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import LayerDescription, NetworkDescription
 from featuresharing.networks.forward import computing
@@ -22,24 +24,35 @@ from featuresharing.networks.layer_values import LayerValues, layer_values, may_
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.wrappers import unwrap
+from featuresharing.settings import MarginalizationSettings
 
 
-def describe_file(path: Path, *, image_size: ImageSize | None = None) -> NetworkDescription:
+def describe_file(
+    path: Path, *, image_size: ImageSize | None = None, engine: str = MarginalizationSettings.engine
+) -> NetworkDescription:
     """Describe the network of a file; ``image_size`` is that of one whose file does not say it (None: 224).
 
     Raises InputError as :func:`.opening.open_network` and :func:`describe_network`.
     """
     stored = open_network(path, image_size=image_size)
-    found = describe_network(stored.network, stored.preprocessing.shape, whole=stored.preprocessing.whole)
+    look = stored.preprocessing
+    found = describe_network(stored.network, look.shape, whole=look.whole, engine=engine)
     heads = dict(zip(stored.tasks or found.heads, stored.classes, strict=True))
-    return replace(found, heads=heads, preprocessing=stored.preprocessing)
+    return replace(found, heads=heads, preprocessing=look)
 
 
-def describe_network(network: nn.Module, image_shape: ImageSize, *, whole: bool = False) -> NetworkDescription:
+def describe_network(
+    network: nn.Module,
+    image_shape: ImageSize,
+    *,
+    whole: bool = False,
+    engine: str = MarginalizationSettings.engine,
+) -> NetworkDescription:
     """Describe a network on images of a shape, such as (1, 28, 28), or square RGB images of so many pixels.
 
-    With ``whole``, images are of whole numbers, such as tokens. Parameters may be on torch's meta device.
-    Raises InputError for a network that does not take such images, or whose pass cannot be traced.
+    With ``whole``, images are of whole numbers, such as tokens. For the ``engine`` plain, a pass need not be traced;
+    for the other, parameters may be on torch's meta device. Raises InputError for a network that does not take such
+    images, or whose pass cannot be traced where it has to be.
 
     >>> described = describe_network(pictured, 8)
     >>> [(layer.path, layer.units) for layer in described.layers]
@@ -47,6 +60,9 @@ def describe_network(network: nn.Module, image_shape: ImageSize, *, whole: bool 
     """
     shape = as_shape(image_shape, "image_shape")
     inside, _ = unwrap(network)
+    if engine == PlainEngine.name:
+        with computing():
+            return describe_untraced(inside, shape, whole=whole)
     named = {**dict(inside.named_parameters()), **dict(inside.named_buffers())}
     sizes = {name: torch.empty_like(value, device="meta") for name, value in named.items()}
     with computing():

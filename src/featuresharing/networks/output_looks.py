@@ -74,10 +74,15 @@ def wrong_heads(
 ) -> dict[str, str]:
     """Return what is wrong with each of ``heads``, a sentence by task; of those that fit, nothing.
 
-    Each is tried alone, by a pass of sizes; heads that were attached are taken off. With ``whole``, images are of whole
-    numbers, such as tokens.
+    Each is tried alone, by a pass of sizes, where the network has one; heads that were attached are taken off. With
+    ``whole``, images are of whole numbers, such as tokens.
     """
     found = {}
+    detach_tasks(network)
+    try:
+        trial_pass(network, image_shape, whole=whole)
+    except (InputError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+        return {}  # its code looks at numbers: nobody can tell by sizes
     try:
         for task, head in heads.items():
             attach_heads(network, {task: head})

@@ -82,7 +82,8 @@ class _Trial:
     def _describe_alexnets(self) -> None:
         for experiment in self.config.experiments:
             try:
-                network = self.networks[experiment.name] = describe(alexnet_of(self.config, experiment.name))
+                alexnet = alexnet_of(self.config, experiment.name)
+                network = self.networks[experiment.name] = describe(alexnet, engine=self.config.marginalization.engine)
             except InputError as error:
                 self.sentences.append(str(error))
                 continue

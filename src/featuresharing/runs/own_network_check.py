@@ -45,6 +45,9 @@ MOST_LOOKED_AT = 4
 MOST_NAMED = 6
 """Classes that a line names."""
 
+PLAIN = "plain"
+"""The engine that asks nothing of a network's code."""
+
 GUESSED = 0.05
 """An accuracy that guessing reaches with this probability is taken for chance."""
 
@@ -100,7 +103,7 @@ class OwnNetworkCheck:
         network = network_of(self.experiment, last, self.config.seed)
         found = look = None
         with self._telling():
-            found = open_definition(replace(network.definition, heads={}), numbers=False)
+            found = open_definition(replace(network.definition, heads={}), numbers=self._engine == PLAIN)
         if found is None:
             return
         self._try_weights(found)
@@ -114,7 +117,7 @@ class OwnNetworkCheck:
         self.say(f"takes: {shape_in_words(look.shape)}")
         with self._telling():
             if not self._wrong_heads(found, look):
-                self.description = describe(network)
+                self.description = describe(network, engine=self._engine)
 
     def _try_weights(self, found: "Contents") -> None:
         """Tell which checkpoints fit, and say which do not."""
@@ -147,9 +150,13 @@ class OwnNetworkCheck:
         right = {task: head for task, head in heads.items() if task not in wrong}
         if wrong and right:
             attach_heads(found.network, right)
-            described = describe_network(found.network, look.shape, whole=look.whole)
+            described = describe_network(found.network, look.shape, whole=look.whole, engine=self._engine)
             self.description = replace(described, preprocessing=look)
         return bool(wrong)
+
+    @property
+    def _engine(self) -> str:
+        return self.config.marginalization.engine
 
     def _heads(self) -> Mapping[str, Mapping[str, Any]]:
         return definition_of(self.experiment, checkpoints_of(self.config)[-1], self.config.seed).heads

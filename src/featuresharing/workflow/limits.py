@@ -1,7 +1,7 @@
 """What jobs will take: minutes, memory and units, from the description of a network, without torch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, prod
 
 import numpy as np
@@ -54,8 +54,7 @@ class LayerJobs:
     @property
     def cost(self) -> LayerCost:
         """What the layer costs."""
-        cost = layer_cost(self.network, self.path)
-        return replace(cost, variant=cost.forward) if self.config.marginalization.engine == "plain" else cost
+        return layer_cost(self.network, self.path)
 
     @property
     def units(self) -> int:
