@@ -57,8 +57,8 @@ class OwnNetworkCheck:
     """What is found out about an ``experiment`` of a ``config``; ``sentences`` say what is wrong with it.
 
     ``description`` is that of its network, once it is known; ``stimuli`` are its images, ``classes`` the names of the
-    classes and ``targets`` int64 [N] the true ones by task, of tasks whose labels fit. ``ready`` is the network
-    with its weights and heads, and two images as it takes them.
+    classes and ``targets`` int64 [N] the true ones by task, of tasks whose labels fit. ``misfits`` are
+    checkpoints without weights of the network, ``ready`` is the network with its heads, and two images as it takes them.
     """
 
     config: Config
@@ -69,6 +69,7 @@ class OwnNetworkCheck:
     stimuli: StimulusSet | None = None
     classes: dict[str, list[str]] = field(default_factory=dict)
     targets: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    misfits: set[str] = field(default_factory=set)
     ready: "tuple[nn.Module, NDArray[Any]] | None" = None
 
     def run(self, *, network: bool, images: bool) -> None:
@@ -82,7 +83,7 @@ class OwnNetworkCheck:
             self._describe()
         if self.stimuli:
             self._number_labels()
-        if self.description and self.targets:
+        if self.description and self.targets and not self.misfits & {checkpoints_of(self.config)[-1]}:
             with self._telling():
                 self._predict()
 
@@ -128,6 +129,7 @@ class OwnNetworkCheck:
         assert network
         for name, text in network.checkpoints.items():
             path = Path(text)
+            self.misfits.add(name)
             with self._telling():
                 if not path.is_file():
                     continue  # which is told elsewhere
@@ -137,6 +139,7 @@ class OwnNetworkCheck:
                 else:
                     notes = "".join(f" {note}" for note in open_network(path, heads=False).notes)
                     self.say(f"checkpoint {name}: {path}, a whole network.{notes}")
+                self.misfits.discard(name)
 
     def _wrong_heads(self, found: "Contents", look: AnyPreprocessing) -> bool:
         """Say which heads the network does not have, and describe it with the others; return whether there are any."""
