@@ -58,7 +58,8 @@ class OwnNetworkCheck:
 
     ``description`` is that of its network, once it is known; ``stimuli`` are its images, ``classes`` the names of the
     classes and ``targets`` int64 [N] the true ones by task, of tasks whose labels fit. ``misfits`` are
-    checkpoints without weights of the network, ``ready`` is the network with its heads, and two images as it takes them.
+    checkpoints without weights of the network, ``ready`` is that network with its heads, and two images as it takes
+    them.
     """
 
     config: Config
