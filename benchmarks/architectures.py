@@ -187,7 +187,6 @@ def effective_timm(timm: Any) -> Iterator[Architecture]:
         partial(make, "nf_resnet26"),
         partial(pictures, 64),
         ("stem.conv", "stages.2.0.conv2"),
-        by_hand=standardised,
     )
     yield Architecture(
         "timm.swinv2_tiny_window8_256",
@@ -324,7 +323,9 @@ def put(tensors: tuple[Any, Any], index: Callable[[int], Any]) -> Setter:
 
 
 def plain(network: nn.Module, path: str) -> Setter:
-    """Set rows of a module's own weight."""
+    """Set rows of a module's own weight, once that is standardised where the module's own pass does it."""
+    if type(network.get_submodule(path)).__name__.startswith("ScaledStdConv2d"):
+        standardise(network, path)
     layer: Any = network.get_submodule(path)
     return put((layer.weight, layer.bias), lambda unit: unit)
 
@@ -354,7 +355,7 @@ def transposed(network: nn.Module, path: str) -> Setter:
     return put((layer.weight, layer.bias), index)
 
 
-def standardised(network: nn.Module, path: str) -> Setter:
+def standardise(network: nn.Module, path: str) -> None:
     """Replace a convolution by a plain one with the standardised weight."""
     layer: Any = network.get_submodule(path)
     found = nn.Conv2d(
@@ -376,7 +377,6 @@ def standardised(network: nn.Module, path: str) -> Setter:
             found.bias.copy_(layer.bias)
     parent, _, name = path.rpartition(".")
     setattr(network.get_submodule(parent), name, found)
-    return plain(network, path)
 
 
 def bias_in_parts(network: nn.Module, path: str) -> Setter:
