@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.errors import InputError, quoted
+from featuresharing.errors import InputError, ordinal, quoted
 
 MOST_NUMBER = 2**24
 """Largest kernel, stride, padding, axis or other whole number that is no size of a value."""
@@ -101,9 +101,3 @@ class Graph:
     opset: int
     double: bool
     origins: dict[str, str] = field(default_factory=dict)
-
-
-def ordinal(number: int) -> str:
-    """Return 1st, 2nd, 3rd, 4th ..."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,18 +18,16 @@ from featuresharing.networks.formats.onnx_model.onnx_windows import (
     said_pads,
     steps_of,
 )
+from featuresharing.networks.module_paths import TAKEN, valid_path
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-
-MOST_DEPTH = 50
-"""Modules that a path may lead through."""
-
-_TAKEN = frozenset(name for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Module) for name in dir(kind)) | {
-    *("weight", "bias", "running_mean", "in_channels", "out_channels", "in_features", "out_features", "constants"),
-    *("kernel_size", "stride", "padding", "dilation", "groups", "training", "recipe", "output_padding", "padding_mode"),
+OWN = TAKEN | {
+    *("constants", "recipe", "steps", "outputs", "names", "image", "freed", "channels_last", "double_precision"),
+    *("run", "like", "entering", "note_recipe"),
 }
-"""Names that modules have for themselves."""
+"""Names that the module of a graph has for itself."""
+
+TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +170,7 @@ class _Finder:
         for name, ending in ((weight, ".weight"), (str(bias or ""), ".bias"), (str(bias or ""), "_bias")):
             own = self._graph.origins.get(name, name)
             if own.endswith(ending) and len(own) > len(ending):
-                return self._free(valid_path(own.removesuffix(ending)))
+                return self._free(valid_path(own.removesuffix(ending), OWN))
         if node.name or node.outputs[0]:
             return self._free(path_of_scopes(node.name or node.outputs[0], node.op))
         return self._free(f"{node.op.lower()}_0")
@@ -201,16 +198,4 @@ def path_of_scopes(name: str, op: str) -> str:
             scopes.append(scope)
     if len(scopes) > 1 and re.fullmatch(rf"{re.escape(op)}(_\d+)?", scopes[-1]):
         scopes.pop()
-    return valid_path(".".join(scopes) or op.lower())
-
-
-def valid_path(name: str) -> str:
-    """Return a name of a file as a module path: other characters than letters, digits and _ become _."""
-    parts = [re.sub(r"\W", "_", part, flags=re.ASCII)[:200] or "_" for part in name.split(".")][-MOST_DEPTH:]
-    return ".".join(f"{part}_" if part in _TAKEN else part for part in parts)
-
-
-def products_of(module: nn.Module) -> int:
-    """Return how many products a layer sums up for each number that it gives."""
-    weight: Any = module.weight
-    return prod(weight.shape[1:])
+    return valid_path(".".join(scopes) or op.lower(), OWN)
