@@ -1,8 +1,8 @@
 """Compare the cost model with measurements, and estimate what whole networks would take.
 
-Predictions are those behind the limits of the workflow's jobs (featuresharing.workflow.limits). Without ``--networks``,
-units of layers of two networks are timed on one thread and put beside what was predicted. With it, predictions for all
-units of all layers of whole networks are added up.
+Predictions are those behind the limits of the workflow's jobs (featuresharing.estimators.durations). Without
+``--networks``, units of layers of two networks are timed on one thread and put beside what was predicted. With it,
+predictions for all units of all layers of whole networks are added up.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from torch import nn
 
 from featuresharing import Estimation, Marginalization
 from featuresharing.engine.describing import describe_network
+from featuresharing.estimators.durations import layer_cost, marginalize_seconds
 from featuresharing.networks.alexnet.names import LAYERS
-from featuresharing.workflow.limits import layer_cost, marginalize_seconds
 
 PAIRS = {
     "demo": {

@@ -436,8 +436,9 @@ def test_a_bias_from_elsewhere_is_described() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images.flatten(2).mean(dim=1, keepdim=True).reshape(len(images), -1, 4))
 
-    found = {layer.path: layer for layer in describe_network(Patches().eval(), 4).layers}
-    assert (found["qkv"].size, found["qkv"].refused) == (5, None)
+    for engine in ENGINES:
+        found = {layer.path: layer for layer in describe_network(Patches().eval(), 4, engine=engine).layers}
+        assert (found["qkv"].size, found["qkv"].refused) == (5, None)
 
 
 class Depending(nn.Conv2d):

@@ -27,6 +27,8 @@ from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.randomness import keyed_generator
+from featuresharing.runs.picturing import Sheet, picture_layer
+from featuresharing.runs.subjects import NamedNetwork, choose_layer
 from tests.support.files import contents
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
@@ -376,3 +378,20 @@ def test_images_may_be_grey_and_of_any_shape(tmp_path: Path) -> None:
     assert pixels.shape == (7, 12, 3)
     low, high = grey.min(), grey.max()
     assert np.array_equal(pixels, np.rint((grey[0] - low) * (255 / (high - low)))[..., None].repeat(3, axis=2))
+
+
+def test_pictures_of_networks_that_take_blue_first_are_red_first(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 2, 3))
+    named, settings = NamedNetwork(network, "0" * 64), FeatureSettings(5)
+    chosen = choose_layer(network, "0")
+    pictures = []
+    for colour in ("rgb", "bgr"):
+        sheet = Sheet(tmp_path / f"{colour}.png", "")
+        picture_layer(
+            named, chosen, (3, 8, 8), tmp_path / colour, sheet, settings=settings, colour=colour, seed=0, device="cpu"
+        )
+        with Image.open(tmp_path / colour / "0001.png") as picture:
+            pictures.append(np.asarray(picture))
+    assert np.array_equal(pictures[0], pictures[1][..., ::-1])
+    assert not np.array_equal(pictures[0], pictures[1])

@@ -14,20 +14,16 @@ from featuresharing.engine.cost import cost_of
 from featuresharing.engine.describing import describe_network
 from featuresharing.engine.engines import make_engine
 from featuresharing.engine.one_channel import OneChannelEngine
+from featuresharing.estimators.durations import layer_cost, marginalize_seconds
 from featuresharing.networks.alexnet.architecture import build_from_sizes
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.settings.checking import check_config
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import in_order, layer_problems
-from featuresharing.workflow.limits import (
-    job_mb,
-    job_minutes,
-    layer_cost,
-    marginalize_seconds,
-    unit_blocks,
-)
+from featuresharing.workflow.limits import LayerJobs, job_mb, job_minutes, marginalize_minutes, unit_blocks
 
 SHAPES = {
     "demo": AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (100, 20)),
@@ -179,3 +175,24 @@ def test_blocks_cover_the_units_of_a_layer() -> None:
     assert unit_blocks(96, 32) == ["0-31", "32-63", "64-95"]
     assert unit_blocks(96, 50) == ["0-49", "50-95"]
     assert unit_blocks(96, 96) == unit_blocks(96, 500) == ["0-95"]
+
+
+def test_jobs_of_layers_follow_the_config() -> None:
+    values = {"experiments": [{"name": "x", "tasks": ["a", "b"]}], "jobs": {"units": {"conv2": 24}}}
+    config = check_config(values | {"baseline": {"max_images": 5000}})
+    estimator, network = Estimation().make(), described("paper")
+    cut, whole = (LayerJobs(config, estimator, network, alias, LAYERS[alias]) for alias in ("conv2", "conv3"))
+    assert (cut.units, whole.units) == (24, 384)
+    assert cut.blocks[0] == "0-23"
+    assert cut.blocks[-1] == "240-255"
+    assert whole.blocks == ["0-383"]
+    cost = layer_cost(network, LAYERS["conv2"])
+    seconds = marginalize_seconds(cost, 24, 5000, estimator.kept_draws(cost.size))
+    assert cut.seconds(24) == seconds
+    assert marginalize_minutes([cut]) == job_minutes(seconds) > 10
+    assert marginalize_minutes([cut, whole]) == marginalize_minutes([whole]) > marginalize_minutes([cut])
+    assert marginalize_minutes([cut], 2) == 2 * marginalize_minutes([cut])
+    assert whole.mb(2) == 2 * job_mb(network, 5000)
+    passes = 5000 * 23 * 21
+    assert cut.lesion_minutes() == job_minutes(7.6e-12 * network.forward * passes)
+    assert cut.feature_minutes() == job_minutes(7.6e-12 * network.forward * 3 * 256 * 500)

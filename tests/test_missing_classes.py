@@ -34,6 +34,7 @@ from featuresharing.data.lists import MISSING, ListFiles, read_image_list, write
 from featuresharing.networks.predictions import Predictions, choose_images, read_predictions, write_predictions
 from featuresharing.randomness import keyed_generator
 from featuresharing.runs.selection import select_to_file
+from featuresharing.runs.subjects import subject_of_files
 from featuresharing.store import UnitStore
 from featuresharing.store.soundness import problems_of_final
 from tests.support.two_tasks import UNITS, Given, compute, pair
@@ -300,6 +301,20 @@ def test_lists_have_a_hyphen_where_a_class_is_missing(tmp_path: Path) -> None:
     assert (tmp_path / "kept.csv").read_text() == "index,image,word,basic\n0,a.png,x,-\n1,b c.png,-,v\n2,d.png,z,u\n"
     assert said[0].startswith(f"{tmp_path / 'all.txt'}: only 2 images are analysed")
     assert len(said) == 2
+
+
+def test_lists_to_analyse_have_images_of_every_task_and_no_others(tmp_path: Path) -> None:
+    write_classes(tmp_path / "classes.csv", {"a": ["x", "y"], "b": ["x", "y"]})
+    listed = ListFiles(tmp_path / "all.txt", tmp_path / "classes.csv")
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes(b"")
+    for lines, sentence in (
+        ("0.png 0,-\n1.png 1,-\n", r"all\.txt: targets of task 'b': found no image with a class"),
+        ("0.png 0,1\n1.png -,-\n", r"all\.txt: targets: found no class in any task for image 1"),
+    ):
+        listed.images.write_text(lines)
+        with pytest.raises(InputError, match=sentence):
+            subject_of_files(tmp_path / "net.pt", listed)
 
 
 def test_few_images_are_said_of_each_task_where_tasks_differ(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from featuresharing import (
     predict,
     prior_draws,
 )
+from featuresharing.engine.describing import describe_network
 from featuresharing.networks.inputs import as_inputs
 from featuresharing.settings import FeatureSettings
 
@@ -153,6 +154,24 @@ def test_inputs_that_do_not_fit_are_refused_in_one_sentence(inputs: Any, message
             function(network(), IDS, inputs=inputs)
     with pytest.raises(InputError, match=r"inputs: found a list; accepted is a dict of inputs by the names of argum"):
         predict(nn.Linear(5, 3), IDS.double(), inputs=[1])
+
+    class Places(nn.Module):
+        def forward(self, rows: Tensor, places: Tensor, /) -> Tensor:
+            return rows + places
+
+    with pytest.raises(InputError, match=r"accepted is one argument, and others by name; put the .* gives it places\."):
+        predict(Places(), IDS.double())
+
+
+def test_networks_with_named_inputs_are_described() -> None:
+    given = {"mask": MASK[2:3], "places": PLACES}
+    for looks in (True, False):
+        for engine in ENGINES:
+            found = describe_network(network(looks=looks), (5,), whole=True, inputs=given, engine=engine)
+            layers = {layer.path: (layer.units, layer.size, layer.refused) for layer in found.layers}
+            assert layers == {"query": (4, 5, None), "hidden": (6, 5, None), "head": (3, 7, None)}
+    with pytest.raises(InputError, match="Reader cannot be traced"):
+        describe_network(network(), (5,), whole=True)
 
 
 def test_python_that_sees_tokens_is_refused_and_goes_plain() -> None:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
 from featuresharing import (
@@ -30,14 +32,20 @@ from featuresharing import (
     read_probes,
     write_probes,
 )
-from featuresharing.analysis.probe_fitting import fit_features
+from featuresharing.analysis.probe_fitting import STRENGTHS, fit_features
 from featuresharing.cli import main
 from featuresharing.data.class_splits import split_for_probe
-from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.images import read_inputs
+from featuresharing.data.lists import ListFiles, read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.preprocessing import Preprocessing
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.layer_features import last_linear_layer, layer_features
 from featuresharing.networks.network_digest import digest_of_network
+from featuresharing.networks.opening import open_network
+from featuresharing.networks.predictions import read_predictions
 from featuresharing.networks.task_scores import detach_tasks
+from featuresharing.runs.baseline import predict_to_file
 from tests.support.small_networks import SMALL_SHAPE, small_alexnet
 
 RNG = np.random.default_rng(3)
@@ -234,15 +242,16 @@ def test_the_strength_is_the_best_in_cross_validation_and_the_seed_keys_all() ->
     again = fit_features(features[:, ::-1], targets, 2, seed=1)
     np.testing.assert_allclose(probe.weight[:, ::-1], again.weight, atol=1e-6)
     assert probe.quality
-    alone = {
-        strength: fit_features(features, targets, 2, seed=1, strengths=[strength]).quality
-        for strength in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    }
-    best = max(quality.cross_validated for quality in alone.values() if quality)
-    assert probe.quality.cross_validated == best
-    equal = [each for each, quality in alone.items() if quality and quality.cross_validated == best]
-    assert probe.quality.strength == max(equal)
-    assert alone[1e-4] != alone[1.0]
+    folds = StratifiedKFold(5, shuffle=True, random_state=1).split(features, targets)
+    losses, rights = dict.fromkeys(STRENGTHS, 0.0), dict.fromkeys(STRENGTHS, 0)
+    for training, rest in folds:
+        for strength in STRENGTHS:
+            part = fit_features(features[training], targets[training], 2, strengths=[strength], folds=2)
+            scores = torch.from_numpy(features[rest] @ part.weight.T + part.bias)
+            losses[strength] += float(F.cross_entropy(scores, torch.from_numpy(targets[rest]), reduction="sum"))
+            rights[strength] += int((scores.argmax(1).numpy() == targets[rest]).sum())
+    assert probe.quality.strength == min(losses, key=losses.__getitem__)
+    assert probe.quality.cross_validated == rights[probe.quality.strength] / 80
     other = {fit_features(features, targets, 2, seed=seed).quality for seed in range(3)}
     assert len(other) > 1
 
@@ -359,9 +368,6 @@ def test_commands_train_probes_and_list_what_is_left(listed: Path, capsys: pytes
     np.testing.assert_array_equal(rest[:, 1], np.where(trained < 0, whole[:, 1], -1))
     np.testing.assert_array_equal(rest[:, 0], whole[:, 0])
     # the same probe by hand, and how it does on what is left
-    from featuresharing.data.images import read_inputs
-    from featuresharing.networks.opening import open_network
-
     opened = open_network(listed / "net.pt")
     images = read_inputs(read_image_list(listed / "all.txt", classes).paths, opened.preprocessing)
     by_hand = fit_probe(opened.network, "0.0", images, trained, classes=3, seed=4)
@@ -377,6 +383,63 @@ def test_commands_train_probes_and_list_what_is_left(listed: Path, capsys: pytes
     second = read_probes(listed / "own.npz")["light"].quality
     assert second
     assert (second.trained, second.tested) == (20, 9)
+
+
+MODULE = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+"""
+
+
+def test_a_definition_has_probes_beside_heads(listed: Path) -> None:
+    (listed / "net.py").write_text(MODULE)
+    shown = Preprocessing(16, (127.5,) * 3, (64.0,) * 3, resize=False)
+    given: Any = {"build": f"{listed}/net.py:build", "preprocessing": shown.as_dict(), "heads": {"name": {"output": 0}}}
+    NetworkDefinition(**given, tasks=("light", "name")).write(listed / "plain.json")
+    lists = ["--list", f"{listed}/all.txt", "--classes", f"{listed}/classes.csv"]
+    train = ["train-probes", *lists, "--checkpoint", f"{listed}/plain.json", "--device", "cpu"]
+    assert main([*train, "--probes", "light", "--output", f"{listed}/probes.npz"]) == 0
+    NetworkDefinition(**given, tasks=("light", "name"), probes=listed / "probes.npz").write(listed / "probed.json")
+    opened = open_network(listed / "probed.json")
+    assert opened.tasks == ("light", "name")
+    assert opened.classes == (3, 4)
+    write_classes(listed / "ordered.csv", {"light": list("xyz"), "name": list("abcd")})
+    images = read_image_list(listed / "all.txt", [list("abcd"), list("xyz")])
+    write_image_list(listed / "ordered.txt", images.paths, images.targets[:, ::-1])
+    command = ["predict", "--checkpoint", f"{listed}/probed.json", "--list", f"{listed}/ordered.txt", "--device", "cpu"]
+    assert main([*command, "--classes", f"{listed}/ordered.csv", "--output", f"{listed}/p.h5"]) == 0
+    found = read_predictions(listed / "p.h5")
+    inputs = read_inputs(images.paths, opened.preprocessing)
+    features = layer_features(opened.network, "4", inputs, side="input")
+    probe = read_probes(listed / "probes.npz")["light"]
+    scores = torch.from_numpy(features @ probe.weight.T + probe.bias)
+    np.testing.assert_allclose(found.probabilities["light"], scores.softmax(1).numpy(), atol=1e-6)
+    right = found.right()["light"][(images.targets[:, 1] >= 0)]
+    assert right.mean() > 0.6
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1, True), (8, False)])
+def test_scores_that_are_sigmoids_already_are_noted(scale: int, noted: bool, listed: Path) -> None:
+    (listed / "net.py").write_text(
+        f"{MODULE.replace('nn.Linear(6, 4)', 'nn.Linear(6, 1), Scaled()')}\n"
+        f"class Scaled(nn.Module):\n    def forward(self, x):\n        return {scale} * x.sigmoid()\n"
+    )
+    shown = Preprocessing(16, (127.5,) * 3, (64.0,) * 3, resize=False)
+    head = {"output": 0, "returns": "sigmoid-score"}
+    given: Any = {"build": f"{listed}/net.py:build", "preprocessing": shown.as_dict(), "heads": {"lit": head}}
+    NetworkDefinition(**given, tasks=("lit",)).write(listed / "net.json")
+    paths = [listed / f"{number}.png" for number in range(24)]
+    write_image_list(listed / "lit.txt", paths, np.arange(24)[:, None] % 2)
+    write_classes(listed / "lit.csv", {"lit": ["no", "yes"]})
+    said: list[str] = []
+    files = ListFiles(listed / "lit.txt", listed / "lit.csv")
+    predict_to_file(listed / "net.json", files, listed / "p.h5", say=said.append)
+    sentence = "task 'lit': every score is between 0 and 1, as if it went through a sigmoid already; say "
+    assert said == [f"{sentence}returns: sigmoid if it did."] * noted
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,26 @@ class Payload:
         return (self.made.touch, ())
 
 
+@pytest.mark.parametrize("resize", ["false", "true"])
+def test_a_network_is_trained_on_arrays_as_on_files(tmp_path: Path, resize: str) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    write_arrays(tmp_path / "a.npz", images=pixels, a=[0, 1, 0, 1])
+    for index in range(4):
+        Image.fromarray(pixels[index]).save(tmp_path / f"{index}.png")
+    (tmp_path / "a.csv").write_text("image,a\n" + "".join(f"{index}.png,{index % 2}\n" for index in range(4)))
+    trained = []
+    for name in ("a.npz", "a.csv"):
+        folder = tmp_path / name.replace(".", "")
+        imported(folder, tmp_path / name, "--tasks", "a")
+        given = ["--list", folder / "lists/mine/test.txt", "--classes", folder / "lists/mine/classes.csv"]
+        sizes = ["--image-size", 16, "--channels", 4, 4, 4, 4, 4, "--kernels", 3, 3, 3, 3, 3, "--hidden", 4, 4]
+        how = ["--checkpoints", 0, 2, "--batch-size", 2, "--device", "cpu", "--resize", resize, "--shift", 0]
+        output = folder / "networks"
+        assert main([*map(str, ["train", *given, *sizes, "--stride", 1, *how, "--output-folder", output])]) == 0
+        trained.append((output / "2.pt").read_bytes())
+    assert trained[0] == trained[1]
+
+
 def test_hostile_and_wrong_arrays_are_refused(tmp_path: Path) -> None:
     def said(file: Path, array: str = "images") -> str:
         with pytest.raises(InputError) as error:

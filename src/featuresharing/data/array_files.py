@@ -70,8 +70,13 @@ def array_place(path: Path) -> ArrayPlace | None:
 
 def image_exists(path: Path) -> bool:
     """Return whether the file of an image, or of the array that it is in, is there."""
+    return os.path.isfile(file_of(path))
+
+
+def file_of(path: Path) -> Path:
+    """Return the file of an image, or of the array that it is in."""
     place = array_place(path)
-    return os.path.isfile(path if place is None else place.file)
+    return path if place is None else place.file
 
 
 def digest_of_images(*paths: Path) -> str:

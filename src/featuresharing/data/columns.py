@@ -213,7 +213,7 @@ ACCURACY = Table(
         STEP,
         TASK,
         _share("accuracy", RIGHT, "networks/predictions.py"),
-        _count("images", "how many images were predicted", "networks/predictions.py", "images"),
+        _count("images", "how many images of the task were predicted", "networks/predictions.py", "images"),
     ),
     what="table of accuracy",
 )
@@ -262,7 +262,9 @@ TRAINING = Table(
     what="log of training",
 )
 
-CLASS = Column("task", "name of the class in the task that the column is named after", "networks/predictions.py")
+CLASS = Column(
+    "task", "name of the class in the task that the column is named after; - for none", "networks/predictions.py"
+)
 
 KEPT = Table(
     "kept",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,61 +11,80 @@ from torch import Tensor, nn
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.engine.cost import cost_of
+from featuresharing.engine.plain import PlainEngine
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
+from featuresharing.engine.untraced import describe_untraced
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import LayerDescription, NetworkDescription
 from featuresharing.networks.forward import computing
-from featuresharing.networks.inputs import Inputs
+from featuresharing.networks.inputs import Inputs, as_fixed, as_inputs, to_input
 from featuresharing.networks.layer_kinds import Place, joined, places_in
 from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.wrappers import unwrap
+from featuresharing.settings import MarginalizationSettings
 
 
-def describe_file(path: Path, *, image_size: ImageSize | None = None) -> NetworkDescription:
+def describe_file(
+    path: Path, *, image_size: ImageSize | None = None, engine: str = MarginalizationSettings.engine
+) -> NetworkDescription:
     """Describe the network of a file; ``image_size`` is that of one whose file does not say it (None: 224).
 
     Raises InputError as :func:`.opening.open_network` and :func:`describe_network`.
     """
     stored = open_network(path, image_size=image_size)
-    found = describe_network(stored.network, stored.preprocessing.shape, whole=stored.preprocessing.whole)
+    look = stored.preprocessing
+    found = describe_network(stored.network, look.shape, whole=look.whole, engine=engine)
     heads = dict(zip(stored.tasks or found.heads, stored.classes, strict=True))
-    return replace(found, heads=heads, preprocessing=stored.preprocessing)
+    return replace(found, heads=heads, preprocessing=look)
 
 
-def describe_network(network: nn.Module, image_shape: ImageSize, *, whole: bool = False) -> NetworkDescription:
+def describe_network(
+    network: nn.Module,
+    image_shape: ImageSize,
+    *,
+    whole: bool = False,
+    inputs: Mapping[str, Any] | None = None,
+    engine: str = MarginalizationSettings.engine,
+) -> NetworkDescription:
     """Describe a network on images of a shape, such as (1, 28, 28), or square RGB images of so many pixels.
 
-    With ``whole``, images are of whole numbers, such as tokens. Parameters may be on torch's meta device.
-    Raises InputError for a network that does not take such images, or whose pass cannot be traced.
+    With ``whole``, images are of whole numbers, such as tokens. ``inputs`` are other arguments of the pass by name, for
+    one image. For the ``engine`` plain, a pass need not be traced; for the other, parameters may be on torch's meta
+    device. Raises InputError for a network that does not take such images, or whose pass cannot be traced where it has
+    to be.
 
     >>> described = describe_network(pictured, 8)
     >>> [(layer.path, layer.units) for layer in described.layers]
     [('0', 4), ('3', 2)]
     """
-    shape = as_shape(image_shape, "image_shape")
+    shape, others = as_shape(image_shape, "image_shape"), as_fixed(inputs)
     inside, _ = unwrap(network)
+    if engine == PlainEngine.name:
+        with computing():
+            return describe_untraced(inside, shape, whole=whole, others=others)
     named = {**dict(inside.named_parameters()), **dict(inside.named_buffers())}
     sizes = {name: torch.empty_like(value, device="meta") for name, value in named.items()}
     with computing():
         try:
-            return _describe(inside, sizes, shape, whole)
+            return _describe(inside, sizes, shape, whole, others)
         except InputError:
             if any(value.is_meta for value in named.values()):
                 raise
-            return _describe(inside, {name: value.detach() for name, value in named.items()}, shape, whole)
+            return _describe(inside, {name: value.detach() for name, value in named.items()}, shape, whole, others)
 
 
 def _describe(
-    network: nn.Module, values: Mapping[str, Tensor], shape: tuple[int, ...], whole: bool
+    network: nn.Module, values: Mapping[str, Tensor], shape: tuple[int, ...], whole: bool, others: Mapping[str, Any]
 ) -> NetworkDescription:
     """Describe a network with parameters and buffers ``values``, on the device where they are."""
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     device = next((value.device for value in values.values()), torch.device("cpu"))
-    inputs = Inputs(torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device=device))
+    images = torch.zeros(1, *shape, dtype=torch.int64 if whole else kind)
+    inputs = to_input(as_inputs(images, others), str(device), kind)
     trace = _trace(network, values, inputs)
     plan = make_plan(trace, None)
     found = {layer: _position(trace, layer.path, own) for layer, own in _layers(network, values, inputs, trace)}

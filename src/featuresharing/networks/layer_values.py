@@ -32,11 +32,6 @@ class LayerValues:
     bias: str | None
     layer: Layer
 
-    @property
-    def names(self) -> list[str]:
-        """The names that are there."""
-        return [self.weight] if self.bias is None else [self.weight, self.bias]
-
 
 def values_of_layer(ready: Prepared, path: str) -> LayerValues:
     """Return the values of a network and inputs that are prepared, with those of the layer at ``path``.
@@ -48,13 +43,23 @@ def values_of_layer(ready: Prepared, path: str) -> LayerValues:
     if not may_be_seen(place):
         return layer_values(network, place, values, None)
     few = to_input(ready.inputs[[0, len(ready.inputs) - 1]], ready.device, ready.dtype)
-    seen = watch(network, [place], values, few[:1]).get(place.owner)
+    seen = _seen_in(network, place, values, few[:1])
     found = layer_values(network, place, values, seen)
     if seen is not None and found.values.keys() != values.keys():
         _check_constant(network, place, values, seen, few[-1:])
     if place.adapted is not None:
         _check_adapters(network, place, found, few[:1])
     return found
+
+
+def _seen_in(network: nn.Module, place: Place, values: Mapping[str, Tensor], inputs: Inputs) -> Taken | None:
+    """Return what a layer's product takes in a pass; None if none is seen, or the network does not take the inputs."""
+    try:
+        return watch(network, [place], values, inputs).get(place.owner)
+    except Exception as error:
+        if isinstance(error, InputError) or is_out_of_memory(error):
+            raise
+        return None
 
 
 def may_be_seen(place: Place) -> bool:
@@ -139,13 +144,8 @@ def watch(
 def _check_constant(network: nn.Module, place: Place, values: Mapping[str, Tensor], seen: Taken, last: Inputs) -> None:
     """Raise InputError unless a layer's product takes the same on other images."""
     for other in (last, last.map(lambda value: value.flip(list(range(1, value.ndim))))):
-        try:
-            found = watch(network, [place], values, other).get(place.owner)
-        except Exception as error:
-            if isinstance(error, InputError) or is_out_of_memory(error):
-                raise
-            continue  # the network does not take such images
-        if found is None or not _same(seen, found):
+        found = _seen_in(network, place, values, other)
+        if found is not None and not _same(seen, found):
             raise InputError(
                 f"layer '{place.path}': its weight or bias is not the same for all images; accepted are layers whose "
                 "parameters do not depend on them."

@@ -147,9 +147,12 @@ def _check_arguments(network: nn.Module, inputs: Mapping[str, Any]) -> None:
     missing = [name for name in needed if name not in inputs and name != first]
     if missing:
         given = ", ".join(f"'{name}': ..." for name in missing)
+        others = f"others that do not change by name: inputs={{{given}}}"
+        if not set(missing) <= set(by_name):
+            others = f"others by name; put the network into a module that gives it {' and '.join(missing)}"
         raise InputError(
             f"{kind} takes more than images: its forward pass needs {', '.join(needed)}; "
-            f"accepted is one argument, and others that do not change by name: inputs={{{given}}}."
+            f"accepted is one argument, and {others}."
         )
 
 

@@ -106,9 +106,14 @@ def choose_layer(
 def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSize | None = None) -> Subject:
     """Return the network of a file, and listed images with their classes.
 
-    Raises InputError for a network that cannot be opened or has other heads; images are read later.
+    Raises InputError for a network that cannot be opened or has other heads, and for a task without images or an image
+    without tasks; images are read later.
     """
     classes, images = listed.read()
+    try:
+        check_targets(images.targets, list(classes), [len(names) for names in classes.values()], len(images.paths))
+    except InputError as error:
+        raise InputError(f"{listed.images}: {error}") from None
     stored = open_network(checkpoint, image_size=image_size)
     check_fits(checkpoint, stored, classes)
     read = digest_of_images(*images.paths)

@@ -214,6 +214,7 @@ def _advance(
 
 def _make_batches(images: ImageList, training: Training, share: "Share") -> "tuple[Batches, str]":
     """Return the batches of a training set, and what they depend on beside the settings and the network's sizes."""
+    from featuresharing.data.array_files import file_of
     from featuresharing.data.images import load_images
     from featuresharing.data.preprocessing import imagenet_preprocessing
     from featuresharing.networks.alexnet.batches import Augmentation, FileBatches, MemoryBatches, Order
@@ -226,7 +227,7 @@ def _make_batches(images: ImageList, training: Training, share: "Share") -> "tup
         return kept, digest_of_bytes(pixels.tobytes(), images.targets.tobytes(), repr(reading.shift).encode())
     augmentation = Augmentation(reading.crop, reading.flip)
     look = imagenet_preprocessing(size)
-    files = "\n".join(f"{path.name} {path.stat().st_size}" for path in images.paths)
+    files = "\n".join(f"{path.name} {file_of(path).stat().st_size}" for path in images.paths)
     digest = digest_of_bytes(
         files.encode(errors="surrogateescape"), images.targets.tobytes(), repr(augmentation).encode()
     )

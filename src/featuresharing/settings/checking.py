@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from featuresharing.errors import InputError
-from featuresharing.settings.block import Block
+from featuresharing.settings.block import Block, Problem
 from featuresharing.settings.config import Config
 from featuresharing.settings.configfiles import check_extent
 from featuresharing.settings.plugins import own_blocks, plugin_problems
@@ -68,7 +68,7 @@ def check_config(config: Mapping[str, Any]) -> Config:
     config = {key: value for key, value in config.items() if key not in own_blocks(config)}
     _refuse(_problems(_validator(), config))
     settings = Config.unchecked(config)
-    _refuse(_contradictions(settings))
+    _refuse(f"config key '{key}'{text}." for key, text in contradictions(settings))
     return settings
 
 
@@ -81,9 +81,17 @@ def check_block(kind: type[Own], name: str, values: Any) -> Own:
     return block
 
 
+def config_errors(config: Mapping[str, Any]) -> list[ValidationError]:
+    """Return what the schema does not accept of a config, in the order of its keys."""
+    return _errors(_validator(), config)
+
+
+def _errors(validator: Any, config: Mapping[str, Any]) -> list[ValidationError]:
+    return sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
+
+
 def _problems(validator: Any, config: Mapping[str, Any]) -> Iterator[str]:
-    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path)))
-    return (problem for error in errors for problem in _describe(error))
+    return (problem for error in _errors(validator, config) for problem in described(error))
 
 
 def _refuse(problems: Iterable[str]) -> None:
@@ -104,16 +112,17 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder} cannot hold results: {existing} is not writable; accepted is a writable folder.")
 
 
-def _contradictions(config: Config) -> Iterator[str]:
+def contradictions(config: Config) -> Iterator[Problem]:
+    """Yield what is wrong with values that a schema accepts."""
     for place, block in config.inner_blocks():
-        for key, text in block.problems():
-            yield f"config key '{place}.{key}'{text}."
-    for key, text in (*config.problems(), *plugin_problems(config)):
-        yield f"config key '{key}'{text}."
+        yield from (Problem(f"{place}.{key}", text) for key, text in block.problems())
+    yield from config.problems()
+    yield from plugin_problems(config)
 
 
-def _describe(error: ValidationError) -> Iterator[str]:
-    place = _join(error.absolute_path)
+def described(error: ValidationError) -> Iterator[str]:
+    """Yield sentences on what a schema does not accept."""
+    place = joined(error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         for key in sorted(set(error.instance) - set(known), key=shown):
@@ -124,23 +133,23 @@ def _describe(error: ValidationError) -> Iterator[str]:
                 yield f"config key '{key}' is not known; a block is written {block}: {{{inner_key}: ...}}."
                 continue
             within = [f"{block}.{key}" for block, inner in blocks.items() if key in inner.get("properties", ())]
-            unknown, *nearest = (_join([*error.absolute_path, name]) for name in (key, *(within or near)))
+            unknown, *nearest = (joined([*error.absolute_path, name]) for name in (key, *(within or near)))
             yield f"config key '{unknown}' is not known; the nearest is {listed(tuple(map(repr, nearest)))}."
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
-                missing, wanted = _join([*error.absolute_path, key]), error.schema["properties"][key]
+                missing, wanted = joined([*error.absolute_path, key]), error.schema["properties"][key]
                 example = f", such as {wanted['examples'][0]}" if "examples" in wanted else ""
                 yield f"config key '{missing}' is missing; accepted is {wanted['description']}{example}."
-    elif error.validator == "anyOf" and (meant := _meant(error)):
-        for inner in meant:
-            yield from _describe(inner)
+    elif error.validator == "anyOf" and (wrong := meant(error)):
+        for inner in wrong:
+            yield from described(inner)
     else:
         accepted = error.schema.get("description", f"{error.validator} {error.validator_value}")
         yield f"config key '{place}': found {shown(error.instance)}; accepted is {accepted}{_hint(error)}."
 
 
-def _meant(error: ValidationError) -> list[ValidationError]:
+def meant(error: ValidationError) -> list[ValidationError]:
     """Return what is wrong inside a value by the one of several schemas that takes values of its kind."""
     others = {inner.schema_path[0] for inner in error.context if inner.validator == "type" and not inner.path}
     inside = ("required", "additionalProperties")
@@ -167,5 +176,6 @@ def _hint(error: ValidationError) -> str:
     return "; write 1.0e-3, not 1e-3" if "e" in found.lower() else f"; this is a text, the number is written {value:g}"
 
 
-def _join(path: Iterable[Any]) -> str:
+def joined(path: Iterable[Any]) -> str:
+    """Return the path of a key in words."""
     return ".".join(part[:99] if isinstance(part, str) and part.isprintable() else shown(part) for part in path)

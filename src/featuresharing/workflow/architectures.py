@@ -14,16 +14,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.data.preprocessing import ImageSize
+from featuresharing.data.preprocessing import AnyPreprocessing, ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
 from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.descriptions import NetworkDescription
-from featuresharing.settings import PreprocessingSettings
+from featuresharing.settings import MarginalizationSettings, PreprocessingSettings
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from featuresharing.networks.formats import Contents
 
 CACHE = Path(".snakemake/featuresharing")
 """Where descriptions are kept, a file each; whoever deletes them has them made anew."""
@@ -75,23 +77,25 @@ AnyNetwork = Architecture | NetworkFile | DefinedNetwork
 """What a source says of an experiment's network."""
 
 
-def describe(network: AnyNetwork, cache: Path = CACHE) -> NetworkDescription:
+def describe(
+    network: AnyNetwork, cache: Path = CACHE, *, engine: str = MarginalizationSettings.engine
+) -> NetworkDescription:
     """Describe a network; what was described before is read from ``cache``, a folder that may be read-only.
 
     Raises InputError for an architecture that cannot be built or described, and for a file that holds no network.
     """
-    kept = cache / f"{_key(network)}.json"
+    kept = cache / f"{_key(network, engine)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         return NetworkDescription.from_dict(json.loads(kept.read_text(encoding="utf-8")))
-    found = _describe(network)
+    found = _describe(network, engine)
     with suppress(InputError, OSError), replacing(kept, recorded=False) as temporary:
         temporary.write_text(json.dumps(found.as_dict()), encoding="utf-8")
     return found
 
 
-def _key(network: AnyNetwork) -> str:
+def _key(network: AnyNetwork, engine: str) -> str:
     """Return what names all that a description depends on."""
-    told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch")}
+    told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch"), "engine": engine}
     if isinstance(network, Architecture):
         told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
     elif isinstance(network, DefinedNetwork):
@@ -132,32 +136,42 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _describe(network: AnyNetwork) -> NetworkDescription:
+def _describe(network: AnyNetwork, engine: str) -> NetworkDescription:
     from featuresharing.engine.describing import describe_file, describe_network
 
     if isinstance(network, NetworkFile):
-        return describe_file(network.path, image_size=network.image_size)
+        return describe_file(network.path, image_size=network.image_size, engine=engine)
     if isinstance(network, DefinedNetwork):
-        return _describe_defined(network)
-    return describe_network(_build(network), network.image_size)
+        return _describe_defined(network, engine)
+    return describe_network(_build(network), network.image_size, engine=engine)
 
 
-def _describe_defined(network: DefinedNetwork) -> NetworkDescription:
+def preprocessing_of_defined(network: DefinedNetwork, found: "Contents") -> AnyPreprocessing:
+    """Return how a defined network takes images, ``found`` without its weights: as a config says, else as its files.
+
+    Raises InputError for what the config says and is not there.
+    """
     from featuresharing.data.known_preprocessing import known_preprocessing
+    from featuresharing.networks.opening import preprocessing_of
+
+    said = network.preprocessing
+    if said is None:
+        return preprocessing_of(found)
+    first = network.first() if isinstance(said, str) else Path()  # a block tells all itself
+    return known_preprocessing(said, network=lambda: found.network, first=first)
+
+
+def _describe_defined(network: DefinedNetwork, engine: str) -> NetworkDescription:
     from featuresharing.engine.describing import describe_network
     from featuresharing.networks.defining import open_definition
-    from featuresharing.networks.opening import preprocessing_of
     from featuresharing.networks.probe_sketches import sketch_probes
     from featuresharing.networks.task_scores import attach_probes
 
-    found = open_definition(network.definition, numbers=False)
-    if network.preprocessing is None:
-        look = preprocessing_of(found)
-    else:
-        look = known_preprocessing(network.preprocessing, network=lambda: found.network, first=network.first())
+    found = open_definition(network.definition, numbers=engine == "plain")
+    look = preprocessing_of_defined(network, found)
     if network.probes:
         attach_probes(found.network, sketch_probes(found.network, network.probes, look))
-    return replace(describe_network(found.network, look.shape, whole=look.whole), preprocessing=look)
+    return replace(describe_network(found.network, look.shape, whole=look.whole, engine=engine), preprocessing=look)
 
 
 def _build(architecture: Architecture) -> "nn.Module":

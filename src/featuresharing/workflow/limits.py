@@ -1,21 +1,15 @@
-"""What jobs will take: minutes and memory, from the description of a network, without torch.
+"""What jobs will take: minutes, memory and units, from the description of a network, without torch."""
 
-Time is proportional to what is multiplied and written, which :mod:`featuresharing.engine.cost` counts for any network.
-docs/scaling.md measures how well this predicts.
-"""
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, prod
 
-from featuresharing.networks.descriptions import NetworkDescription
-from featuresharing.settings import JobSettings
+import numpy as np
 
-SECONDS_PER_MULTIPLY_ADD = 7.6e-12
-SECONDS_PER_NUMBER = 1.3e-9
-SECONDS_PER_DRAWN_NUMBER = 7.2e-8
-SECONDS_PER_WEIGHED_NUMBER = 1.0e-8
-SECONDS_PER_RESULT = 3.8e-6
-"""Fitted on one core of a server (AMD EPYC with AVX-512); a result is one unit on one image."""
+from featuresharing.estimators.durations import SECONDS_PER_MULTIPLY_ADD, LayerCost, layer_cost, marginalize_seconds
+from featuresharing.estimators.estimator import Estimator
+from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings import Config
 
 START_SECONDS = 5.0
 """What a job takes before it computes: Python, torch, images, the predictions of the intact network."""
@@ -25,41 +19,6 @@ SLOWER = 4.0
 
 BASE_MB = 1200
 """Memory of Python, torch, values in work, and what is not counted."""
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """A layer's ``units`` of ``size`` parameters each, and what a variant takes on an image.
-
-    ``variant`` multiply-adds and ``numbers`` written; ``forward`` are the multiply-adds of the whole network.
-    """
-
-    units: int
-    size: int
-    variant: int
-    numbers: int
-    forward: int
-
-
-def layer_cost(network: NetworkDescription, path: str) -> LayerCost:
-    """Return the cost of the layer at a module path; raises InputError where there is none."""
-    layer = network.layer(path)
-    return LayerCost(layer.units, layer.size, layer.variant, layer.numbers, network.forward)
-
-
-def marginalize_seconds(
-    cost: LayerCost, units: int, images: int, draws: float, *, weighed: int = 0, threads: int = JobSettings.threads
-) -> float:
-    """Return how long ``units`` take on ``images`` with ``draws`` variants each, on the machine of the constants.
-
-    ``weighed`` draws of each unit are made only to be weighed.
-    """
-    variants = units * draws * images
-    shared = SECONDS_PER_MULTIPLY_ADD * (variants * cost.variant + images * cost.forward)
-    shared += SECONDS_PER_NUMBER * variants * cost.numbers
-    alone = SECONDS_PER_DRAWN_NUMBER * units * cost.size + SECONDS_PER_RESULT * units * images
-    alone += SECONDS_PER_WEIGHED_NUMBER * units * weighed * cost.size
-    return shared / threads + alone
 
 
 def job_minutes(seconds: float, attempt: int = 1) -> int:
@@ -80,3 +39,73 @@ def job_mb(network: NetworkDescription, images: int, attempt: int = 1, *, full: 
 def unit_blocks(units: int, most: int) -> list[str]:
     """Cut a layer's units into blocks of at most ``most``, named by their first and last unit."""
     return [f"{first}-{min(first + most, units) - 1}" for first in range(0, units, most)]
+
+
+@dataclass(frozen=True)
+class LayerJobs:
+    """The jobs of the layer ``alias``, at a module ``path`` of a ``network``, under a ``config`` and its estimator."""
+
+    config: Config
+    estimator: Estimator
+    network: NetworkDescription
+    alias: str
+    path: str
+
+    @property
+    def cost(self) -> LayerCost:
+        """What the layer costs."""
+        return layer_cost(self.network, self.path)
+
+    @property
+    def units(self) -> int:
+        """How many units one job computes at most."""
+        units = self.config.jobs.units
+        return (units if isinstance(units, int) else (units or {}).get(self.alias)) or self.cost.units
+
+    @property
+    def blocks(self) -> list[str]:
+        """The blocks of units, one a job."""
+        return unit_blocks(self.cost.units, self.units)
+
+    def seconds(self, units: int) -> float:
+        """Return how long so many units are predicted to take."""
+        cost, images, threads = self.cost, self.config.baseline.max_images, self.config.jobs.threads
+        draws, weighed = self.estimator.kept_draws(cost.size), self.estimator.weighed_draws()
+        return marginalize_seconds(cost, units, images, draws, weighed=weighed, threads=threads)
+
+    def mb(self, attempt: int = 1) -> int:
+        """Return the memory limit of a marginalize job in MB."""
+        full = self.config.marginalization.storage == "full"
+        return job_mb(self.network, self.config.baseline.max_images, attempt, full=full)
+
+    def disk(self) -> int:
+        """Return how many bytes the layer's file has at most; that of every class is compressed."""
+        images, heads = self.config.baseline.max_images, self.network.heads.values()
+        full = self.config.marginalization.storage == "full"
+        scores = sum(heads) if full else len(heads)
+        columns = self.estimator.columns()
+        by_image = 4 * scores + sum(
+            np.dtype(column.kind).itemsize * (scores if column.per == "class" else 1)
+            for column in columns
+            if column.per != "unit"
+        )
+        return self.cost.units * (images * by_image + 8 * (1 + len(columns))) + images * (4 * scores + 8 * len(heads))
+
+    def lesion_minutes(self, attempt: int = 1) -> int:
+        """Return the time limit of a job that removes units in every order."""
+        lesions = self.config.lesions
+        passes = (lesions.random_orders + 3) * (lesions.steps + 1)
+        # a pass through the network behind the layer is no more than one through all of it
+        seconds = SECONDS_PER_MULTIPLY_ADD * self.cost.forward * self.config.baseline.max_images * passes
+        return job_minutes(seconds / self.config.jobs.threads, attempt)
+
+    def feature_minutes(self, attempt: int = 1) -> int:
+        """Return the time limit of a job that finds the images that drive units."""
+        # a gradient takes two passes back for each forward; behind the layer there is nothing to do
+        passes = 3 * self.cost.units * self.config.features.iterations
+        return job_minutes(SECONDS_PER_MULTIPLY_ADD * self.cost.forward * passes / self.config.jobs.threads, attempt)
+
+
+def marginalize_minutes(jobs: Iterable[LayerJobs], attempt: int = 1) -> int:
+    """Return the time limit of marginalize jobs: one for all, since blocks of an array share that of the first."""
+    return job_minutes(max(each.seconds(min(each.units, each.cost.units)) for each in jobs), attempt)

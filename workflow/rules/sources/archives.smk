@@ -1,8 +1,7 @@
 # The paper's own archives: downloaded or put in place by hand, checked, extracted, and brought into the workflow's form.
-from featuresharing.workflow.sources import ARCHIVE_KEYS, alexnet_of, archive_problems, experiment_problems
+from featuresharing.workflow.sources import alexnet_of, archives_problems
 
-checked(experiment_problems, SETTINGS, keys=ARCHIVE_KEYS)
-checked(archive_problems, SETTINGS)
+checked(archives_problems, SETTINGS)
 
 
 localrules:
@@ -107,7 +106,7 @@ rule import_model:
         model=lambda wildcards: EXPERIMENTS[wildcards.experiment].model,
         settings=lambda wildcards: flags(
             IMAGE_SIZE
-            | {"layers": [f"{path}={cost_of(wildcards.experiment, layer).units}" for layer, path in LAYERS.items()]}
+            | {"layers": [f"{path}={JOBS[wildcards.experiment, layer].cost.units}" for layer, path in LAYERS.items()]}
         ),
     message:
         "Checking the model of {wildcards.experiment}."
