@@ -89,8 +89,8 @@ class Node:
 class Graph:
     """A network: ``nodes`` in the order in which they run, arrays by name, the ``image`` and the ``outputs`` by name.
 
-    ``shape`` is that of the input, None where a size is free; ``opset`` the version of the operators; ``double`` says
-    whether images are float64. ``origins`` are the names that weights had in the file before they were transposed.
+    ``shape`` is that of the input, None where a size is free; ``opset`` the version of the operators. Images are
+    float64 if ``double``, integers unless ``floating``. ``origins`` are the names of weights before they were turned.
     """
 
     nodes: tuple[Node, ...]
@@ -100,4 +100,5 @@ class Graph:
     outputs: tuple[str, ...]
     opset: int
     double: bool
+    floating: bool = True
     origins: dict[str, str] = field(default_factory=dict)

@@ -151,16 +151,15 @@ class _Planner:
     def __init__(self, network: OnnxNetwork, graph: Graph, layers: Sequence[LayerOfGraph]) -> None:
         self._network, self._graph = network, graph
         self._layers = {id(layer.node): layer for layer in layers}
-        self._replaced = {id(layer.stands_for) for layer in layers if layer.stands_for is not None}
         self._stored: dict[str, Stored] = {}
         self._host: set[str] = set()
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps in their order."""
-        nodes = [node for node in self._graph.nodes if id(node) not in self._replaced]
+        nodes = self._graph.nodes
         last: dict[str, int] = {}
         for place, node in enumerate(nodes):
-            last.update(dict.fromkeys((*node.inputs, *self._outputs(node)), place))
+            last.update(dict.fromkeys((*node.inputs, *node.outputs), place))
         done: dict[int, list[str]] = {}
         for name, place in last.items():
             if name and name not in (*self._graph.outputs, *self._graph.constants, self._graph.image):
@@ -171,11 +170,7 @@ class _Planner:
             if on_host:
                 self._host.update(node.outputs)
             sources = (node.inputs[0],) if layer else tuple(self._sources(node, on_host))
-            yield Step(node, sources, self._outputs(node), on_host, layer, tuple(done.get(place, ())))
-
-    def _outputs(self, node: Node) -> tuple[str, ...]:
-        layer = self._layers.get(id(node))
-        return layer.stands_for.outputs if layer and layer.stands_for else node.outputs
+            yield Step(node, sources, node.outputs, on_host, layer, tuple(done.get(place, ())))
 
     def _is_on_host(self, node: Node) -> bool:
         there = all(not name or name in self._host or name in self._graph.constants for name in node.inputs)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.networks.formats.onnx_model.onnx_biases import join_biases, without_casts
 from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
 from featuresharing.networks.formats.onnx_model.onnx_sizes import HOST, OF_SIZES
 
@@ -30,7 +31,7 @@ def simplify(graph: Graph, known: Collection[str]) -> Graph:
     for node in graph.nodes:
         if node.op not in known and node.op not in ("Constant", *PASSED_ON):
             raise _not_known(node)
-    graph = _needed(_folded(_without_passing(graph)))
+    graph = join_biases(without_casts(_needed(_folded(_without_passing(graph)))))
     version = {"opset": graph.opset}
     return replace(graph, nodes=tuple(node.with_(attributes={**node.attributes, **version}) for node in graph.nodes))
 
