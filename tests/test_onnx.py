@@ -585,6 +585,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         "operator 'Add' (the 1st): it does not take its inputs (",
     ),
     "unmade": ([node("Add", "x nothing", "y")], {}, "operator 'Add' (the 1st) takes 'nothing'"),
+    "a second output": (
+        [node("MaxPool", "x", "a i", kernel_shape=[2, 2]), node("Cast", "i", "b", to=1), node("Add", "a b", "y")],
+        {},
+        "operator 'MaxPool' (the 1st): its output 'i' is taken",
+    ),
     "made twice": ([node("Neg", "x", "y"), node("Abs", "x", "y")], {}, "operator 'Abs' (the 2nd) makes 'y' again"),
     **{
         f"an absurd {op}": ([node(op, f"{taken} s", "y")], {"s": np.array(sizes), "z": numbers(1)}, said)
