@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
 from featuresharing import (
@@ -31,7 +32,7 @@ from featuresharing import (
     read_probes,
     write_probes,
 )
-from featuresharing.analysis.probe_fitting import fit_features
+from featuresharing.analysis.probe_fitting import STRENGTHS, fit_features
 from featuresharing.cli import main
 from featuresharing.data.class_splits import split_for_probe
 from featuresharing.data.images import read_inputs
@@ -241,15 +242,16 @@ def test_the_strength_is_the_best_in_cross_validation_and_the_seed_keys_all() ->
     again = fit_features(features[:, ::-1], targets, 2, seed=1)
     np.testing.assert_allclose(probe.weight[:, ::-1], again.weight, atol=1e-6)
     assert probe.quality
-    alone = {
-        strength: fit_features(features, targets, 2, seed=1, strengths=[strength]).quality
-        for strength in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    }
-    best = max(quality.cross_validated for quality in alone.values() if quality)
-    assert probe.quality.cross_validated == best
-    equal = [each for each, quality in alone.items() if quality and quality.cross_validated == best]
-    assert probe.quality.strength == max(equal)
-    assert alone[1e-4] != alone[1.0]
+    folds = StratifiedKFold(5, shuffle=True, random_state=1).split(features, targets)
+    losses, rights = dict.fromkeys(STRENGTHS, 0.0), dict.fromkeys(STRENGTHS, 0)
+    for training, rest in folds:
+        for strength in STRENGTHS:
+            part = fit_features(features[training], targets[training], 2, strengths=[strength], folds=2)
+            scores = torch.from_numpy(features[rest] @ part.weight.T + part.bias)
+            losses[strength] += float(F.cross_entropy(scores, torch.from_numpy(targets[rest]), reduction="sum"))
+            rights[strength] += int((scores.argmax(1).numpy() == targets[rest]).sum())
+    assert probe.quality.strength == min(losses, key=losses.__getitem__)
+    assert probe.quality.cross_validated == rights[probe.quality.strength] / 80
     other = {fit_features(features, targets, 2, seed=seed).quality for seed in range(3)}
     assert len(other) > 1
 

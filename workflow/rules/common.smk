@@ -10,7 +10,7 @@ from itertools import product
 
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
-from featuresharing.workflow.limits import LayerJobs, marginalize_minutes
+from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import estimator_of, in_order, layer_problems, name_layers
 from featuresharing.workflow.sources import check_source

@@ -36,6 +36,15 @@ def job_mb(network: NetworkDescription, images: int, attempt: int = 1, *, full: 
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
 
 
+def predict_mb(network: NetworkDescription, attempt: int = 1) -> int:
+    """Return the memory limit in MB of a job that predicts images, some hundreds at a time, doubled with every attempt.
+
+    The first convolutions of usual networks write some sixteen numbers for each of an image.
+    """
+    needed = BASE_MB + 4 * (2 * network.parameters + 256 * 16 * prod(network.input_shape)) / 2**20
+    return int(max(2000, ceil(needed / 500) * 500) * 2 ** (attempt - 1))
+
+
 def unit_blocks(units: int, most: int) -> list[str]:
     """Cut a layer's units into blocks of at most ``most``, named by their first and last unit."""
     return [f"{first}-{min(first + most, units) - 1}" for first in range(0, units, most)]
