@@ -64,6 +64,11 @@ def network_lines(found: NetworkDescription) -> Iterator[str]:
     yield f"parameters: {found.parameters}"
     yield f"multiply-adds of a pass on an image: {found.forward}"
     yield ""
+    yield from layer_lines(found)
+
+
+def layer_lines(found: NetworkDescription) -> Iterator[str]:
+    """Yield lines on the layers of a network."""
     yield f"{'layer':40} {'kind':8} {'units':>6} {'of parameters':>13}  variant of a unit"
     for layer in found.layers:
         cost = layer.refused or f"{layer.variant / max(found.forward, 1):.2%} of a pass"
