@@ -27,6 +27,7 @@ from featuresharing.runs.defining_networks import define_to_file
 from featuresharing.runs.subjects import subject_of_arrays
 from featuresharing.settings import PreprocessingSettings
 from tests.support.caffe_files import write_definition_sample, write_weights_sample
+from tests.support.exported_files import write_exported
 from tests.support.onnx_files import every_kind
 from tests.support.onnx_files import write as write_model
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
@@ -78,6 +79,7 @@ def write_onnx(path: Path) -> Path:
 SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
     "caffe_model": (write_weights_sample, None),
     "caffe_model, definition": (write_definition_sample, None),
+    "exported_program": (write_exported, None),
     "onnx_model": (write_onnx, None),
     "own_checkpoint": (write_checkpoint, None),
     "torch7_model": (copied("alexnet67_double.t7"), 67),

@@ -192,6 +192,30 @@ def test_features_are_means_over_positions_and_tokens_or_all_numbers() -> None:
         layer_features(odd, "tokens", images, pooling="max")
 
 
+class Masked(nn.Module):
+    """The mean of tokens that a mask lets through, by a linear layer ``first``; ``second`` is used last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second, self.first = nn.Linear(5, 2), nn.Linear(3, 5)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return self.second((self.first(tokens) * mask[..., None]).sum(1))
+
+
+def test_features_follow_other_inputs() -> None:
+    masked, tokens = Masked(), RNG.normal(size=(12, 7, 3)).astype(np.float32)
+    mask = (RNG.random((12, 7)) < 0.5).astype(np.float32)
+    with torch.no_grad():
+        wanted = (masked.first(torch.from_numpy(tokens)) * torch.from_numpy(mask)[..., None]).sum(1).numpy()
+    found = layer_features(masked, "second", tokens, side="input", inputs={"mask": mask}, batch_size=5)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    probe = fit_probe(masked, None, tokens, np.arange(12) % 2, inputs={"mask": mask})
+    by_hand = fit_features(wanted.astype(np.float64), np.arange(12) % 2, 2)
+    assert probe.layer == "second"
+    np.testing.assert_allclose(probe.weight, by_hand.weight, atol=1e-5)
+
+
 def objective(probe: Probe, features: NDArray[np.float64], targets: NDArray[np.int64], strength: float) -> float:
     """Return the mean cross entropy plus the penalty, in plain numpy, of weights for standardised features."""
     scores = features @ probe.weight.T + probe.bias

@@ -4,7 +4,7 @@ Minimised is the mean cross entropy plus strength / 2 times the sum of squared w
 deviation 1 on the images that train; both then go into the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,7 @@ def fit_probe(
     *,
     classes: int | None = None,
     pooling: str = MEAN,
+    inputs: Mapping[str, Any] | None = None,
     seed: int = Config.seed,
     folds: int = FOLDS,
     strengths: Sequence[float] = STRENGTHS,
@@ -49,18 +50,19 @@ def fit_probe(
     """Train a linear classifier on features of a network that stays as it is, for classes that it need not know.
 
     Features are what ``layer``, a module path, gives; None stands for what the last linear layer takes. ``pooling`` is
-    ``mean`` (over positions or tokens) or ``flatten``. ``targets`` int [N] are true classes (-1: not in the training),
-    of ``classes`` (None: the highest and one). The strength of the L2 penalty is that of ``strengths`` with the lowest
-    cross entropy over ``folds`` stratified parts of the images, the strongest of several. Equal features give equal
-    probes, up to 1e-6. :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what
-    cannot be analysed, and for a class of fewer than two images.
+    ``mean`` (over positions or tokens) or ``flatten``, other ``inputs`` are as in :func:`featuresharing.marginalize`.
+    ``targets`` int [N] are true classes (-1: not in the training), of ``classes`` (None: the highest and one). The
+    strength of the L2 penalty is that of ``strengths`` with the lowest cross entropy over ``folds`` stratified parts of
+    the images, the strongest of several. Equal features give equal probes, up to 1e-6.
+    :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what cannot be analysed,
+    and for a class of fewer than two images.
 
     >>> probe = fit_probe(network, "hidden", images, np.array([0, 1, 0, 1, 0, 1, 1]))
     >>> probe.weight.shape, probe.quality.trained
     ((2, 6), 7)
     """
-    path, side = (last_linear_layer(network, images), INPUT) if layer is None else (layer, OUTPUT)
-    features = layer_features(network, path, images, side=side, pooling=pooling, device=device)
+    path, side = (last_linear_layer(network, images, inputs), INPUT) if layer is None else (layer, OUTPUT)
+    features = layer_features(network, path, images, side=side, pooling=pooling, inputs=inputs, device=device)
     given = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
     count = classes or (int(given.max()) + 1 if given.size and given.dtype.kind in "iu" else 2)
     truth = check_targets(

@@ -13,7 +13,7 @@ from featuresharing.networks.forward import network_values, score_images
 from featuresharing.networks.inputs import Inputs, as_inputs, to_input
 from featuresharing.networks.layer_kinds import places_in
 from featuresharing.networks.layer_values import layer_values, may_be_seen, watch
-from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.networks.layers import unit_count, unit_size, without_adapters
 
 
 def describe_untraced(
@@ -49,6 +49,6 @@ def _layers(
         try:
             layer = layer_values(network, place, values, seen.get(place.owner)).layer
         except InputError as error:
-            layer, refused = find_layer(network, place.path)[1], str(error)
+            layer, refused = without_adapters(network, place), str(error)
         sizes = (unit_count(layer), unit_size(layer), forward)
-        yield LayerDescription(place.path, layer.kind, layer.is_linear, *sizes, refused=refused)
+        yield LayerDescription(place.path, place.kind, layer.is_linear, *sizes, refused=refused)

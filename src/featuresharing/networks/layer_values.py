@@ -102,15 +102,21 @@ def layer_values(network: nn.Module, place: Place, values: Mapping[str, Tensor],
 
 
 def _with_products(place: Place, layer: Layer, values: Mapping[str, Tensor], found: Taken) -> LayerValues:
-    """Return values with what the layer's product takes, but for the module's own weight if it is that."""
-    given, bias = dict(values), found.bias
-    weight = joined(place.path, "weight") if place.is_direct else place.path + WEIGHT
+    """Return values with what the layer's product takes, but for the module's own weight if it is that.
+
+    Draws are made around what was found without a pass, unless the pass shows something else.
+    """
+    given, weight, bias = dict(values), joined(place.path, "weight"), None
     if not place.is_direct:
+        weight = place.path + WEIGHT
         given[weight] = found.weight
-    if bias is None:
-        return LayerValues(given, weight, None, layer)
-    given[place.path + BIAS] = bias
-    return LayerValues(given, weight, place.path + BIAS, layer if layer.bias is not None else replace(layer, bias=bias))
+    if found.bias is not None:
+        bias = place.path + BIAS
+        given[bias] = found.bias
+    alone = Taken(layer.weight.to(found.weight), None if layer.bias is None else layer.bias.to(found.weight))
+    if not _same(alone, found):
+        layer = replace(layer, weight=found.weight, bias=found.bias)
+    return LayerValues(given, weight, bias, layer)
 
 
 def watch(
@@ -161,7 +167,7 @@ def _same(one: Taken, other: Taken) -> bool:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    if one.is_meta:
+    if one.is_meta or other.is_meta:
         return True
     bound = CLOSENESS.get(one.dtype, 0.01) * float(one.abs().max())
     return bool((one - other).abs().max() <= bound)

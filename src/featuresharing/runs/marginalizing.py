@@ -101,10 +101,11 @@ def marginalize_to_file(
     :func:`.digest_of_network`, or a file by its content), of images and targets, and of all that numbers depend on.
 
     ``targets`` are true classes: a dict with an array [images] for each task, a list of such arrays, or an array
-    [images, tasks]. ``softmax`` false keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``.
-    While another process computes the same file, this one waits up to ``wait`` seconds. ``say`` is told what is there
-    already. All else is as in :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output``
-    cannot be written; KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
+    [images, tasks]; -1, None or a mask where an image is not of a task, whose numbers are NaN there. ``softmax`` false
+    keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``. While another process computes the
+    same file, this one waits up to ``wait`` seconds. ``say`` is told what is there already. All else is as in
+    :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output`` cannot be written;
+    KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
 
     >>> found = marginalize_to_file(network, "hidden", images, targets, "hidden.h5", samples=20)
     >>> found.units.tolist(), found.conditionals["word"].shape
