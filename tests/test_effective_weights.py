@@ -122,6 +122,19 @@ class Recurrent(nn.Module):
         return scores
 
 
+class Stepping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(4, 3), nn.Linear(3, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        state = None
+        for token in tokens.unbind(1):
+            state = self.cell(token, state)
+        scores: Tensor = self.head(state[0])
+        return scores
+
+
 def images() -> Tensor:
     return torch.randn(3, 3, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -318,6 +331,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "LSTM inputs": lambda: own_parameters(Recurrent(nn.LSTM), "cells.ih_l0", ("weight_ih_l0", "bias_ih_l0"), PLAIN),
     "LSTM states": lambda: own_parameters(Recurrent(nn.LSTM), "cells.hh_l0", ("weight_hh_l0", "bias_hh_l0"), PLAIN),
+    "a cell": lambda: own_parameters(Stepping(), "cell.hh", ("weight_hh", "bias_hh"), PLAIN),
     "GRU backwards": lambda: own_parameters(
         Recurrent(nn.GRU), "cells.hh_l0_reverse", ("weight_hh_l0_reverse", "bias_hh_l0_reverse"), PLAIN
     ),
