@@ -142,6 +142,12 @@ def test_a_check_tells_what_a_run_will_do_and_computes_nothing(
     assert "task object: 20 images of 4 classes, bird, building, car, drink" in out
     assert re.search(r"^conv3 +Conv2d +16 +145 +one-channel, ", out, re.MULTILINE)
     assert "in all: " in out
+    assert "layers of reader, on 20 images, at each of 2 checkpoints:" in out
+    both = [
+        names["object"][one] == row[1] and names["word"][two] == row[2]
+        for one, two, row in zip(objects.argmax(axis=1), words.argmax(axis=1), rows, strict=True)
+    ]
+    assert f"right in every task of theirs: {sum(both)} of 20 images" in out
     assert "or 8 jobs on a cluster" in out
     assert "warning" not in out
     assert not (example / "results").exists()
@@ -227,6 +233,15 @@ def test_names_in_another_order_are_warned_of(
     assert re.findall("warning: (.*) is no better than chance at checkpoint 1500", out) == ["word"]
 
 
+def test_without_layers_those_that_there_are_are_listed(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, wrong = checked(example, monkeypatch, capsys, lambda config: config.pop("layers"))
+    assert status == 2
+    assert len(wrong) == 1
+    assert re.search(r"^hidden +Linear +32 +257  0\.\d\d% of a pass$", out, re.MULTILINE)
+
+
 def test_chance_is_what_guessing_reaches() -> None:
     assert not is_chance(13, 20, 4)
     assert is_chance(8, 20, 4)  # guessing reaches 8 of 20 with probability .102
@@ -241,7 +256,7 @@ def test_the_demo_is_described_with_what_it_takes(
     write_yaml({"seed": 1}, tmp_path / "mine.yaml")
     assert main(["check", "mine.yaml"]) == 0
     out = capsys.readouterr().out
-    assert "layers of object_text, at each of 8 checkpoints:" in out
+    assert "layers of object_text, on 60 images, at each of 8 checkpoints:" in out
     assert "or 112 jobs on a cluster" in out  # of 2 experiments, 7 layers and 8 checkpoints
     write_yaml({"experiments": [{"name": "x", "tasks": ["basic", "colour"]}]}, tmp_path / "mine.yaml")
     assert main(["check", "mine.yaml"]) == 2
