@@ -164,6 +164,7 @@ def test_a_check_tells_what_a_run_will_do_and_computes_nothing(
     ]
     assert f"right in every task of theirs: {sum(both)} of 20 images" in out
     assert "or 8 jobs on a cluster" in out
+    assert "network: mynet.py:build, 12584 parameters, 6 layers, 383232 multiply-adds of a pass" in out
     assert "warning" not in out
     assert not (example / "results").exists()
 

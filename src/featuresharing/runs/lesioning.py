@@ -45,7 +45,7 @@ Accuracies = NDArray[np.float64]
 def lesion_curves_to_file(
     network: Network,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: Any,
     contributions: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
     output: Path | str,
