@@ -1,6 +1,6 @@
 """Curves of accuracy as units of a layer are removed, into a table: resumed at the next order after a kill."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
