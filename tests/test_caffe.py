@@ -502,6 +502,11 @@ WRONG: list[tuple[str, Arrays, str]] = [
         r"layer 1 'x' \('ReLU'\): it takes the blob 'nowhere', which no layer makes",
     ),
     (
+        'input: "more" input_shap { dim: 1 }' + layer("ReLU"),
+        {},
+        r'column \d+: .*"NetParameter" has no field named "input_shap"',
+    ),
+    (
         layer("ReLU", bottoms="y") + layer("ReLU", name="y", bottoms="x", tops="y"),
         {},
         r"takes the blob 'y', which layer 2 'y' \('ReLU'\) makes, and not before it; accepted are blobs of layers that",

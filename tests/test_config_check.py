@@ -98,11 +98,26 @@ def test_configs_are_read_as_snakemake_reads_them(tmp_path: Path, monkeypatch: p
         read_config([Path("z.yaml")], demo)
 
 
+LOOKING = """
+import mynet
+
+class Looking(mynet.Reader):
+    def forward(self, images):
+        found = super().forward(images)
+        return {task: 2 * scores if scores.mean().item() < 1e9 else scores for task, scores in found.items()}
+
+def build():
+    return Looking(8)
+"""
+"""A network whose code looks at its numbers."""
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the example, of which its configs are variants."""
     folder = tmp_path_factory.mktemp("check") / "own"
     shutil.copytree(ROOT / "examples/own_network", folder)
+    (folder / "looking.py").write_text(LOOKING)
     return folder
 
 
@@ -142,7 +157,14 @@ def test_a_check_tells_what_a_run_will_do_and_computes_nothing(
     assert "task object: 20 images of 4 classes, bird, building, car, drink" in out
     assert re.search(r"^conv3 +Conv2d +16 +145 +one-channel, ", out, re.MULTILINE)
     assert "in all: " in out
+    assert "layers of reader, on 20 images, at each of 2 checkpoints:" in out
+    both = [
+        names["object"][one] == row[1] and names["word"][two] == row[2]
+        for one, two, row in zip(objects.argmax(axis=1), words.argmax(axis=1), rows, strict=True)
+    ]
+    assert f"right in every task of theirs: {sum(both)} of 20 images" in out
     assert "or 8 jobs on a cluster" in out
+    assert "network: mynet.py:build, 12584 parameters, 6 layers, 383232 multiply-adds of a pass" in out
     assert "warning" not in out
     assert not (example / "results").exists()
 
@@ -181,6 +203,14 @@ def write_definition(example: Path) -> Path:
             ["checkpoints.1500': no.pt does not exist", "weights mynet.py cannot be read"],
         ),
         (
+            lambda c: (first(c)["preprocessing"].update(mean=[0.5, 0.5]), first(c).update(sort_by="face")),
+            ["sort_by': found 'face'", "preprocessing.mean': found 2 numbers; accepted is one, or one for each of 3"],
+        ),
+        (
+            lambda c: first(c)["network"].update(build="looking.py:build", arguments={}, checkpoints={}),
+            ["; marginalization: {engine: plain} runs such networks, slowly"],
+        ),
+        (
             lambda c: (
                 first(c)["network"]["checkpoints"].update({"0000": "no.pt"}),
                 first(c)["tasks"]["object"].update(head="objekt"),
@@ -216,6 +246,18 @@ def test_every_mistake_of_a_config_is_told_in_one_go(
         assert part in sentence
 
 
+def test_a_network_whose_code_looks_at_numbers_is_checked_with_the_plain_engine(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look(config: Any) -> None:
+        first(config)["network"].update(build="looking.py:build", arguments={})
+        config["marginalization"] = {"engine": "plain"}
+
+    status, out, _ = checked(example, monkeypatch, capsys, look)
+    assert status == 0
+    assert re.search(r"^conv3 +Conv2d +16 +145 +plain, as the config says ", out, re.MULTILINE)
+
+
 def test_names_in_another_order_are_warned_of(
     example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +267,15 @@ def test_names_in_another_order_are_warned_of(
     status, out, _ = checked(example, monkeypatch, capsys, reverse)
     assert status == 0
     assert re.findall("warning: (.*) is no better than chance at checkpoint 1500", out) == ["word"]
+
+
+def test_without_layers_those_that_there_are_are_listed(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, wrong = checked(example, monkeypatch, capsys, lambda config: config.pop("layers"))
+    assert status == 2
+    assert len(wrong) == 1
+    assert re.search(r"^hidden +Linear +32 +257  0\.\d\d% of a pass$", out, re.MULTILINE)
 
 
 def test_chance_is_what_guessing_reaches() -> None:
@@ -241,7 +292,7 @@ def test_the_demo_is_described_with_what_it_takes(
     write_yaml({"seed": 1}, tmp_path / "mine.yaml")
     assert main(["check", "mine.yaml"]) == 0
     out = capsys.readouterr().out
-    assert "layers of object_text, at each of 8 checkpoints:" in out
+    assert "layers of object_text, on 60 images, at each of 8 checkpoints:" in out
     assert "or 112 jobs on a cluster" in out  # of 2 experiments, 7 layers and 8 checkpoints
     write_yaml({"experiments": [{"name": "x", "tasks": ["basic", "colour"]}]}, tmp_path / "mine.yaml")
     assert main(["check", "mine.yaml"]) == 2

@@ -236,7 +236,7 @@ def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys:
     layer = ["--experiment", "toys", "--layer", "filters", "--samples", "20"]
     for command in (["predict", *given], ["marginalize", *given, *layer]):
         assert main([*map(str, command), "--output", str(tmp_path / f"{command[0]}.h5")]) == 0
-    assert main(["describe", "--checkpoint", str(network)]) == 0
+    assert main(["inspect", str(network)]) == 0
     said = capsys.readouterr().out
     assert "takes: RGB images of 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
     assert re.search(r"^filters +Conv2d +5 +27  20\.\d\d% of a pass$", said, re.MULTILINE)

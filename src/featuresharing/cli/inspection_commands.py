@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, say
+from featuresharing.cli.options import Commands, add_command, add_image_size, say
 from featuresharing.errors import InputError
 
 DEMO = Path(__file__).parents[3] / "config/config.yaml"
@@ -13,6 +13,17 @@ DEMO = Path(__file__).parents[3] / "config/config.yaml"
 def add_commands(commands: Commands) -> None:
     parser = add_command(commands, "check", _check, "check a config, try its networks and predict what a run takes")
     parser.add_argument("config", type=Path, nargs="+", help="file of a config; of several, the last counts most")
+
+    parser = add_command(commands, "inspect", _inspect, "say what a file is: a network and its layers, or results")
+    parser.add_argument("file", type=Path, help="network or its weights, conditionals, predictions or arrays")
+    add_image_size(parser)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from featuresharing.runs.inspection import inspect_file
+
+    for line in inspect_file(options.file, image_size=options.image_size):
+        say(line)
 
 
 def _check(options: argparse.Namespace) -> None:

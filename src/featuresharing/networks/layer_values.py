@@ -72,6 +72,18 @@ def may_be_seen(place: Place) -> bool:
     return not place.is_direct or (not computed_names(place) and place.module.bias is None)
 
 
+def what_is_special(network: nn.Module, place: Place, own: LayerValues) -> str | None:
+    """Return what a user should know of a layer's weight; None where it is a parameter of its own module."""
+    if place.adapted is not None:
+        return "its weight is that of the layer and its adapters together"
+    if place.is_part:
+        return f"a part of {place.kind}, which has no module of its own for it"
+    known = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    if own.weight in known and (own.bias is None or own.bias in known):
+        return None
+    return "its weight or bias is computed: units are the effective ones"
+
+
 def layer_values(network: nn.Module, place: Place, values: Mapping[str, Tensor], seen: Taken | None) -> LayerValues:
     """Return ``values``, which are a network's parameters and buffers, with those of a layer.
 

@@ -12,6 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.networks.failures import reason_of
 from featuresharing.networks.forward import evaluating
 from featuresharing.networks.heads import Head
+from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import SURE, task_outputs
 from featuresharing.networks.task_scores import attach_heads, detach_tasks
 from featuresharing.networks.trial import trial_pass
@@ -53,8 +54,15 @@ def _look(values: Tensor) -> str:
 
 
 def look_at_outputs(network: nn.Module, images: NDArray[Any]) -> list[OutputLook]:
-    """Return what every output of a network looks like on a few images [N, ...]; raises InputError where it fails."""
-    given = torch.from_numpy(images)
+    """Return what every output of a network looks like on a few images [N, ...], in words.
+
+    A head that is attached to an output says what it returns: :class:`.heads.Head`. Raises InputError for what are no
+    images, and where the network fails on them.
+
+    >>> [(each.name, each.in_words()) for each in look_at_outputs(network, images)]
+    [('word', '[images, 3] scores, -0.606 to 0.232'), ('basic', '[images, 2] scores, -0.289 to 0.726')]
+    """
+    given = as_images(images)
     if given.is_floating_point():
         given = given.to(next((each.dtype for each in network.parameters() if each.is_floating_point()), given.dtype))
     try:

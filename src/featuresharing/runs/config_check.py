@@ -10,6 +10,7 @@ from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.runs.cost_report import cost_lines
+from featuresharing.runs.inspection import layer_lines
 from featuresharing.runs.own_network_check import OwnNetworkCheck
 from featuresharing.runs.stopping import Say
 from featuresharing.settings import Config
@@ -94,11 +95,13 @@ class _Trial:
         """Say which layers are not there, and tell what those that are take."""
         estimator = self._estimator()
         if any(problem.key == "layers" for problem in problems):
+            self._list_layers()
             return
         try:
             named = name_layers(self.config.layers, self.networks, estimator)
         except InputError as error:
             self.sentences.append(str(error))
+            self._list_layers()
             return
         wrong = list(layer_problems(named, self.networks, estimator))
         self.sentences += self.found.told(wrong)
@@ -109,8 +112,17 @@ class _Trial:
         for name, check in self.own.items():
             self.sentences += _refused_engine(name, check, next(iter(layers.values())), self.config)
         trained = checkpoints_of(self.config) if self.config.source == "network" else self._trained()
-        for line in cost_lines(self.config, estimator, self.networks, layers, len(trained)):
+        images = {name: len(check.stimuli.paths) for name, check in self.own.items() if check.stimuli}
+        told = cost_lines(self.config, estimator, self.networks, layers, checkpoints=len(trained), images=images)
+        for line in told:
             self.say(line)
+
+    def _list_layers(self) -> None:
+        """Tell which layers a config can name."""
+        for name, network in self.networks.items():
+            self.say(f"\nlayers of {name}, by their module paths:")
+            for line in layer_lines(network):
+                self.say(line)
 
     def _trained(self) -> Sequence[object]:
         return ["pretrained"] if self.config.source == "archives" else self.config.training.checkpoints

@@ -1,6 +1,7 @@
 """What the layers of a run take, in lines of text: time, memory and disk, here and as jobs of a cluster."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
@@ -10,45 +11,61 @@ from featuresharing.workflow.limits import LayerJobs, job_minutes
 HEAD = ("layer", "kind", "units", "of parameters", "engine", "here", "disk", "jobs on a cluster")
 """What lines of layers have."""
 
-WIDTHS = "{:12} {:10} {:>6} {:>13}  {:>30} {:>9} {:>9}  {}"
-
 
 def cost_lines(
     config: Config,
     estimator: Estimator,
     networks: Mapping[str, NetworkDescription],
     layers: Mapping[str, str],
+    *,
     checkpoints: int,
+    images: Mapping[str, int],
 ) -> Iterator[str]:
-    """Yield lines on what every layer of every network takes, module paths by alias, and on what all do together."""
+    """Yield lines on what every layer of every network takes, module paths by alias, and on what all do together.
+
+    ``images`` are how many there are of experiments, where that is known; a config says how many count at most.
+    """
     seconds = disk = jobs = 0.0
     for experiment, network in networks.items():
-        yield f"\nlayers of {experiment}, at each of {checkpoints} checkpoints:"
-        yield WIDTHS.format(*HEAD)
+        most = min(config.baseline.max_images, images.get(experiment, config.baseline.max_images))
+        there = replace(config, baseline=replace(config.baseline, max_images=max(most, 1)))
+        rows: list[tuple[str, ...]] = [HEAD]
         for alias, path in layers.items():
-            each = LayerJobs(config, estimator, network, alias, path)
-            yield _line(each)
+            limits = LayerJobs(config, estimator, network, alias, path)
+            each = LayerJobs(there, estimator, network, alias, path)
+            rows.append(_row(each, limits))
             seconds += checkpoints * each.seconds(each.cost.units)
             disk += checkpoints * each.disk()
             jobs += checkpoints * len(each.blocks)
-    images, threads = config.baseline.max_images, config.jobs.threads
+        yield f"\nlayers of {experiment}, on {most} images, at each of {checkpoints} checkpoints:"
+        yield from aligned(rows)
     yield (
-        f"\nin all: about {in_time(seconds)} here (predicted for {threads} of its cores and {images} images, as "
+        f"\nin all: about {in_time(seconds)} here (predicted for {config.jobs.threads} cores of a server, as "
         f"docs/scaling.md measures), {in_bytes(disk)} of disk, or {jobs:.0f} jobs on a cluster"
     )
 
 
-def _line(jobs: LayerJobs) -> str:
+def _row(jobs: LayerJobs, limits: LayerJobs) -> tuple[str, ...]:
     layer, cost = jobs.network.layer(jobs.path), jobs.cost
     if jobs.config.marginalization.engine == "plain":
         engine = "plain, as the config says"
     else:
         engine = f"one-channel, {cost.variant / max(cost.forward, 1):.1%} of a pass"
-    blocks = jobs.blocks
-    limit = job_minutes(jobs.seconds(min(jobs.units, cost.units)))
+    minutes = job_minutes(limits.seconds(min(limits.units, cost.units)))
+    told = f"{len(jobs.blocks)} of up to {minutes} minutes and {limits.mb()} MB"
     here, disk = in_time(jobs.seconds(cost.units)), in_bytes(jobs.disk())
-    told = f"{len(blocks)} of up to {limit} minutes and {jobs.mb()} MB"
-    return WIDTHS.format(jobs.alias, layer.kind, cost.units, cost.size, engine, here, disk, told)
+    return jobs.alias, layer.kind, str(cost.units), str(cost.size), engine, here, disk, told
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield lines of rows whose columns stand below each other; numbers end where their heads do."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if 1 < place < len(row) - 1 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def in_time(seconds: float) -> str:

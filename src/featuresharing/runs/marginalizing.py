@@ -1,6 +1,6 @@
 """Marginalize a layer into a file: one process at a time, at the next unit after a kill, and never twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,12 +13,13 @@ from torch import Tensor
 from featuresharing.analysis.conditionals import Marginalization
 from featuresharing.arguments import as_path
 from featuresharing.computation import Computation, ComputationSettings, computation_of
-from featuresharing.engine.memory import SHARE, free_memory
+from featuresharing.engine.memory import SHARE
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.registry import estimator_names, find_estimator
 from featuresharing.files.atomic import check_place
 from featuresharing.files.identity import Identity
+from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
@@ -74,7 +75,7 @@ class Method:
 def marginalize_to_file(
     network: Network,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: Any,
     output: Path | str,
     *,

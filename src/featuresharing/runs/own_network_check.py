@@ -119,7 +119,11 @@ class OwnNetworkCheck:
         self.say(f"takes: {shape_in_words(look.shape)}")
         with self._telling():
             if not self._wrong_heads(found, look):
-                self.description = describe(network, engine=self._engine)
+                found_network = self.description = describe(network, engine=self._engine)
+                self.say(
+                    f"network: {network.definition.build or network.definition.weights}, {found_network.parameters} "
+                    f"parameters, {len(found_network.layers)} layers, {found_network.forward} multiply-adds of a pass"
+                )
 
     def _try_weights(self, found: "Contents") -> None:
         """Tell which checkpoints fit, and say which do not."""
@@ -215,7 +219,8 @@ class OwnNetworkCheck:
                 right[task] = predict(attach_heads(network, {task: head}), inputs)[1][0]
         if len(right) == len(self._heads()):
             self.ready = attach_heads(network, heads), inputs[:2]
-        self._tell_predictions(chosen, right)
+        if right:
+            self._tell_predictions(chosen, right)
 
     def _choose(self, tasks: list[str]) -> list[int]:
         """Return the first image of any task and some others, in their order."""
@@ -233,6 +238,12 @@ class OwnNetworkCheck:
             label = "of no class" if truth[0] == MISSING else names[truth[0]]
             best = int(found[0].argmax())
             self.say(f"  {task}: {label}, predicted {names[best]} (probability {found[0, best]:.2f})")
+        absent = {task: self.targets[task][chosen] == MISSING for task in predictions}
+        right = [
+            (found.argmax(axis=1) == self.targets[task][chosen]) | absent[task] for task, found in predictions.items()
+        ]
+        count = int(np.all(right, axis=0).sum())
+        self.say(f"right in every task of theirs: {count} of {len(chosen)} images; only such are analysed")
         for task, found in predictions.items():
             truth = self.targets[task][chosen]
             there = truth != MISSING
