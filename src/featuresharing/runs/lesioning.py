@@ -187,7 +187,8 @@ def _identity(subject: Subject, layer: ChosenLayer, removal: Removal, computatio
         "device": computation.device.partition(":")[0],
     }
     values |= {"dtype": computation.dtype} if computation.dtype else {}
-    values |= {"engine": computation.engine} if computation.engine != Computation.engine else {}
+    if computation.engine != Computation.engine:
+        values |= {"engine": computation.engine, "filters": "effective"}
     return Identity("lesions", values)
 
 

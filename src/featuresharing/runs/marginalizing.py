@@ -68,6 +68,8 @@ class Method:
         estimator = self.estimation.make()
         values = estimator.recorded() | ({"softmax": self.softmax} if estimator.raw_scores else {})
         values |= {"dtype": self.computation.dtype, "engine": self.computation.engine, "layer": path}
+        # it once set a layer's own parameters where the network computes its filters of them
+        values |= {"filters": "effective"} if self.computation.engine != Computation.engine else {}
         values |= {"network_sha256": subject.network_sha256, "images_sha256": subject.images_sha256}
         return Identity("marginalization", values)
 
