@@ -4,6 +4,9 @@ That what is read of a file is what its own runner computes of it, tests/test_re
 """
 
 import shutil
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from featuresharing import load_network
-from tests.support import face_networks
+from tests.support import face_networks, keras_network
 from tests.support.commands import FONT
 from tests.support.files import rows
+from tests.support.naive import predict_naively
 from tests.support.real_networks import real_file
 from tests.support.real_runs import (
     Scored,
@@ -44,6 +48,9 @@ FACES: dict[str, tuple[str, int, dict[str, Any], str | None]] = {
 }
 """By network the class, the size of images, the head of faces, and which layer a probe reads (None: the usual one)."""
 
+
+IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
+"""Mean and deviation of red, green and blue, of 1 for white."""
 
 RATINGS = ["decent", "indecent"]
 
@@ -98,7 +105,6 @@ def test_state_dicts_of_networks_that_find_faces(tmp_path: Path, drawings: dict[
         )
     results = run_experiments(tmp_path, experiments, layers, ACCURACY, SHARING)
     found = {name: largest_differences(results, name, networks[name], readers[name], layers) for name in FACES}
-    print(found)
     check(results, found, "face")
 
 
@@ -166,3 +172,84 @@ def write_lines(folder: Path) -> dict[Path, tuple[str, str]]:
         (image.rotate(180) if is_turned else image).save(path)
         found[path] = ("turned" if is_turned else "upright", "dark" if is_dark else "light")
     return found
+
+
+def test_a_network_of_keras_exported_to_onnx(tmp_path: Path, drawings: dict[Path, str]) -> None:
+    pytest.importorskip("keras")
+    onnxruntime: Any = pytest.importorskip("onnxruntime")
+    layers = {"convolution": "Conv", "hidden": "MatMul"}
+    path = tmp_path / "network.onnx"
+    subprocess.run([sys.executable, str(keras_network.__file__), str(path)], check=True, capture_output=True)
+    classes = {"kind": ["a", "b"], "tone": ["c", "d", "e"]}
+    network = Scored(load_network(path), {task: partial(by_place, place) for place, task in enumerate(classes)})
+
+    def read(image: Path) -> Array:
+        return read_pixels(image, (48, 48), [127.5], 127.5)
+
+    # the labels are what the file's own runner says, which the run therefore has to get right
+    pixels = np.stack([read(image) for image in drawings])
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    said = session.run(None, {session.get_inputs()[0].name: pixels.transpose(0, 2, 3, 1)})
+    for found, wanted in zip(predict_naively(network, torch.from_numpy(pixels)), said, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    labels = {
+        task: [names[place] for place in found.argmax(axis=1)]
+        for (task, names), found in zip(classes.items(), said, strict=True)
+    }
+    write_stimuli(tmp_path / "stimuli.csv", list(drawings), labels)
+    experiment = {
+        "name": "keras",
+        "network": {"checkpoints": {"final": str(path)}},
+        "tasks": {task: {"head": place, "names": names} for place, (task, names) in enumerate(classes.items())},
+        "images": "stimuli.csv",
+        "preprocessing": {"size": 48, "resize": "stretch", "mean": "inception", "std": "inception"},
+    }
+    results = run_experiments(tmp_path, [experiment], layers, ACCURACY, SHARING)
+    check(results, {"keras": largest_differences(results, "keras", network, read, layers)}, "kind")
+
+
+def by_place(place: int, outputs: Any) -> Tensor:
+    """The scores of an output by its place."""
+    return list(outputs.values() if isinstance(outputs, dict) else outputs)[place]
+
+
+def test_networks_of_torchvision_and_timm_by_name(tmp_path: Path, drawings: dict[Path, str]) -> None:
+    torchvision: Any = pytest.importorskip("torchvision")
+    timm: Any = pytest.importorskip("timm")
+    layers = {"first": "layer4.0.conv1", "second": "layer4.0.conv2"}
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet18(num_classes=5)
+    torch.manual_seed(0)
+    tiny = timm.create_model("resnet10t", num_classes=5)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=tiny))
+
+    def read(path: Path) -> Array:
+        return read_pixels(path, (64, 64), 255 * IMAGENET[0], 255 * IMAGENET[1])
+
+    def transformed(path: Path) -> Array:
+        with Image.open(path) as image:
+            return np.asarray(transform(image.convert("RGB")), np.float32)
+
+    named: dict[str, tuple[str, Any, Any, Any]] = {
+        "resnet18": ("torchvision", resnet, read, {"size": 64, "resize": "stretch"}),
+        "resnet10t": ("timm", tiny, transformed, "timm"),
+    }
+    experiments, found = [], {}
+    for name, (library, network, reader, look) in named.items():
+        pixels = np.stack([reader(path) for path in drawings])
+        said = likeliest(network.eval(), torch.Tensor.double, pixels, list("01234"))
+        write_stimuli(tmp_path / f"{name}.csv", list(drawings), {"top": said, "kind": list(drawings.values())})
+        experiments.append(
+            {
+                "name": name,
+                "network": {"build": f"{library}:{name}", "arguments": {"num_classes": 5}},
+                "tasks": {"top": {"head": 0}, "kind": {"head": "probe"}},
+                "images": f"{name}.csv",
+                "preprocessing": look,
+            }
+        )
+    results = run_experiments(tmp_path, experiments, layers, ACCURACY, SHARING)
+    for name, (_, network, reader, _) in named.items():
+        scored = Scored(network, {"top": lambda scores: scores})
+        found[name] = largest_differences(results, name, scored, reader, layers, checkpoint="built")
+    check(results, found, "top")

@@ -69,13 +69,21 @@ class Scored(nn.Module):
 
 
 def read_pixels(
-    path: Path, size: tuple[int, int], mean: Sequence[float], std: float, *, crop: int = 0, bgr: bool = False
+    path: Path,
+    size: tuple[int, int],
+    mean: Sequence[float] | Array,
+    std: float | Array,
+    *,
+    crop: int = 0,
+    bgr: bool = False,
 ) -> Array:
     """Return an image float32 [3, H, W], stretched to ``size`` (width, height); ``crop`` pixels come off every side."""
     with Image.open(path) as image:
         values = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR), np.float32)
     values = values[crop : size[1] - crop, crop : size[0] - crop, :: -1 if bgr else 1]
-    return np.ascontiguousarray(((values - np.float32(mean)) / np.float32(std)).transpose(2, 0, 1))
+    return np.ascontiguousarray(
+        ((values - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).transpose(2, 0, 1)
+    )
 
 
 def draw_kinds(folder: Path) -> dict[Path, str]:
