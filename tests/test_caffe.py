@@ -2,8 +2,10 @@
 
 import math
 import runpy
+import struct
+import sys
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,9 @@ def test_pooling_of_whole_images_and_of_sides_of_their_own(tmp_path: Path) -> No
     for method, wanted in (("MAX", IMAGES.max(axis=(2, 3))), ("AVE", IMAGES.mean(axis=(2, 3)))):
         text = layer("Pooling", f"pooling_param {{ pool: {method} global_pooling: true }}")
         close(outputs(contents(tmp_path, text).network), wanted)
+    for floor in ("round_mode: FLOOR", "ceil_mode: false"):  # of BVLC, and of others
+        text = layer("Pooling", f"pooling_param {{ kernel_size: 2 stride: 2 {floor} }}")
+        close(outputs(contents(tmp_path, text).network), pooled(IMAGES, 2, 2, 0, average=False, ceil=False))
     text = layer("Pooling", "pooling_param { kernel_h: 1 kernel_w: 6 stride_h: 1 stride_w: 6 }")
     close(outputs(contents(tmp_path, text).network), IMAGES.max(axis=3, keepdims=True))
 
@@ -497,6 +502,11 @@ WRONG: list[tuple[str, Arrays, str]] = [
         r"layer 1 'x' \('ReLU'\): it takes the blob 'nowhere', which no layer makes",
     ),
     (
+        'input: "more" input_shap { dim: 1 }' + layer("ReLU"),
+        {},
+        r'column \d+: .*"NetParameter" has no field named "input_shap"',
+    ),
+    (
         layer("ReLU", bottoms="y") + layer("ReLU", name="y", bottoms="x", tops="y"),
         {},
         r"takes the blob 'y', which layer 2 'y' \('ReLU'\) makes, and not before it; accepted are blobs of layers that",
@@ -611,6 +621,67 @@ WRONG: list[tuple[str, Arrays, str]] = [
 @pytest.mark.parametrize(("text", "arrays", "said"), WRONG, ids=[said[:30] for _, _, said in WRONG])
 def test_what_is_wrong_is_said_in_one_sentence(text: str, arrays: Arrays, said: str, tmp_path: Path) -> None:
     refused(tmp_path, said, text, arrays)
+
+
+def doubled(times: int) -> str:
+    """Return layers that double their images so many times."""
+    blobs = ["data", *(f"x{place}" for place in range(times))]
+    return "".join(
+        layer("Concat", name=name, bottoms=f"{before} {before}", tops=name) for before, name in pairwise(blobs)
+    )
+
+
+def test_what_would_take_absurd_memory_or_time_is_refused_before_it_does(tmp_path: Path) -> None:
+    refused(tmp_path, "layer 12 'x11' .*: with it, one image takes .* products; accepted are at most", doubled(64))
+    refused(tmp_path, r"has 10001 layers; accepted are 1 to 10000", "layer {}\n" * 10_000)
+    refused(tmp_path, r"has more than 4194304 bytes; accepted is a definition", "#" * 2**22)
+    huge = "inner_product_param { num_output: 4294967295 }"
+    refused(
+        tmp_path, "'num_output' is 4294967295; accepted is an integer from 1 to 1048576", layer("InnerProduct", huge)
+    )
+    wide = "convolution_param { num_output: 8 kernel_size: 1 pad: 1000 }"
+    arrays = {"x": [numbers(8, 4, 1, 1), numbers(8)]}
+    refused(tmp_path, "with it, one image takes 3.2e.07 numbers", layer("Convolution", wide), arrays)
+
+
+def unpacked(value: float) -> bytes:
+    """Return a layer 'x' with one array that is written number by number."""
+    blob = b"\x3a\x02\x0a\x00" + b"\x2d" + struct.pack("<f", value)
+    content = b"\x0a\x01x" + b"\x3a" + bytes([len(blob)]) + blob
+    return b"\xa2\x06" + bytes([len(content)]) + content
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (b"", "cannot be read .it is empty.; accepted are weights of Caffe"),
+        (b"\xa2\x06\x00" * 10_001, "at byte 30000, more than 10000 fields follow each other; accepted"),
+        (weights_bytes({"x": [numbers(4)]})[:-5], r"at byte \d+, \d+ bytes are announced where \d+ are; accepted"),
+        (b"\x0a" + b"\xff" * 30, "at byte 0, a number has no end; accepted"),
+        (b"\x0b", "a field is written in a way that is not known .3.; accepted"),
+        (unpacked(1.0), "array 0 of layer 'x' is not one piece, as Caffe writes it; accepted"),
+        (weights_bytes({"x": [[1, 2, np.nan, 4]]}), "array 0 of layer 'x' holds nan; accepted"),
+        (weights_bytes({"x": [[1, 2, 1e300, 4]]}, double=True), "array 0 of layer 'x' holds inf; accepted"),
+        (weights_bytes({"x": [[1, 2, 3, 4]]}).replace(b"\x0a\x01\x04", b"\x0a\x01\x05"), r"sizes \[5\] and 4 numbers"),
+        (weights_bytes({"x": [numbers(3)]}), r"array 0 in .* has the shape \[3\]; accepted is \[4\]"),
+    ],
+)
+def test_damaged_weights_are_refused_with_their_place(weights: bytes, said: str, tmp_path: Path) -> None:
+    path = write_pair(tmp_path / "net.prototxt", input_layer(*SIZES) + layer("PReLU"), {})
+    path.with_suffix(".caffemodel").write_bytes(weights)
+    with pytest.raises(InputError, match=said) as error:
+        read_pair(path, path.with_suffix(".caffemodel"))
+    assert "net.caffemodel" in str(error.value)
+    assert "; accepted " in str(error.value)
+
+
+def test_without_protobuf_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_pair(tmp_path / "net.prototxt", *two_heads())
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    with pytest.raises(
+        InputError, match=r"net\.prototxt .* protobuf .*; accepted .*: pip install 'featuresharing\[formats\]'\."
+    ):
+        load_network(path)
 
 
 def test_damaged_pairs_give_one_sentence_or_compute(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,14 +39,13 @@ from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
-WITHOUT_OUTPUT = ("status", "verify", "describe")
+WITHOUT_OUTPUT = ("status", "verify", "check", "inspect")
 COMMANDS = (
     *(
         "render-images",
         "list-images",
         "train",
         "predict",
-        "describe",
         "select-images",
         "marginalize",
         "merge-blocks",
@@ -54,7 +53,17 @@ COMMANDS = (
     ),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
     *ARCHIVES,
-    *("overlay-words", "lesion-curves", "tabulate-lesions", "plot-lesions", "visualize-units", "status", "verify"),
+    *(
+        "overlay-words",
+        "lesion-curves",
+        "tabulate-lesions",
+        "plot-lesions",
+        "visualize-units",
+        "status",
+        "verify",
+        "check",
+        "inspect",
+    ),
 )
 SIZES: dict[str, Any] = {
     "image_size": 16,

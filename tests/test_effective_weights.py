@@ -122,6 +122,19 @@ class Recurrent(nn.Module):
         return scores
 
 
+class Stepping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(4, 3), nn.Linear(3, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        state = None
+        for token in tokens.unbind(1):
+            state = self.cell(token, state)
+        scores: Tensor = self.head(state[0])
+        return scores
+
+
 def images() -> Tensor:
     return torch.randn(3, 3, 7, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -318,6 +331,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "LSTM inputs": lambda: own_parameters(Recurrent(nn.LSTM), "cells.ih_l0", ("weight_ih_l0", "bias_ih_l0"), PLAIN),
     "LSTM states": lambda: own_parameters(Recurrent(nn.LSTM), "cells.hh_l0", ("weight_hh_l0", "bias_hh_l0"), PLAIN),
+    "a cell": lambda: own_parameters(Stepping(), "cell.hh", ("weight_hh", "bias_hh"), PLAIN),
     "GRU backwards": lambda: own_parameters(
         Recurrent(nn.GRU), "cells.hh_l0_reverse", ("weight_hh_l0_reverse", "bias_hh_l0_reverse"), PLAIN
     ),
@@ -441,6 +455,18 @@ def test_a_bias_from_elsewhere_is_described() -> None:
         assert (found["qkv"].size, found["qkv"].refused) == (5, None)
 
 
+def test_adapters_that_say_nothing_are_described_as_refused() -> None:
+    class Silent(Adapted):
+        def get_delta_weight(self, name: str) -> Tensor:
+            raise NotImplementedError("not for such layers")
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), Silent(nn.Linear(4, 6), 4, 6)).eval()
+    for engine in ENGINES:
+        found = {layer.path: layer for layer in describe_network(network, 2, engine=engine).layers}
+        assert (found["2"].units, found["2"].size, found["2.base_layer"].refused) == (6, 5, None)
+        assert "its adapters do not say what they add to its weight (not for such layers)" in str(found["2"].refused)
+
+
 class Depending(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat([F.conv2d(image, self.weight * image.mean(), self.bias) for image in images.split(1)])
@@ -510,3 +536,37 @@ def test_unknown_layers_are_told_all_kinds() -> None:
         sizes = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
     with pytest.raises(InputError, match=r"layer 'in_proj' does not exist; .*: out_proj\."):
         find_layer(sizes, "in_proj")
+
+
+class Sharpened(nn.Linear):
+    """Its parent says how much."""
+
+    factor = 1.0
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return F.linear(rows, self.factor * self.weight, self.bias)
+
+
+class Sharpening(Tokens):
+    def forward(self, tokens: Tensor) -> Tensor:
+        vars(self.layer)["factor"] = 3.0
+        return super().forward(tokens)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_draws_are_around_what_a_pass_shows(engine: str) -> None:
+    network = Sharpening(Sharpened(4, 6), 6).double().eval()
+    weight = 3 * network.layer.get_parameter("weight").detach()
+    near, _ = prior_draws(network, "layer", 2, samples=1, scale=1e-9, images=tokens())
+    np.testing.assert_allclose(near[0], weight[2], rtol=0, atol=1e-7)
+    found = marginalize(network, "layer", tokens(), units=[2], scale=1e-9, samples=1, engine=engine).probabilities[0]
+    np.testing.assert_allclose(found[0], predict(network, tokens())[1][0], rtol=0, atol=1e-7)
+
+
+def test_adapters_that_do_not_say_what_they_add_are_refused() -> None:
+    network = Tokens(Adapted(nn.Linear(4, 6), 4, 6), 6).double()
+    network.get_submodule("layer.lora_B").add_module("default", nn.Linear(3, 6))
+    with pytest.raises(
+        InputError, match=r"layer 'layer': its adapters do not say what they add .*'layer.base_layer' w"
+    ):
+        find_layer(network, "layer")

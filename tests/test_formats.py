@@ -27,6 +27,7 @@ from featuresharing.runs.defining_networks import define_to_file
 from featuresharing.runs.subjects import subject_of_arrays
 from featuresharing.settings import PreprocessingSettings
 from tests.support.caffe_files import write_definition_sample, write_weights_sample
+from tests.support.exported_files import write_exported
 from tests.support.onnx_files import every_kind
 from tests.support.onnx_files import write as write_model
 from tests.support.plugins import examples, forget_format, install_format, write_toy_images, write_toy_network
@@ -78,6 +79,7 @@ def write_onnx(path: Path) -> Path:
 SAMPLES: dict[str, tuple[Callable[[Path], Path], int | None]] = {
     "caffe_model": (write_weights_sample, None),
     "caffe_model, definition": (write_definition_sample, None),
+    "exported_program": (write_exported, None),
     "onnx_model": (write_onnx, None),
     "own_checkpoint": (write_checkpoint, None),
     "torch7_model": (copied("alexnet67_double.t7"), 67),
@@ -234,7 +236,7 @@ def test_an_installed_format_runs_in_commands(toy: Path, tmp_path: Path, capsys:
     layer = ["--experiment", "toys", "--layer", "filters", "--samples", "20"]
     for command in (["predict", *given], ["marginalize", *given, *layer]):
         assert main([*map(str, command), "--output", str(tmp_path / f"{command[0]}.h5")]) == 0
-    assert main(["describe", "--checkpoint", str(network)]) == 0
+    assert main(["inspect", str(network)]) == 0
     said = capsys.readouterr().out
     assert "takes: RGB images of 8 x 8 pixels\ntasks: shape (3 classes), colour (2 classes)\nparameters: 160\n" in said
     assert re.search(r"^filters +Conv2d +5 +27  20\.\d\d% of a pass$", said, re.MULTILINE)

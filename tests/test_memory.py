@@ -23,9 +23,10 @@ from featuresharing.computation import Computation
 from featuresharing.engine.cost import Cost, cost_of
 from featuresharing.engine.engines import make_engine
 from featuresharing.engine.interpreter import Interpreter
-from featuresharing.engine.memory import MOST_SERIES, BatchSizes, Footprint, choose_batch_sizes, footprint, free_memory
+from featuresharing.engine.memory import MOST_SERIES, BatchSizes, Footprint, choose_batch_sizes, footprint
 from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.engine.plain import PlainEngine
+from featuresharing.networks.free_memory import free_memory
 from tests.support.commands import run_python
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
@@ -265,7 +266,7 @@ def test_less_memory_means_smaller_batches_and_the_same_numbers() -> None:
 LIMITED = """
 import resource
 import psutil
-from featuresharing.engine.memory import free_memory
+from featuresharing.networks.free_memory import free_memory
 
 used = psutil.Process().memory_info()
 kind, taken = {"RLIMIT_DATA": (resource.RLIMIT_DATA, used.data), "RLIMIT_AS": (resource.RLIMIT_AS, used.vms)}["KIND"]

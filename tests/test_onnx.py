@@ -585,6 +585,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         "operator 'Add' (the 1st): it does not take its inputs (",
     ),
     "unmade": ([node("Add", "x nothing", "y")], {}, "operator 'Add' (the 1st) takes 'nothing'"),
+    "a second output": (
+        [node("MaxPool", "x", "a i", kernel_shape=[2, 2]), node("Cast", "i", "b", to=1), node("Add", "a b", "y")],
+        {},
+        "operator 'MaxPool' (the 1st): its output 'i' is taken",
+    ),
     "made twice": ([node("Neg", "x", "y"), node("Abs", "x", "y")], {}, "operator 'Abs' (the 2nd) makes 'y' again"),
     **{
         f"an absurd {op}": ([node(op, f"{taken} s", "y")], {"s": np.array(sizes), "z": numbers(1)}, said)
@@ -715,3 +720,21 @@ def test_the_documentation_lists_the_operators_that_are_read() -> None:
     section = (ROOT / "docs/formats.md").read_text().split("**Operators.**")[1].split("Any other")[0]
     listed = re.findall("`([A-Za-z0-9]+)`", section)
     assert listed == sorted([*KNOWN, "Constant", "Dropout"])
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("form", [(4,), (1, 4), (4, 1, 1), (1, 4, 1, 1), (1, 1, 1, 4)])
+def test_what_is_added_to_maps_is_a_bias_where_it_is_one_number_a_channel(
+    last: bool, form: tuple[int, ...], tmp_path: Path
+) -> None:
+    nodes = [node("Conv", "x w", "a", pads=[0, 0, 0, 0], name="c")]
+    nodes += [node("Cast", "a", "a2", to=1), node("Transpose", "a2", "b", perm=[0, 2, 3, 1])] if last else []
+    made = model(
+        [*nodes, node("Add", f"bias {'b' if last else 'a'}", "y")], {"w": numbers(4, 3, 5, 5), "bias": numbers(*form)}
+    )
+    path = write(tmp_path / "x.onnx", made)
+    images = numbers(2, 3, 8, 8)
+    np.testing.assert_allclose(computed(path, images)[0], reference(made, images)[0], rtol=1e-4, atol=2e-5)
+    ((_, layer),) = layers(path).items()
+    joined = [(4,), (1, 4), (1, 1, 1, 4)] if last else [(4, 1, 1), (1, 4, 1, 1)]
+    assert (layer.bias is not None) == (form in joined)

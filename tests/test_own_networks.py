@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import yaml
 
 from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
+from featuresharing.hdf5 import DamagedError
 from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import complete_config
+from featuresharing.store.progress_file import read_progress
 from featuresharing.workflow.own_networks import own_problems
 from tests.support.commands import ROOT, run
 from tests.support.files import rows
@@ -32,16 +35,14 @@ def own(folder: Path) -> dict[str, Any]:
     return {"configs": [folder / "config.yaml"]}
 
 
-def started_units(folder: Path) -> int:
-    """Return how many units are done of what is computed in a folder and not complete yet."""
-    count = 0
-    for path in (folder / "results/marginal").rglob(".*.progress"):
-        try:
-            with h5py.File(path, "r") as file:
-                count += int(np.asarray(file["done"]).any(axis=-1).sum())
-        except (OSError, KeyError):  # it is being made
-            continue
-    return count
+def is_marginalizing(folder: Path) -> bool:
+    """Return whether units are done in a folder, of a layer that is on its way or of one that is there."""
+    results = folder / "results/marginal"
+    for path in results.rglob(".*.progress"):
+        with suppress(DamagedError, FileNotFoundError):
+            if read_progress(path)[1].any():
+                return True
+    return any(results.rglob("[!.]*.h5"))
 
 
 def numbers(path: Path) -> dict[str, np.ndarray]:
@@ -58,7 +59,7 @@ def test_groups_and_probes_of_a_resnet18_survive_a_kill_to_the_same_bits(tmp_pat
     assert result.returncode == 0, result.stderr
 
     process = subprocess.Popen(snakemake(killed, *targets, **own(killed)), start_new_session=True)
-    while not started_units(killed):
+    while not is_marginalizing(killed):
         assert process.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)

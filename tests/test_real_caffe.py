@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from featuresharing import marginalize, prior_draws
+from featuresharing import marginalize, prior_draws, read_conditionals
 from featuresharing.engine.describing import describe_file
 from featuresharing.networks.opening import StoredNetwork, open_network
 from tests.support.naive import marginalize_naively
 from tests.support.real_networks import real_file
+from tests.support.workflows import run_snakemake
 
 MEAN = np.array([104, 117, 123], np.float32).reshape(3, 1, 1)
 """Of blue, green and red, as the network takes them."""
@@ -68,3 +70,37 @@ def test_units_are_marginalized_as_by_a_naive_loop(layer: str, stored: StoredNet
     found = marginalize(stored.network, layer, images, samples=3, units=[0, 5], tolerance=0)
     for given, expected in zip(found, wanted, strict=True):
         np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
+
+
+CONFIG = """
+source: network
+experiments:
+  - name: nsfw
+    network: {checkpoints: {final: WEIGHTS}}
+    tasks: {safe: {head: 0}}
+    images: stimuli.csv
+    preprocessing: {colour: bgr, white: 255, mean: [104, 117, 123], std: none, size: 224, resize: none}
+layers: {output: fc_nsfw}
+marginalization: {samples: 10, tolerance: 0}
+"""
+
+
+@pytest.mark.end_to_end
+def test_the_workflow_takes_it(pair: tuple[Path, Path], stored: StoredNetwork, tmp_path: Path) -> None:
+    pixels = (images_like_photographs(3) + MEAN).astype(np.uint8)
+    inputs = torch.from_numpy(pixels.astype(np.float32) - MEAN)
+    with torch.no_grad():
+        classes = stored.network(inputs).argmax(dim=1).tolist()  # those that it gets right are analysed
+    for place, image in enumerate(pixels):
+        Image.fromarray(np.ascontiguousarray(image[::-1].transpose(1, 2, 0))).save(tmp_path / f"{place}.png")
+    lines = [f"{place}.png,{number}" for place, number in enumerate(classes)]
+    (tmp_path / "stimuli.csv").write_text("\n".join(["path,safe", *lines]))
+    (tmp_path / "config.yaml").write_text(CONFIG.replace("WEIGHTS", str(pair[1])))
+    target = "results/marginal/nsfw/output_final.h5"
+    result = run_snakemake(tmp_path, target, configs=[tmp_path / "config.yaml"])
+    assert result.returncode == 0, result.stderr
+    found = read_conditionals(tmp_path / target)
+    draws = [prior_draws(stored.network, "fc_nsfw", unit, samples=10) for unit in (0, 1)]
+    (wanted,) = marginalize_naively(stored.network, "fc_nsfw", inputs, [0, 1], draws)
+    own = wanted[:, range(3), classes]
+    np.testing.assert_allclose(found.conditionals["safe"], own, rtol=0, atol=1e-5)

@@ -276,7 +276,7 @@ def test_options_that_are_called_as_a_key_are_made_of_it() -> None:
                 own |= set() if made else {(name, action.dest)}
     assert found > 80
     # units by their numbers, images in one pass, pixels of networks whose files do not say them, any size in training
-    running = ("describe", "predict", "marginalize", "lesion-curves", "visualize-units", "train-probes")
+    running = ("inspect", "predict", "marginalize", "lesion-curves", "visualize-units", "train-probes")
     passes = {(name, "image_size") for name in running}
     units = {(name, "units") for name in ("marginalize", "visualize-units")}
     assert own == passes | units | {("marginalize", "batch_size"), ("import-model", "image_size"), ("train", "resize")}

@@ -20,3 +20,9 @@ class DiskFullError(InputError):
 def quoted(text: str, longest: int = 60) -> str:
     """Return a text of a file for a message: in quotes, its start if it is long, control characters as escapes."""
     return repr(text if len(text) <= longest else f"{text[: longest - 3]}...")
+
+
+def ordinal(number: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th ..."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -6,15 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import product
 
 from featuresharing.errors import InputError
-from featuresharing.estimators.estimation import Estimation
 from featuresharing.files.atomic import file_digest
-from featuresharing.workflow.limits import LayerJobs, marginalize_minutes
+from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
-from featuresharing.workflow.config_layers import in_order, layer_problems, name_layers
+from featuresharing.workflow.config_layers import estimator_of, in_order, layer_problems, name_layers
 from featuresharing.workflow.sources import check_source
 from featuresharing.workflow.targets import describe_target
 from featuresharing.version import NUMERICS
@@ -100,7 +98,7 @@ CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{l
 METHOD = seeded("marginalization")
 if LESION:
     METHOD |= {"estimator": config["method"], "softmax": config["lesions"]["softmax"]}
-ESTIMATOR = Estimation(**{field.name: METHOD[field.name] for field in fields(Estimation)}).make()
+ESTIMATOR = estimator_of(SETTINGS)
 METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 

@@ -20,7 +20,7 @@ rule predict_images:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: predict_mb(DESCRIPTIONS[wildcards.experiment], attempt),
         runtime=PREDICT_MINUTES,
         gpu=GPUS,
     params:

@@ -7,7 +7,7 @@ the pieces together.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.computation import Computation, ComputationSettings, computation_of
-from featuresharing.engine.engines import ENGINES, make_engine
+from featuresharing.engine.engines import ENGINES, check_engine, engine_of
 from featuresharing.engine.protocol import Engine
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.estimator import Estimator
+from featuresharing.estimators.labelled_arrays import IMAGE, UNIT, class_axis, column_variables, dataset_of
 from featuresharing.estimators.pieces import Array, Done, LayerUnits, Piece
 from featuresharing.estimators.result_columns import ALWAYS, Column, Columned
 from featuresharing.networks.layers import Units, choose_units, find_layer
+from featuresharing.networks.preparation import Prepared, prepare
 from featuresharing.progress_bar import progress_bar
 from featuresharing.settings import Config, MarginalizationSettings
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +57,36 @@ class Conditionals(Columned):
     def __iter__(self) -> Iterator[Array]:
         return iter(self.probabilities)
 
+    def to_xarray(
+        self, *, images: Sequence[Any] | None = None, classes: Mapping[str, Sequence[Any]] | None = None
+    ) -> "Dataset":
+        """Return a Dataset of xarray: ``conditional_{task}`` [unit, image, class_{task}], and the columns by name.
+
+        ``images`` are names of the images, ``classes`` those of the classes by task (None: numbers). Raises InputError
+        where xarray is not installed, and for names of another number.
+
+        >>> found = marginalize(network, "hidden", images).to_xarray(classes={"word": ["ice", "jam", "map"]})
+        >>> found["conditional_word"].sel(unit=3, image=0, class_word="jam").dims
+        ()
+        """
+        given = {class_axis(task): names for task, names in (classes or {}).items()}
+        if unknown := next((task for task in classes or {} if task not in self.tasks), None):
+            raise InputError(f"classes: found task '{unknown}'; accepted are {', '.join(self.tasks)}.")
+        numbered = {class_axis(task): range(values.shape[2]) for task, values in zip(self.tasks, self, strict=True)}
+        count = self.probabilities[0].shape[1]
+        coordinates = {UNIT: self.units, IMAGE: range(count) if images is None else images, **numbered, **given}
+        scores = {
+            f"conditional_{task}": ((UNIT, IMAGE, class_axis(task)), values)
+            for task, values in zip(self.tasks, self, strict=True)
+        }
+        variables = scores | column_variables(self.columns, self.tasks)
+        return dataset_of(variables, coordinates=coordinates, attributes={"tasks": list(self.tasks)})
+
 
 def marginalize(
     network: nn.Module,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     *,
     estimator: str = MarginalizationSettings.estimator,
     samples: int = MarginalizationSettings.samples,
@@ -71,11 +101,12 @@ def marginalize(
 ) -> Conditionals:
     """Marginalize units of one layer out of a network, one at a time.
 
-    ``images`` [N, ...] is one array or tensor of what the network takes; integers (tokens) stay integers. The network
-    returns raw class scores [N, classes], two classes or more: a tensor, or any nesting of tuples, lists, dicts, named
-    tuples and dataclasses of tensors, one a task; None in them is left out, and whatever a ModelOutput of Hugging Face
-    holds beside logits. Tasks have the names of keys and fields, or count from "0", and names within names are joined
-    by dots.
+    ``images`` [N, ...] is one array or tensor of what the network takes, or a DataLoader or another iterable of batches
+    of it, alone or in tuples with labels, which are ignored; integers (tokens) stay integers. The network returns raw
+    class scores [N, classes], two classes or more: a tensor, or any nesting of tuples, lists, dicts, named tuples and
+    dataclasses of tensors, one a task; None in them is left out, and whatever a ModelOutput of Hugging Face holds
+    beside logits. Tasks have the names of keys and fields, or count from "0", and names within names are joined by
+    dots.
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
@@ -111,12 +142,54 @@ def marginalize(
     return run.collect(progress=progress)
 
 
+def marginalize_layers(
+    network: nn.Module,
+    layers: Sequence[str],
+    images: NDArray[Any] | Tensor | Iterable[Any],
+    *,
+    estimator: str = MarginalizationSettings.estimator,
+    samples: int = MarginalizationSettings.samples,
+    scale: float = MarginalizationSettings.scale,
+    tolerance: float = MarginalizationSettings.tolerance,
+    seed: int = Config.seed,
+    inputs: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    aliases: Mapping[str, str] | None = None,
+    **computation: Unpack[ComputationSettings],
+) -> dict[str, Conditionals]:
+    """Marginalize all units of several layers out of a network, and return the conditionals by layer.
+
+    They are those of :func:`featuresharing.marginalize`, bit for bit; the network and the images are read and checked
+    once. Raises InputError as that does, before anything is computed for a layer that is not there.
+
+    >>> found = marginalize_layers(network, ["hidden", "word"], images, samples=20)
+    >>> {layer: conditionals.probabilities[0].shape for layer, conditionals in found.items()}
+    {'hidden': (6, 7, 3), 'word': (3, 7, 3)}
+    """
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise InputError(f"layers: found {layers!r}; accepted is a list of layers, such as ['conv1', 'conv2'].")
+    names = list(dict.fromkeys(layers))
+    settings = computation_of(computation, marginalize_layers)
+    estimation = Estimation(estimator, samples, scale, tolerance, seed)
+    for name in names:
+        find_layer(network, name, aliases)
+    check_engine(settings)
+    ready = prepare(network, images, settings, inputs=inputs)
+
+    def collected(name: str) -> Conditionals:
+        run = Marginalization(network, name, images, estimation, aliases=aliases, ready=ready, **computation)
+        return run.collect(progress=progress)
+
+    return {name: collected(name) for name in names}
+
+
 class Marginalization:
     """A marginalization that gives its results in pieces, for those who store them.
 
     Arguments are those of :func:`marginalize`; without ``softmax``, raw scores take the place of predictions.
     ``tasks`` are the names of the network's outputs, ``units`` those to be marginalized out, ``step`` how many images a
-    piece has unless it is told otherwise.
+    piece has unless it is told otherwise. ``ready`` is what :func:`featuresharing.networks.preparation.prepare` gave
+    for the same network, images and settings, so that several layers are prepared once (None: it is asked).
 
     >>> run = Marginalization(network, "hidden", images, Estimation(samples=10), units=[0, 3])
     >>> [(piece.rows, piece.images, piece.probabilities[0].shape) for piece in run.pieces(step=4)]
@@ -127,13 +200,14 @@ class Marginalization:
         self,
         network: nn.Module,
         layer: str,
-        images: NDArray[Any] | Tensor,
+        images: NDArray[Any] | Tensor | Iterable[Any],
         estimation: Estimation,
         *,
         softmax: bool = True,
         units: Units | None = None,
         inputs: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
+        ready: Prepared | None = None,
         **computation: Unpack[ComputationSettings],
     ) -> None:
         self.estimation, self._name, self._softmax = estimation, layer, softmax
@@ -141,7 +215,9 @@ class Marginalization:
         path, module = find_layer(network, layer, aliases)
         self.units = choose_units(module, layer, units)
         settings = computation_of(computation, Marginalization)
-        self.engine = _engine_for(self._estimator, network, path, images, settings, inputs=inputs, softmax=softmax)
+        check_engine(settings)
+        ready = ready or prepare(network, images, settings, inputs=inputs, softmax=softmax)
+        self.engine = _engine_for(self._estimator, ready, path, settings)
         self._asked = LayerUnits(self.engine.layer, path, self.units)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
         if not self._estimator.takes(linear=module.is_linear, rows=self.engine.layer_rows):
@@ -174,21 +250,12 @@ class Marginalization:
         return piece
 
 
-def _engine_for(
-    estimator: Estimator,
-    network: nn.Module,
-    path: str,
-    images: Any,
-    computation: Computation,
-    *,
-    inputs: Any,
-    softmax: bool,
-) -> Engine:
+def _engine_for(estimator: Estimator, ready: Prepared, path: str, computation: Computation) -> Engine:
     """Return an engine that does what an estimator needs; raises InputError if the one asked for does not."""
     if not estimator.sets_outputs:
-        return make_engine(network, path, images, computation, inputs=inputs, softmax=softmax)
+        return engine_of(ready, path, computation)
     otherwise = "engine='plain' runs such networks with other estimators, slowly"
-    engine = make_engine(network, path, images, computation, inputs=inputs, softmax=softmax, otherwise=otherwise)
+    engine = engine_of(ready, path, computation, otherwise=otherwise)
     if not engine.sets_outputs:
         accepted = " and ".join(name for name, kind in ENGINES.items() if kind.sets_outputs)
         raise InputError(f"engine '{engine.name}' cannot integrate; accepted for {estimator.name} is {accepted}.")

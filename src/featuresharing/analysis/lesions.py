@@ -32,7 +32,7 @@ from featuresharing.settings import Config, check
 def lesion(
     network: nn.Module,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     *,
     softmax: bool = True,
     units: Units | None = None,
@@ -68,7 +68,7 @@ def lesion(
 def lesion_accuracy(
     network: nn.Module,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: NDArray[np.int64],
     orders: Sequence[Sequence[int]] | NDArray[np.int64],
     *,

@@ -4,7 +4,7 @@ Minimised is the mean cross entropy plus strength / 2 times the sum of squared w
 deviation 1 on the images that train; both then go into the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,7 @@ def fit_probe(
     *,
     classes: int | None = None,
     pooling: str = MEAN,
+    inputs: Mapping[str, Any] | None = None,
     seed: int = Config.seed,
     folds: int = FOLDS,
     strengths: Sequence[float] = STRENGTHS,
@@ -49,18 +50,19 @@ def fit_probe(
     """Train a linear classifier on features of a network that stays as it is, for classes that it need not know.
 
     Features are what ``layer``, a module path, gives; None stands for what the last linear layer takes. ``pooling`` is
-    ``mean`` (over positions or tokens) or ``flatten``. ``targets`` int [N] are true classes (-1: not in the training),
-    of ``classes`` (None: the highest and one). The strength of the L2 penalty is that of ``strengths`` with the highest
-    accuracy over ``folds`` stratified parts of the images, the strongest of several. Equal features give equal probes,
-    up to 1e-6. :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what cannot
-    be analysed, and for a class of fewer than two images.
+    ``mean`` (over positions or tokens) or ``flatten``, other ``inputs`` are as in :func:`featuresharing.marginalize`.
+    ``targets`` int [N] are true classes (-1: not in the training), of ``classes`` (None: the highest and one). The
+    strength of the L2 penalty is that of ``strengths`` with the lowest cross entropy over ``folds`` stratified parts of
+    the images, the strongest of several. Equal features give equal probes, up to 1e-6.
+    :func:`featuresharing.attach_probes` makes it a task of the network. Raises InputError for what cannot be analysed,
+    and for a class of fewer than two images.
 
     >>> probe = fit_probe(network, "hidden", images, np.array([0, 1, 0, 1, 0, 1, 1]))
     >>> probe.weight.shape, probe.quality.trained
     ((2, 6), 7)
     """
-    path, side = (last_linear_layer(network, images), INPUT) if layer is None else (layer, OUTPUT)
-    features = layer_features(network, path, images, side=side, pooling=pooling, device=device)
+    path, side = (last_linear_layer(network, images, inputs), INPUT) if layer is None else (layer, OUTPUT)
+    features = layer_features(network, path, images, side=side, pooling=pooling, inputs=inputs, device=device)
     given = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
     count = classes or (int(given.max()) + 1 if given.size and given.dtype.kind in "iu" else 2)
     truth = check_targets(
@@ -98,21 +100,24 @@ def fit_features(
         )
     split = StratifiedKFold(min(folds, int(counts.min())), shuffle=True, random_state=seed % 2**32)
     parts = list(split.split(features, targets))
-    descending = sorted(map(float, strengths), reverse=True)
-    right = [
-        sum(int((scores_of(*_fit(features[a], targets[a], each), features[b]) == targets[b]).sum()) for a, b in parts)
-        for each in descending
-    ]
-    best = int(np.argmax(right))  # the first of several, which is the strongest
-    weight, bias = _fit(features, targets, descending[best])
-    quality = ProbeQuality(descending[best], right[best] / len(targets), len(targets))
-    return Probe("", weight, bias, quality=quality)
+    tried = {float(each): _cross_validate(features, targets, parts, float(each)) for each in strengths}
+    best = min(tried, key=lambda each: (tried[each][0], -each))
+    weight, bias = _fit(features, targets, best)
+    return Probe("", weight, bias, quality=ProbeQuality(best, tried[best][1], len(targets)))
 
 
-def scores_of(weight: Features, bias: Features, features: Features) -> Classes:
-    """Return the likeliest classes [N] of features [N, F]."""
-    found: Classes = (features @ weight.T + bias).argmax(axis=1)
-    return found
+def _cross_validate(
+    features: Features, targets: Classes, parts: Sequence[tuple[Any, Any]], strength: float
+) -> tuple[float, float]:
+    """Return mean cross entropy and share of right images, of those that each of ``parts`` leaves out of training."""
+    loss = right = 0.0
+    for training, rest in parts:
+        weight, bias = _fit(features[training], targets[training], strength)
+        scores = features[rest] @ weight.T + bias
+        true = scores[np.arange(len(rest)), targets[rest]]
+        loss += float((np.logaddexp.reduce(scores, axis=1) - true).sum())
+        right += float((scores.argmax(axis=1) == targets[rest]).sum())
+    return loss / len(targets), right / len(targets)
 
 
 def evaluate_probe(probe: Probe, features: Features, targets: Classes, trained: Classes) -> Probe:
@@ -124,7 +129,8 @@ def evaluate_probe(probe: Probe, features: Features, targets: Classes, trained: 
     features, targets = features[targets != MISSING], targets[targets != MISSING]
     if not len(targets):
         return probe
-    right = float((scores_of(probe.weight, probe.bias, features) == targets).mean())
+    found = (features @ probe.weight.T + probe.bias).argmax(axis=1)
+    right = float((found == targets).mean())
     usual = np.bincount(trained[trained != MISSING]).argmax()
     chance = float((targets == usual).mean())
     return replace(probe, quality=replace(probe.quality, tested=len(targets), held_out=right, chance=chance))

@@ -19,6 +19,7 @@ from featuresharing.cli import (
     data_commands,
     features_commands,
     figures_commands,
+    inspection_commands,
     lesions_commands,
     marginal_commands,
     networks_commands,
@@ -35,6 +36,7 @@ from featuresharing.version import PACKAGE
 PROGRAM = "featuresharing"
 
 GROUPS = {
+    "first of all": (inspection_commands,),
     "results": (results_commands,),
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),

@@ -1,4 +1,4 @@
-"""Commands for networks: ``train``, ``predict``, ``describe`` and ``select-images``."""
+"""Commands for networks: ``train``, ``predict``, ``define-network`` and ``select-images``."""
 
 import argparse
 import json
@@ -55,11 +55,6 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--checkpoint-name", default="", help="name of the checkpoint, for tables")
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
-
-    parser = add_command(
-        commands, "describe", _describe, "list the layers of a network, its heads and what a pass costs"
-    )
-    add_network(parser)
 
     parser = add_command(commands, "define-network", _define, "say what a network of your own is made of, in a file")
     parser.add_argument("--definition", required=True, metavar="JSON", help="build, weights, heads and so on, by name")
@@ -133,20 +128,6 @@ def _predict(options: argparse.Namespace) -> None:
         name=options.checkpoint_name,
         say=say,
     )
-
-
-def _describe(options: argparse.Namespace) -> None:
-    from featuresharing.data.preprocessing import shape_in_words
-    from featuresharing.engine.describing import describe_file
-
-    found = describe_file(options.checkpoint, image_size=options.image_size)
-    heads = ", ".join(f"{task} ({classes} classes)" for task, classes in found.heads.items())
-    say(f"takes: {shape_in_words(found.input_shape)}\ntasks: {heads}\nparameters: {found.parameters}")
-    say(f"multiply-adds of a pass on an image: {found.forward}")
-    say(f"\n{'layer':40} {'kind':8} {'units':>6} {'of parameters':>13}  variant of a unit")
-    for layer in found.layers:
-        cost = layer.refused or f"{layer.variant / found.forward:.2%} of a pass"
-        say(f"{layer.path:40} {layer.kind:8} {layer.units:6} {layer.size:13}  {cost}")
 
 
 def _define(options: argparse.Namespace) -> None:

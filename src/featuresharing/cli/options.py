@@ -28,7 +28,7 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-WRITTEN = ("output", "output_folder", "reuse")
+WRITTEN = ("output", "output_folder", "exported", "reuse")
 """Options of paths that need not be there."""
 
 CALLED = {
@@ -256,6 +256,11 @@ def list_files(options: argparse.Namespace) -> "ListFiles":
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the file of a network."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="network, in any format")
+    add_image_size(parser)
+
+
+def add_image_size(parser: argparse.ArgumentParser) -> None:
+    """Add the size of images, for networks whose files do not say it."""
     parser.add_argument(
         "--image-size",
         type=image_size,

@@ -1,4 +1,4 @@
-"""Commands for tables: ``tabulate-accuracy``, ``tabulate-contributions`` and ``tabulate-sharing``."""
+"""Commands for tables and arrays: ``tabulate-accuracy``, ``-contributions`` and ``-sharing``, and ``export``."""
 
 import argparse
 from pathlib import Path
@@ -24,6 +24,18 @@ def add_commands(commands: Commands) -> None:
         if run is _sharing:
             add_settings(parser, SharingSettings)
             add_seed(parser, "the bootstrap")
+
+    parser = add_command(commands, "export", _export, "write numbers of layers as arrays for other tools")
+    parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
+    parser.add_argument("--what", default="evidence", help="evidence, contributions or conditionals")
+    add_settings(parser, EvidenceSettings)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        dest="exported",
+        required=True,
+        help="a file .npz or .mat, or else a folder, which gets a .npy for each array",
+    )
 
 
 def _accuracy(options: argparse.Namespace) -> None:
@@ -55,3 +67,12 @@ def _sharing(options: argparse.Namespace) -> None:
     layers = map(read_conditionals, options.conditionals)
     settings = {name: getattr(options, name) for name in ("method", "laplace", "resamples", "seed")}
     write_table(options.output, sharing_table(layers, **settings, say=say), SHARING)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from featuresharing.analysis.array_export import export_arrays, layer_arrays
+    from featuresharing.store import read_conditionals
+
+    layers = map(read_conditionals, options.conditionals)
+    arrays = layer_arrays(layers, options.what, method=options.method, laplace=options.laplace)
+    say(f"{export_arrays(arrays, options.exported)} holds {', '.join(arrays)}.")

@@ -106,6 +106,13 @@ def read_place(path: Path) -> NDArray[Any]:
     return np.array(block[place.position % length])
 
 
+def arrays_in(file: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and dtype of every array in a file by its name; raises InputError for other files."""
+    _status(file)
+    with _opened(file) as opened:
+        return {name: _shape_and_type(_find(file, opened, name)) for name in _names(opened)}
+
+
 def array_header(file: Path, array: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return shape and dtype of an array of images, whose first axis is the image, without reading it.
 
@@ -198,18 +205,24 @@ def _opened(file: Path) -> Iterator[Any]:
 
 def _find(file: Path, opened: Any, array: str) -> Any:
     """Return an array that can be read: of HDF5 its dataset, of .npz what opens its part of the archive."""
-    wanted, names = array.strip("/"), []
+    wanted = array.strip("/")
     if isinstance(opened, zipfile.ZipFile):
-        names = [name.removesuffix(".npy") for name in opened.namelist()]
-        if wanted in names:
+        if f"{wanted}.npy" in opened.namelist():
             return _Packed(opened, f"{wanted}.npy")
     else:
         found = opened.get(wanted) if wanted else None
         if hasattr(found, "dtype"):
             return found
-        opened.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
-    there = ", ".join(names[:20]) or "none"
+    there = ", ".join(_names(opened)[:20]) or "none"
     raise InputError(f"{file}: there is no array '{array}'; accepted are {there}.")
+
+
+def _names(opened: Any) -> list[str]:
+    if isinstance(opened, zipfile.ZipFile):
+        return [name.removesuffix(".npy") for name in opened.namelist()]
+    names: list[str] = []
+    opened.visititems(lambda name, each: names.append(name) if hasattr(each, "dtype") else None)
+    return names
 
 
 class _Packed:

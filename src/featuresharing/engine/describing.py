@@ -21,8 +21,8 @@ from featuresharing.networks.descriptions import LayerDescription, NetworkDescri
 from featuresharing.networks.forward import computing
 from featuresharing.networks.inputs import Inputs, as_fixed, as_inputs, to_input
 from featuresharing.networks.layer_kinds import Place, joined, places_in
-from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch
-from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch, what_is_special
+from featuresharing.networks.layers import unit_count, unit_size, without_adapters
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.wrappers import unwrap
 from featuresharing.settings import MarginalizationSettings
@@ -123,10 +123,11 @@ def _layers(
 
 
 def _describe_layer(network: nn.Module, place: Place, own: LayerValues | InputError, trace: Trace) -> LayerDescription:
-    layer = find_layer(network, place.path)[1] if isinstance(own, InputError) else own.layer
-    found = LayerDescription(place.path, layer.kind, layer.is_linear, unit_count(layer), unit_size(layer))
+    layer = without_adapters(network, place) if isinstance(own, InputError) else own.layer
+    found = LayerDescription(place.path, place.kind, layer.is_linear, unit_count(layer), unit_size(layer))
     if isinstance(own, InputError):
         return replace(found, refused=str(own))
+    found = replace(found, special=what_is_special(network, place, own))
     try:
         counted = cost_of(make_plan(trace, find_use(trace, place.path, own.weight, own.bias)))
     except InputError as error:

@@ -13,7 +13,7 @@ from featuresharing.engine.tracing import UntraceableError
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory
 from featuresharing.networks.forward import computing
-from featuresharing.networks.preparation import prepare
+from featuresharing.networks.preparation import Prepared, prepare
 
 ENGINES: dict[str, type[OneChannelEngine] | type[PlainEngine]] = {
     kind.name: kind for kind in (OneChannelEngine, PlainEngine)
@@ -21,6 +21,8 @@ ENGINES: dict[str, type[OneChannelEngine] | type[PlainEngine]] = {
 """Engines by name."""
 
 Result = TypeVar("Result")
+
+OTHERWISE = "engine='plain' runs such networks, slowly"
 
 
 def make_engine(
@@ -32,7 +34,7 @@ def make_engine(
     inputs: Any = None,
     softmax: bool = True,
     whole: bool = False,
-    otherwise: str = "engine='plain' runs such networks, slowly",
+    otherwise: str = OTHERWISE,
 ) -> Engine:
     """Return the engine that a ``computation`` names, for a layer at ``path``, ``images`` [N, ...] and other inputs.
 
@@ -41,12 +43,27 @@ def make_engine(
     cannot be traced, saying what else a user can do ``otherwise``: by then the network has run on the images.
     """
     settings = computation or Computation()
-    if settings.engine not in ENGINES:
-        raise InputError(f"engine '{settings.engine}' is not known; accepted are {' and '.join(ENGINES)}.")
+    check_engine(settings)
     ready = prepare(network, images, settings, inputs=inputs, softmax=softmax)
+    return engine_of(ready, path, settings, whole=whole, otherwise=otherwise)
+
+
+def check_engine(computation: Computation) -> None:
+    """Raise InputError for an engine that is not known."""
+    if computation.engine not in ENGINES:
+        raise InputError(f"engine '{computation.engine}' is not known; accepted are {' and '.join(ENGINES)}.")
+
+
+def engine_of(
+    ready: Prepared, path: str, computation: Computation, *, whole: bool = False, otherwise: str = OTHERWISE
+) -> Engine:
+    """Return the engine that a ``computation`` names, for what is prepared; raises InputError as :func:`make_engine`.
+
+    Several may be made of the same.
+    """
     with computing():
         try:
-            return ENGINES[settings.engine](ready, path, settings, whole=whole)
+            return ENGINES[computation.engine](ready, path, computation, whole=whole)
         except UntraceableError as error:
             raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error
 

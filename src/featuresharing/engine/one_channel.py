@@ -20,7 +20,6 @@ from featuresharing.engine.memory import (
     choose_working_set,
     cut,
     footprint,
-    free_memory,
 )
 from featuresharing.engine.packing import (
     Product,
@@ -42,6 +41,7 @@ from featuresharing.engine.tracing import (
     record,
     sees_inputs,
 )
+from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.preparation import Prepared

@@ -12,8 +12,8 @@ from featuresharing.networks.descriptions import LayerDescription, NetworkDescri
 from featuresharing.networks.forward import network_values, score_images
 from featuresharing.networks.inputs import Inputs, as_inputs, to_input
 from featuresharing.networks.layer_kinds import places_in
-from featuresharing.networks.layer_values import layer_values, may_be_seen, watch
-from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.networks.layer_values import layer_values, may_be_seen, watch, what_is_special
+from featuresharing.networks.layers import unit_count, unit_size, without_adapters
 
 
 def describe_untraced(
@@ -45,10 +45,11 @@ def _layers(
     places = list(places_in(network))
     seen = watch(network, [place for place in places if may_be_seen(place)], values, images)
     for place in places:
-        refused = None
+        refused = special = None
         try:
-            layer = layer_values(network, place, values, seen.get(place.owner)).layer
+            found = layer_values(network, place, values, seen.get(place.owner))
+            layer, special = found.layer, what_is_special(network, place, found)
         except InputError as error:
-            layer, refused = find_layer(network, place.path)[1], str(error)
+            layer, refused = without_adapters(network, place), str(error)
         sizes = (unit_count(layer), unit_size(layer), forward)
-        yield LayerDescription(place.path, layer.kind, layer.is_linear, *sizes, refused=refused)
+        yield LayerDescription(place.path, place.kind, layer.is_linear, *sizes, refused=refused, special=special)

@@ -45,7 +45,7 @@ def _function(build: str) -> Callable[..., Any]:
         return load_function(build, Path())
     try:
         module = import_module(library)
-    except ImportError as error:
+    except (ImportError, RuntimeError, OSError) as error:  # versions that do not fit together raise all of these
         reason = str(error).partition("\n")[0]
         raise InputError(f"'{build}': {library} is not here ({reason}); accepted is one that is installed.") from None
     return MAKERS[library](module, name, build)

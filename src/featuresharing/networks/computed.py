@@ -20,7 +20,9 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from featuresharing.networks.layer_kinds import TRANSPOSED, Place, is_matrix_layer, turned
+from featuresharing.errors import InputError
+from featuresharing.networks.failures import is_out_of_memory, reason_of
+from featuresharing.networks.layer_kinds import TRANSPOSED, Place, is_matrix_layer, joined, turned
 from featuresharing.networks.products import Taken, handling
 from featuresharing.networks.unchanged import unchanged
 
@@ -81,13 +83,24 @@ def _watched_alone(module: nn.Module) -> Taken | None:
 
 
 def adapters_share(place: Place, values: Mapping[str, Tensor]) -> Tensor:
-    """Return what the active adapters of a layer add to its weight [units, ...]; ``values`` as in its network."""
+    """Return what the active adapters of a layer add to its weight [units, ...]; ``values`` as in its network.
+
+    Raises InputError for adapters that do not say it.
+    """
     module: Any = place.adapted
     inside = {name.removeprefix(f"{place.path}."): value for name, value in values.items()}
     own = {f"layer.{name}": inside[name] for name, _ in module.named_parameters() if name in inside}
     own |= {f"layer.{name}": inside[name] for name, _ in module.named_buffers() if name in inside}
-    with torch.no_grad():
-        share: Tensor = functional_call(_Share(module), own, ())
+    try:
+        with unchanged(module), torch.no_grad():
+            share: Tensor = functional_call(_Share(module), own, ())
+    except Exception as error:  # whatever their own code does
+        if is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"layer '{place.path}': its adapters do not say what they add to its weight ({reason_of(error)}); accepted "
+            f"are LoRA layers that can be merged, and '{joined(place.path, 'base_layer')}' without them."
+        ) from error
     return turned(share, layout_of(place.module), getattr(place.module, "groups", 1))
 
 

@@ -17,8 +17,9 @@ class LayerDescription:
 
     It ``is_linear`` or a convolution.
 
-    A variant of a unit takes ``variant`` multiply-adds on an image, and operators write ``numbers``. ``refused`` says
-    why units of the layer cannot be computed one at a time (None: they can).
+    ``special`` says what a user should know of its weight (None: nothing). A variant of a unit takes ``variant``
+    multiply-adds on an image, and operators write ``numbers``. ``refused`` says why units of the layer cannot be
+    computed one at a time (None: they can).
     """
 
     path: str
@@ -29,6 +30,7 @@ class LayerDescription:
     variant: int = 0
     numbers: int = 0
     refused: str | None = None
+    special: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
 from featuresharing.networks.finite import first_not_finite
+from featuresharing.networks.image_batches import are_batches, join_batches
 
 ACCEPTED = "accepted is one array or tensor [images, ...]"
 
@@ -24,9 +25,11 @@ ACCEPTED = "accepted is one array or tensor [images, ...]"
 def as_images(images: Any) -> Tensor:
     """Return images [N, ...] as a plain tensor, which shares memory with an array or tensor where it can.
 
-    Integers stay integers: networks that take tokens get them as they are. Raises InputError for what is no array of
+    Integers stay integers: networks that take tokens get them as they are. What comes in batches, such as a DataLoader,
+    is joined (:func:`.image_batches.join_batches`). Raises InputError for what is no array of
     numbers, for no images, and for images that are NaN or infinite.
     """
+    images = join_batches(images) if are_batches(images) else images
     tensor = images.detach() if isinstance(images, Tensor) else _from_array(images)
     if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
         kind = "on the meta device" if tensor.is_meta else f"{tensor.dtype}, {tensor.layout}"
@@ -51,6 +54,10 @@ def _from_array(images: Any, what: str = "images") -> Tensor:
     if isinstance(images, Mapping | Sequence) or not hasattr(images, "__array__"):
         few = f" of {len(images)}" if isinstance(images, Mapping | list | tuple) else ""
         hint = ", such as numpy.stack makes of a list" if isinstance(images, list | tuple) else ""
+        if what == "images" and hasattr(images, "__getitem__") and not isinstance(images, Mapping | Sequence):
+            hint = ", or batches of them: DataLoader(dataset, batch_size=32)"
+        elif what == "images" and isinstance(images, list | tuple):
+            hint += ", or batches: iter(batches)"
         raise InputError(f"{what}: found {kind_of(images)}{few}; {ACCEPTED}{hint}.")
     array: NDArray[Any] = np.asarray(images)
     if array.dtype.kind not in "fiub":

@@ -1,6 +1,6 @@
 """What a layer gives or takes of images, as features [N, F] that linear classifiers read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from featuresharing.errors import InputError
+from featuresharing.networks.inputs import as_images
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.probe_reading import Reading
 from featuresharing.networks.probes import MEAN, OUTPUT, check_pooling
@@ -22,24 +23,27 @@ def layer_features(
     *,
     side: str = OUTPUT,
     pooling: str = MEAN,
+    inputs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
 ) -> NDArray[np.float64]:
     """Return features float64 [N, F] of images at a layer, computed in the network's precision.
 
     ``layer`` is a module path; ``side`` is what it gives (``output``) or takes (``input``). What the network itself
-    returns does not matter. Raises InputError for a layer that is not there or not used, and for images and networks
-    that cannot be analysed.
+    returns does not matter; other ``inputs`` are as in :func:`.predict`. Raises InputError for a layer that is not
+    there or not used, and for images and networks that cannot be analysed.
     """
     check_pooling(pooling)
     reading = Reading(layer, side, pooling)
     with _returning(network, lambda *_: reading.take()) as (inside, hooks):
         hooks.callback(reading.attach(inside).remove)
-        _, (features,) = predict(network, images, batch_size=batch_size, device=device, softmax=False)
+        _, (features,) = predict(network, images, inputs=inputs, batch_size=batch_size, device=device, softmax=False)
     return features.astype(np.float64)
 
 
-def last_linear_layer(network: nn.Module, images: NDArray[Any] | Tensor) -> str:
+def last_linear_layer(
+    network: nn.Module, images: NDArray[Any] | Tensor, inputs: Mapping[str, Any] | None = None
+) -> str:
     """Return the path of the linear layer that is used last in a pass: its input are the penultimate features.
 
     Raises InputError for a network that uses none, and for what cannot be analysed.
@@ -49,7 +53,8 @@ def last_linear_layer(network: nn.Module, images: NDArray[Any] | Tensor) -> str:
         paths = [path for path, module in inside.named_modules() if isinstance(module, nn.Linear)]
         for number, path in enumerate(paths):
             hooks.callback(inside.get_submodule(path).register_forward_pre_hook(last.noting(number)).remove)
-        _, (numbers,) = predict(network, images[:1], softmax=False)
+        few = images if inputs else as_images(images)[:1]  # inputs may have a row for each image
+        _, (numbers,) = predict(network, few, inputs=inputs, softmax=False)
     if numbers[0, 0] < 0:
         raise InputError("layer of a probe: found no linear layer in a pass; accepted is the module path of a layer.")
     found: str = paths[int(numbers[0, 0])]

@@ -14,6 +14,9 @@ UNITS_FIRST = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 """Layers whose weight is [inputs, units of a group, ...]."""
 
+RECURRENT = nn.RNNBase | nn.RNNCellBase
+"""Modules of gates, whose weights [units, ...] have names of their own for inputs and states."""
+
 OWN_NAMES = ("weight", "bias")
 OWN_IN_PROJECTION = ("in_proj_weight", "in_proj_bias")
 
@@ -53,7 +56,7 @@ class Place:
     def is_direct(self) -> bool:
         """Whether its operator takes weights as they lie in the module, units first, by a plain product."""
         plain = isinstance(self.module, UNITS_FIRST) and type(self.module).forward in _PLAIN_PASSES
-        return (plain or isinstance(self.module, nn.RNNBase)) and self.adapted is None
+        return (plain or isinstance(self.module, RECURRENT)) and self.adapted is None
 
 
 def places_in(network: nn.Module) -> Iterator[Place]:
@@ -95,7 +98,7 @@ def is_matrix_layer(module: Any) -> bool:
 def _parts(module: nn.Module) -> Iterator[tuple[str, tuple[str, str]]]:
     if isinstance(module, nn.MultiheadAttention) and module._parameters.get("in_proj_weight") is not None:
         yield "in_proj", OWN_IN_PROJECTION
-    if isinstance(module, nn.RNNBase):
+    if isinstance(module, RECURRENT):
         for name in module._parameters:
             if name.startswith(("weight_ih", "weight_hh")):
                 part = name.removeprefix("weight_")

@@ -72,6 +72,18 @@ def may_be_seen(place: Place) -> bool:
     return not place.is_direct or (not computed_names(place) and place.module.bias is None)
 
 
+def what_is_special(network: nn.Module, place: Place, own: LayerValues) -> str | None:
+    """Return what a user should know of a layer's weight; None where it is a parameter of its own module."""
+    if place.adapted is not None:
+        return "its weight is that of the layer and its adapters together"
+    if place.is_part:
+        return f"a part of {place.kind}, which has no module of its own for it"
+    known = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
+    if own.weight in known and (own.bias is None or own.bias in known):
+        return None
+    return "its weight or bias is computed: units are the effective ones"
+
+
 def layer_values(network: nn.Module, place: Place, values: Mapping[str, Tensor], seen: Taken | None) -> LayerValues:
     """Return ``values``, which are a network's parameters and buffers, with those of a layer.
 
@@ -102,15 +114,21 @@ def layer_values(network: nn.Module, place: Place, values: Mapping[str, Tensor],
 
 
 def _with_products(place: Place, layer: Layer, values: Mapping[str, Tensor], found: Taken) -> LayerValues:
-    """Return values with what the layer's product takes, but for the module's own weight if it is that."""
-    given, bias = dict(values), found.bias
-    weight = joined(place.path, "weight") if place.is_direct else place.path + WEIGHT
+    """Return values with what the layer's product takes, but for the module's own weight if it is that.
+
+    Draws are made around what was found without a pass, unless the pass shows something else.
+    """
+    given, weight, bias = dict(values), joined(place.path, "weight"), None
     if not place.is_direct:
+        weight = place.path + WEIGHT
         given[weight] = found.weight
-    if bias is None:
-        return LayerValues(given, weight, None, layer)
-    given[place.path + BIAS] = bias
-    return LayerValues(given, weight, place.path + BIAS, layer if layer.bias is not None else replace(layer, bias=bias))
+    if found.bias is not None:
+        bias = place.path + BIAS
+        given[bias] = found.bias
+    alone = Taken(layer.weight.to(found.weight), None if layer.bias is None else layer.bias.to(found.weight))
+    if not _same(alone, found):
+        layer = replace(layer, weight=found.weight, bias=found.bias)
+    return LayerValues(given, weight, bias, layer)
 
 
 def watch(
@@ -161,7 +179,7 @@ def _same(one: Taken, other: Taken) -> bool:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    if one.is_meta:
+    if one.is_meta or other.is_meta:
         return True
     bound = CLOSENESS.get(one.dtype, 0.01) * float(one.abs().max())
     return bool((one - other).abs().max() <= bound)

@@ -59,6 +59,11 @@ def find_layer(network: nn.Module, layer: str, aliases: Mapping[str, str] | None
     return place.path, Layer(place.kind, place.is_linear, *effective_parameters(place))
 
 
+def without_adapters(network: nn.Module, place: Place) -> Layer:
+    """Return a layer, of one with adapters that which they adapt: it has as many units of as many parameters."""
+    return find_layer(network, place.path if place.adapted is None else place.owner)[1]
+
+
 def find_place(network: nn.Module, layer: str, aliases: Mapping[str, str] | None = None) -> Place:
     """Return where ``layer`` is, which is a module path or one of ``aliases``; raises InputError as find_layer."""
     inside, prefix = unwrap(network)

@@ -1,6 +1,6 @@
 """The predictions of a network as it is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ Array = NDArray[np.float32] | NDArray[np.float64]
 
 def predict(
     network: nn.Module,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     *,
     inputs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
@@ -29,10 +29,11 @@ def predict(
 ) -> tuple[tuple[str, ...], tuple[Array, ...]]:
     """Return the names of the tasks and the softmax predictions (or raw scores) [N, classes] of each.
 
-    ``images`` [N, ...] is one array or tensor of what the network takes; integers stay integers. Tasks are named, and
-    other ``inputs`` given, as in :func:`featuresharing.marginalize`. ``dtype`` is float32 or float64, in which
-    everything is computed and returned (None: float64 for networks in float64, float32 for all others, half precision
-    included: the precision of the conditionals that these predictions are compared with).
+    ``images`` [N, ...] is one array or tensor of what the network takes, or a DataLoader or another iterable of batches
+    of it, as in :func:`featuresharing.marginalize`; integers stay integers. Tasks are named, and other ``inputs``
+    given, as in :func:`featuresharing.marginalize`. ``dtype`` is float32 or float64, in which everything is computed
+    and returned (None: float64 for networks in float64, float32 for all others, half precision included: the precision
+    of the conditionals that these predictions are compared with).
 
     Raises InputError for a network, images or outputs that cannot be analysed, as
     :func:`featuresharing.networks.preparation.prepare` does.

@@ -21,6 +21,32 @@ MOST_WORK = 10_000_000
 """Products that all modules may sum up together, for each number of an image; VGG-19 takes 130,000."""
 
 
+LEAST_IMAGE = 2**16
+"""Numbers for which a pass of a file's own operators may take memory and time, however small an image is."""
+
+
+class TooLargeError(InputError):
+    """A pass would take absurd memory or time."""
+
+
+class Allowance:
+    """What operators of a file may give and sum up in a pass on ``images``, as modules of other networks may."""
+
+    def __init__(self, images: Tensor) -> None:
+        numbers = max(images.numel(), LEAST_IMAGE * len(images))
+        self._numbers, self._products = MOST_VALUES * numbers, MOST_WORK * numbers
+
+    def spend(self, place: str, numbers: int, products: int) -> None:
+        """Count what the operator at ``place`` gives, and the products for each; raises TooLargeError for too many."""
+        self._numbers -= numbers
+        self._products -= numbers * products
+        if min(self._numbers, self._products) < 0:
+            raise TooLargeError(
+                f"{place}: with it, one image takes absurdly many {'numbers' if self._numbers < 0 else 'products'}; "
+                f"accepted are at most {MOST_VALUES} numbers and {MOST_WORK} products for each number of the image."
+            )
+
+
 def trial_pass(network: nn.Module, image_shape: Sequence[int], *, whole: bool = False) -> dict[str, list[int]]:
     """Return the sizes of what ``network`` gives for one image of a shape, by task; nothing is computed, only sizes.
 

@@ -41,10 +41,17 @@ class Placeholder:
 
 
 def load_weights(network: nn.Module, path: Path, strip: Sequence[str] = OwnNetworkSettings.strip) -> None:
-    """Load the weights of a file into a network; ``strip`` are prefixes that come off their names, in this order.
+    """Load the weights of a file into a network; raises InputError as :func:`fitting_weights`."""
+    network.load_state_dict(fitting_weights(network, path, strip), strict=False)
 
-    Raises InputError for a file without weights, which names those that are missing, that the network does not have,
-    or that are of another shape.
+
+def fitting_weights(
+    network: nn.Module, path: Path, strip: Sequence[str] = OwnNetworkSettings.strip
+) -> dict[str, Tensor]:
+    """Return the weights of a file that are those of a network, by the network's names.
+
+    ``strip`` are prefixes that come off names in the file, in this order. Raises InputError for a file without weights,
+    which names those that are missing, that the network does not have, or that are of another shape.
     """
     found = stripped(read_weights(path), strip)
     wanted = network.state_dict()
@@ -59,7 +66,7 @@ def load_weights(network: nn.Module, path: Path, strip: Sequence[str] = OwnNetwo
             shapes = f"found {list(value.shape)} for {name}"
             accepted = f"accepted is {list(wanted[name].shape)}, as the network has"
             raise InputError(f"weights {path} are of another network: {shapes}; {accepted}.")
-    network.load_state_dict({name: value for name, value in given.items() if name in wanted}, strict=False)
+    return {name: value for name, value in given.items() if name in wanted}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -13,12 +13,13 @@ from torch import Tensor
 from featuresharing.analysis.conditionals import Marginalization
 from featuresharing.arguments import as_path
 from featuresharing.computation import Computation, ComputationSettings, computation_of
-from featuresharing.engine.memory import SHARE, free_memory
+from featuresharing.engine.memory import SHARE
 from featuresharing.errors import InputError
 from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.registry import estimator_names, find_estimator
 from featuresharing.files.atomic import check_place
 from featuresharing.files.identity import Identity
+from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.preparation import choose_precision
@@ -101,10 +102,11 @@ def marginalize_to_file(
     :func:`.digest_of_network`, or a file by its content), of images and targets, and of all that numbers depend on.
 
     ``targets`` are true classes: a dict with an array [images] for each task, a list of such arrays, or an array
-    [images, tasks]. ``softmax`` false keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``.
-    While another process computes the same file, this one waits up to ``wait`` seconds. ``say`` is told what is there
-    already. All else is as in :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output``
-    cannot be written; KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
+    [images, tasks]; -1, None or a mask where an image is not of a task, whose numbers are NaN there. ``softmax`` false
+    keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``. While another process computes the
+    same file, this one waits up to ``wait`` seconds. ``say`` is told what is there already. All else is as in
+    :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output`` cannot be written;
+    KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
 
     >>> found = marginalize_to_file(network, "hidden", images, targets, "hidden.h5", samples=20)
     >>> found.units.tolist(), found.conditionals["word"].shape

@@ -34,15 +34,23 @@ class ExaminedConfig:
         """Return the key of an experiment that counts."""
         return f"experiments.{self.positions[index]}"
 
+    def is_sound(self, index: int, part: str, problems: Iterable[Problem]) -> bool:
+        """Return whether nothing is wrong with a key of an experiment that counts, nor in ``problems``."""
+        wrong = [*self.unsound, *(self._named(problem.key) for problem in problems)]
+        return not any(_touch(f"{self.place(index)}.{part}", key) for key in wrong)
+
     def told(self, problems: Iterable[Problem]) -> Iterator[str]:
         """Yield sentences on more problems, but for those that follow from keys which are wrong already.
 
         Problems name experiments by their places among those that count.
         """
         for key, text in problems:
-            named = re.sub(r"^experiments\.(\d+)", lambda found: self.place(int(found[1])), key)
+            named = self._named(key)
             if not any(_touch(named, wrong) for wrong in self.unsound):
                 yield f"config key '{named}'{text}."
+
+    def _named(self, key: str) -> str:
+        return re.sub(r"^experiments\.(\d+)", lambda found: self.place(int(found[1])), key)
 
 
 def _touch(one: str, other: str) -> bool:

@@ -1,11 +1,11 @@
 """Reading final files: what a file says of itself must be consistent, and its numbers probabilities."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from featuresharing.arguments import as_path
 from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
+from featuresharing.estimators.labelled_arrays import IMAGE, UNIT, Variables, column_variables, dataset_of
 from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import whole_number
@@ -21,6 +22,9 @@ from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
 from featuresharing.networks.predictions import SUM_TOLERANCE
 from featuresharing.store.layout import STORAGE, at_targets, fingerprint_of, task_of, wrong_numbers
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 WHAT = "conditionals"
 
@@ -51,6 +55,29 @@ class LayerConditionals:
     def image_counts(self) -> dict[str, int]:
         """Return by task how many images are of it."""
         return {task: int((~np.isnan(values)).sum()) for task, values in self.predictions.items()}
+
+    def to_xarray(self, *, images: Sequence[Any] | None = None) -> "Dataset":
+        """Return a Dataset of xarray with the names that files have: ``conditional_{task}`` [unit, image] and so on.
+
+        Numbers are those at the true classes. ``images`` are names of the images (None: numbers); attributes are the
+        file's. Raises InputError where xarray is not installed, and for names of another number.
+
+        >>> layer = read_conditionals("conv5_7.h5").to_xarray()
+        >>> layer["conditional_word"].sel(unit=8).dims, layer.attrs["alias"]
+        (('image',), 'conv5')
+        """
+        count = len(next(iter(self.predictions.values())))
+        named = {"conditional": self.conditionals, STANDARD_ERROR.name: self.standard_errors}
+        variables: Variables = {f"prediction_{task}": ((IMAGE,), values) for task, values in self.predictions.items()}
+        variables |= {
+            f"{name}_{task}": ((UNIT, IMAGE), values) for name, each in named.items() for task, values in each.items()
+        }
+        columns = {"effective_samples": self.effective_samples, "skipped_mass": self.skipped_mass}
+        if self.error_estimate is not None:
+            columns[ERROR_ESTIMATE.name] = self.error_estimate
+        variables |= column_variables(columns, list(self.classes))
+        coordinates = {UNIT: self.units, IMAGE: range(count) if images is None else images}
+        return dataset_of(variables, coordinates=coordinates, attributes=self.attributes)
 
     def attribute(self, name: str, kind: type) -> Any:
         """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.data.preprocessing import ImageSize
+from featuresharing.data.preprocessing import AnyPreprocessing, ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
@@ -24,6 +24,8 @@ from featuresharing.settings import MarginalizationSettings, PreprocessingSettin
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from featuresharing.networks.formats import Contents
 
 CACHE = Path(".snakemake/featuresharing")
 """Where descriptions are kept, a file each; whoever deletes them has them made anew."""
@@ -144,19 +146,29 @@ def _describe(network: AnyNetwork, engine: str) -> NetworkDescription:
     return describe_network(_build(network), network.image_size, engine=engine)
 
 
-def _describe_defined(network: DefinedNetwork, engine: str) -> NetworkDescription:
+def preprocessing_of_defined(network: DefinedNetwork, found: "Contents") -> AnyPreprocessing:
+    """Return how a defined network takes images, ``found`` without its weights: as a config says, else as its files.
+
+    Raises InputError for what the config says and is not there.
+    """
     from featuresharing.data.known_preprocessing import known_preprocessing
+    from featuresharing.networks.opening import preprocessing_of
+
+    said = network.preprocessing
+    if said is None:
+        return preprocessing_of(found)
+    first = network.first() if isinstance(said, str) else Path()  # a block tells all itself
+    return known_preprocessing(said, network=lambda: found.network, first=first)
+
+
+def _describe_defined(network: DefinedNetwork, engine: str) -> NetworkDescription:
     from featuresharing.engine.describing import describe_network
     from featuresharing.networks.defining import open_definition
-    from featuresharing.networks.opening import preprocessing_of
     from featuresharing.networks.probe_sketches import sketch_probes
     from featuresharing.networks.task_scores import attach_probes
 
     found = open_definition(network.definition, numbers=engine == "plain")
-    if network.preprocessing is None:
-        look = preprocessing_of(found)
-    else:
-        look = known_preprocessing(network.preprocessing, network=lambda: found.network, first=network.first())
+    look = preprocessing_of_defined(network, found)
     if network.probes:
         attach_probes(found.network, sketch_probes(found.network, network.probes, look))
     return replace(describe_network(found.network, look.shape, whole=look.whole, engine=engine), preprocessing=look)

@@ -5,12 +5,22 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.settings import Config
 from featuresharing.settings.block import Problem
 
 ALL = "all"
 """Stands for every layer in place of a pattern."""
+
+
+def estimator_of(config: Config) -> Estimator:
+    """Return the estimator of a config, which is that of lesions where units are set to zero."""
+    settings = config.marginalization
+    name = config.method if config.method == "lesion" else settings.estimator
+    seed = config.seed if settings.seed is None else settings.seed
+    return Estimation(name, settings.samples, settings.scale, settings.tolerance, seed).make()
 
 
 def name_layers(

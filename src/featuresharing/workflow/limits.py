@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, prod
 
+import numpy as np
+
 from featuresharing.estimators.durations import SECONDS_PER_MULTIPLY_ADD, LayerCost, layer_cost, marginalize_seconds
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
@@ -32,6 +34,15 @@ def job_mb(network: NetworkDescription, images: int, attempt: int = 1, *, full: 
     written = 16 * 512 * sum(network.heads.values()) * (images if full else 1)
     needed = BASE_MB + (4 * parameters + 3 * pictures + written) / 2**20
     return int(ceil(needed / 500) * 500 * 2 ** (attempt - 1))
+
+
+def predict_mb(network: NetworkDescription, attempt: int = 1) -> int:
+    """Return the memory limit in MB of a job that predicts images, some hundreds at a time, doubled with every attempt.
+
+    The first convolutions of usual networks write some sixteen numbers for each of an image.
+    """
+    needed = BASE_MB + 4 * (2 * network.parameters + 256 * 16 * prod(network.input_shape)) / 2**20
+    return int(max(2000, ceil(needed / 500) * 500) * 2 ** (attempt - 1))
 
 
 def unit_blocks(units: int, most: int) -> list[str]:
@@ -75,6 +86,19 @@ class LayerJobs:
         """Return the memory limit of a marginalize job in MB."""
         full = self.config.marginalization.storage == "full"
         return job_mb(self.network, self.config.baseline.max_images, attempt, full=full)
+
+    def disk(self) -> int:
+        """Return how many bytes the layer's file has at most; that of every class is compressed."""
+        images, heads = self.config.baseline.max_images, self.network.heads.values()
+        full = self.config.marginalization.storage == "full"
+        scores = sum(heads) if full else len(heads)
+        columns = self.estimator.columns()
+        by_image = 4 * scores + sum(
+            np.dtype(column.kind).itemsize * (scores if column.per == "class" else 1)
+            for column in columns
+            if column.per != "unit"
+        )
+        return self.cost.units * (images * by_image + 8 * (1 + len(columns))) + images * (4 * scores + 8 * len(heads))
 
     def lesion_minutes(self, attempt: int = 1) -> int:
         """Return the time limit of a job that removes units in every order."""

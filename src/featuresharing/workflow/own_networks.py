@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featuresharing.data.array_files import is_array_file
-from featuresharing.data.stimulus_sets import first_image, read_stimulus_set
+from featuresharing.data.stimulus_sets import LabelledTask, first_image, names_or_file, read_names, read_stimulus_set
 from featuresharing.errors import InputError
 from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.settings import LAYERS, Config, ExperimentSettings, StimuliSettings, TaskSettings
@@ -24,7 +24,7 @@ PROBE = "probe"
 
 def checkpoints_of(config: Config) -> list[str]:
     """Return the names of the checkpoints, which are those of every experiment."""
-    network = config.experiments[0].network
+    network = config.experiments[0].network if config.experiments else None
     return list(network.checkpoints) or [AS_BUILT] if network else [AS_BUILT]
 
 
@@ -159,15 +159,29 @@ def sizes_of_images(experiment: ExperimentSettings) -> list[str]:
     return [hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()]
 
 
+def columns_of(experiment: ExperimentSettings) -> dict[str, str]:
+    """Return the columns or arrays of true classes by task, of tasks that these are not called as."""
+    columns = {name: task.column for name, task in tasks_of(experiment).items() if task.column}
+    return columns | (dict(experiment.images.tasks) if isinstance(experiment.images, StimuliSettings) else {})
+
+
+def labelled_task(experiment: ExperimentSettings, name: str, outputs: int | None) -> LabelledTask:
+    """Return how images are labelled for a task with so many ``outputs`` (None: any).
+
+    Raises InputError for a file of names that cannot be read.
+    """
+    task = tasks_of(experiment)[name]
+    names = None if task.names is None else read_names(names_or_file(_told(task.names)))
+    group = None if task.classes is None else names_or_file(_told(task.classes))
+    return LabelledTask(name, columns_of(experiment).get(name), outputs, names, group)
+
+
 def stimulus_options(experiment: ExperimentSettings, classes: Mapping[str, int]) -> dict[str, Any]:
     """Return the options by which a command lists an experiment's images; ``classes`` are the outputs by task."""
     tasks = tasks_of(experiment)
-    labels = {name: task.column for name, task in tasks.items() if task.column}
-    if isinstance(experiment.images, StimuliSettings):
-        labels |= experiment.images.tasks
     images, array = images_of(experiment)
     by_task = {
-        "labels": labels,
+        "labels": columns_of(experiment),
         "outputs": {name: str(classes[name]) for name, task in tasks.items() if task.head != PROBE},
         "names": {name: _told(task.names) for name, task in tasks.items() if task.names is not None},
         "groups": {name: _told(task.classes) for name, task in tasks.items() if task.classes is not None},

@@ -108,6 +108,23 @@ def archive_problems(config: Config) -> Iterator[Problem]:
         yield Problem(f"archives.{key}", text)
 
 
+def drawings_problems(config: Config) -> Iterator[Problem]:
+    """Yield what is wrong with a config for ``source: drawings``."""
+    yield from experiment_problems(config, tasks=STIMULUS_TASKS)
+
+
+def folders_problems(config: Config) -> Iterator[Problem]:
+    """Yield what is wrong with a config for ``source: folders``."""
+    yield from experiment_problems(config, tasks=STIMULUS_TASKS)
+    yield from folder_problems(config)
+
+
+def archives_problems(config: Config) -> Iterator[Problem]:
+    """Yield what is wrong with a config for ``source: archives``."""
+    yield from experiment_problems(config, keys=ARCHIVE_KEYS)
+    yield from archive_problems(config)
+
+
 def alexnet_of(config: Config, experiment: str) -> Architecture:
     """Return the multi-task AlexNet of a config's block ``network``, with heads for the tasks of an experiment.
 

@@ -1,8 +1,7 @@
 # The paper's own archives: downloaded or put in place by hand, checked, extracted, and brought into the workflow's form.
-from featuresharing.workflow.sources import ARCHIVE_KEYS, alexnet_of, archive_problems, experiment_problems
+from featuresharing.workflow.sources import alexnet_of, archives_problems
 
-checked(experiment_problems, SETTINGS, keys=ARCHIVE_KEYS)
-checked(archive_problems, SETTINGS)
+checked(archives_problems, SETTINGS)
 
 
 localrules:

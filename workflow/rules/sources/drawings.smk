@@ -1,7 +1,7 @@
 # The stimuli of the demo: drawings with a word over each.
-from featuresharing.workflow.sources import STIMULUS_TASKS, experiment_problems
+from featuresharing.workflow.sources import drawings_problems
 
-checked(experiment_problems, SETTINGS, tasks=STIMULUS_TASKS)
+checked(drawings_problems, SETTINGS)
 
 
 DRAWINGS = [beside(f"../../../resources/drawings/drawings.{kind}") for kind in ("csv", "png")]

@@ -1,8 +1,7 @@
 # The stimuli of a data set with one folder a class, such as ImageNet: its images with a word over each.
-from featuresharing.workflow.sources import STIMULUS_TASKS, experiment_problems, folder_problems
+from featuresharing.workflow.sources import folders_problems
 
-checked(experiment_problems, SETTINGS, tasks=STIMULUS_TASKS)
-checked(folder_problems, SETTINGS)
+checked(folders_problems, SETTINGS)
 
 
 FOLDERS = config["folders"]

@@ -132,7 +132,7 @@ rule train_probes:
         ENVIRONMENT
     threads: config["jobs"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: predict_mb(DESCRIPTIONS[wildcards.experiment], attempt),
         runtime=PREDICT_MINUTES,
         gpu=GPUS,
     params:
@@ -163,7 +163,7 @@ rule define_network:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: predict_mb(DESCRIPTIONS[wildcards.experiment], attempt),
         runtime=10,
     params:
         definition=lambda wildcards: json.dumps(definition(wildcards).values()),

@@ -139,26 +139,34 @@ def _refuse_unknown_layers(path: Path, text: str, known: frozenset[str]) -> None
         network = _parse(text, unknown_fields=True)
     except _NoDefinitionError:
         return
-    _definition(path, network, known)
+    _running(path, network, known)
 
 
 def _definition(path: Path, network: Any, known: frozenset[str]) -> Definition:
+    running = _running(path, network, known)
+    definition = Definition(path, dict(_declared(path, network)), running)
+    for layer in running:
+        if _is_data(layer):
+            definition.inputs.update(_made(definition, layer))
+    return Definition(path, definition.inputs, tuple(layer for layer in running if not _is_data(layer)))
+
+
+def _running(path: Path, network: Any, known: frozenset[str]) -> tuple[Entry, ...]:
+    """Return the layers that run in a test; raises InputError for one of a type that is not known."""
     if network.layer and network.layers:
         raise InputError(f"{path} has layers of two versions; accepted are 'layer' or 'layers'.")
     if not 0 < (count := len(network.layer) + len(network.layers)) <= MOST_LAYERS:
         raise InputError(f"{path} has {count} layers; accepted are 1 to {MOST_LAYERS}.")
-    found = [_entry(position, each) for position, each in enumerate([*network.layer, *network.layers])]
-    running = [each for each in found if _runs(each.settings, network.state)]
-    definition = Definition(path, dict(_declared(path, network)), tuple(running))
-    layers = []
-    for layer in running:
-        if layer.kind == "Input" or layer.kind in DATA_LAYERS:
-            definition.inputs.update(_made(definition, layer))
-        elif layer.kind in known:
-            layers.append(layer)
-        else:
-            raise definition.refuse(layer, f"this type is not known; accepted are {', '.join(sorted(known))}")
-    return Definition(path, definition.inputs, tuple(layers))
+    entries = [_entry(position, each) for position, each in enumerate([*network.layer, *network.layers])]
+    running = tuple(each for each in entries if _runs(each.settings, network.state))
+    if unknown := next((each for each in running if each.kind not in known and not _is_data(each)), None):
+        problem = f"this type is not known; accepted are {', '.join(sorted(known))}"
+        raise Definition(path, {}, running).refuse(unknown, problem)
+    return running
+
+
+def _is_data(layer: Entry) -> bool:
+    return layer.kind == "Input" or layer.kind in DATA_LAYERS
 
 
 def _entry(position: int, layer: Any) -> Entry:

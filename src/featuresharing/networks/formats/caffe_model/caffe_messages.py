@@ -160,7 +160,7 @@ MESSAGES = {
     "PoolingParameter": (
         "pool 1 PoolMethod, pad 4 uint32, pad_h 9 uint32, pad_w 10 uint32, kernel_size 2 uint32, kernel_h 5 uint32, "
         "kernel_w 6 uint32, stride 3 uint32=1, stride_h 7 uint32, stride_w 8 uint32, engine 11 Engine, "
-        "global_pooling 12 bool, round_mode 13 RoundMode"
+        "global_pooling 12 bool, round_mode 13 RoundMode, ceil_mode 1000 bool=true"  # the last is of others than BVLC
     ),
     "PowerParameter": "power 1 float=1, scale 2 float=1, shift 3 float",
     "PReLUParameter": "filler 1 FillerParameter, channel_shared 2 bool",

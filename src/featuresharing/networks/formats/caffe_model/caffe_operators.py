@@ -140,7 +140,7 @@ def _pooling(layer: CaffeLayer) -> Made:
     padding = layer.pair(settings, "pad", 0, 0, short="pad")
     if any(2 * pad > size for pad, size in zip(padding, kernel, strict=True)):
         raise layer.refuse(f"'pad' is {max(padding)}; accepted is at most half of the kernel")
-    ceil = settings.round_mode == settings.CEIL
+    ceil = settings.round_mode == settings.CEIL and settings.ceil_mode
     results = [_windows(layer, *each, any(padding), ceil) for each in zip(sides, kernel, stride, padding, strict=True)]
     kind = nn.MaxPool2d if method == "MAX" else nn.AvgPool2d
     return Made(kind(kernel, stride, padding, ceil_mode=ceil), ((images, planes, *results),), math.prod(kernel))

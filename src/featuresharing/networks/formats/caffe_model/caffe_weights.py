@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError, quoted
 from featuresharing.files.record_format import open_regular
+from featuresharing.networks.formats.caffe_model.caffe_definition import MOST_LAYERS
 from featuresharing.networks.formats.caffe_model.caffe_files import LAYER_FIELDS, Field, fields_of
 from featuresharing.networks.formats.caffe_model.caffe_messages import message_class
-
-MOST_LAYERS = 10_000
-"""Layers of a network; the largest published ones have about 2,000."""
 
 MOST_FIELDS = 1_000
 """Fields of a layer or of an array: a list of numbers is one, unless it is written number by number."""

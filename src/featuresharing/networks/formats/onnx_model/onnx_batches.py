@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
-from featuresharing.networks.formats.onnx_model.onnx_network import OnnxNetwork, Step, allowance, spend
+from featuresharing.networks.formats.onnx_model.onnx_network import OnnxNetwork, Step, spend
 from featuresharing.networks.formats.onnx_model.onnx_shaping import wanted_sizes
+from featuresharing.networks.trial import Allowance
 
 SEVERAL = 3
 
@@ -47,10 +48,10 @@ class _Comparison(nn.Module):
         alone: dict[str, Any] = {network.image: network.entering(one)}
         together: dict[str, Any] = {network.image: network.entering(several)}
         inside: dict[str, int] = {}
-        left = allowance(one)
+        left = Allowance(one)
         for place, step in enumerate(network.steps):
             alone.update(zip(step.outputs, network.run(place, step, alone, one), strict=False))
-            left = spend(step, alone, left)
+            spend(step, alone, left)
             if _only_reshapes(step, alone):
                 _free_reshape(network, place, step, alone, together, inside)
             try:

@@ -8,9 +8,11 @@ from featuresharing.errors import InputError
 from featuresharing.networks.formats import Contents
 from featuresharing.networks.formats.onnx_model.onnx_batches import HOW, free_images
 from featuresharing.networks.formats.onnx_model.onnx_graph import Graph
-from featuresharing.networks.formats.onnx_model.onnx_layers import find_layers, valid_path
-from featuresharing.networks.formats.onnx_model.onnx_network import KNOWN, OnnxNetwork, TooLargeError
+from featuresharing.networks.formats.onnx_model.onnx_layers import find_layers
+from featuresharing.networks.formats.onnx_model.onnx_network import KNOWN, OnnxNetwork
 from featuresharing.networks.formats.onnx_model.onnx_simplification import simplify, without_softmax
+from featuresharing.networks.module_paths import valid_path
+from featuresharing.networks.trial import TooLargeError
 
 CHANNELS = (1, 3, 4)
 LEAST_SIDE = 5

@@ -61,13 +61,17 @@ def read_graph(path: Path) -> Graph:
     nodes = tuple(_node(reader, each, place) for place, each in enumerate(graph.node))
     outputs = tuple(each.name for each in graph.output)
     _check_names(reader, nodes, {*constants, inputs[0].name}, outputs)
-    return Graph(nodes, constants, inputs[0].name, _shape(inputs[0]), outputs, opset, kind == _double())
+    double, floats = _floating_types()
+    shape = _shape(inputs[0])
+    return Graph(nodes, constants, inputs[0].name, shape, outputs, opset, kind == double, kind in floats)
 
 
-def _double() -> int:
+def _floating_types() -> tuple[int, tuple[int, ...]]:
+    """Return the type of numbers of double precision, and all of floating point."""
     from onnx import TensorProto
 
-    return int(TensorProto.DOUBLE)
+    double = int(TensorProto.DOUBLE)
+    return double, (double, int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16))
 
 
 def external_files(path: Path, model: Any) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.errors import InputError, quoted
+from featuresharing.errors import InputError, ordinal, quoted
 
 MOST_NUMBER = 2**24
 """Largest kernel, stride, padding, axis or other whole number that is no size of a value."""
@@ -89,8 +89,8 @@ class Node:
 class Graph:
     """A network: ``nodes`` in the order in which they run, arrays by name, the ``image`` and the ``outputs`` by name.
 
-    ``shape`` is that of the input, None where a size is free; ``opset`` the version of the operators; ``double`` says
-    whether images are float64. ``origins`` are the names that weights had in the file before they were transposed.
+    ``shape`` is that of the input, None where a size is free; ``opset`` the version of the operators. Images are
+    float64 if ``double``, integers unless ``floating``. ``origins`` are the names of weights before they were turned.
     """
 
     nodes: tuple[Node, ...]
@@ -100,10 +100,5 @@ class Graph:
     outputs: tuple[str, ...]
     opset: int
     double: bool
+    floating: bool = True
     origins: dict[str, str] = field(default_factory=dict)
-
-
-def ordinal(number: int) -> str:
-    """Return 1st, 2nd, 3rd, 4th ..."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,39 +18,30 @@ from featuresharing.networks.formats.onnx_model.onnx_windows import (
     said_pads,
     steps_of,
 )
+from featuresharing.networks.module_paths import TAKEN, valid_path
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-
-MOST_DEPTH = 50
-"""Modules that a path may lead through."""
-
-_TAKEN = frozenset(name for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Module) for name in dir(kind)) | {
-    *("weight", "bias", "running_mean", "in_channels", "out_channels", "in_features", "out_features", "constants"),
-    *("kernel_size", "stride", "padding", "dilation", "groups", "training", "recipe", "output_padding", "padding_mode"),
+OWN = TAKEN | {
+    *("constants", "recipe", "steps", "outputs", "names", "image", "freed", "channels_last", "double_precision"),
+    *("run", "like", "entering", "note_recipe"),
 }
-"""Names that modules have for themselves."""
+"""Names that the module of a graph has for itself."""
+
+TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 @dataclass(frozen=True, eq=False)
 class LayerOfGraph:
-    """A ``module`` at a ``path``, which takes what is ``padded`` around the first input of ``node`` (None: nothing).
-
-    ``same`` says that the padding follows from sizes. ``stands_for`` is the node of the bias, if it is another.
-    """
+    """A ``module`` at a ``path``, which takes what is ``padded`` around the first input of ``node`` (None: nothing)."""
 
     path: str
     module: nn.Module
     node: Node
     padded: Pads | None
-    stands_for: Node | None = None
 
 
 def find_layers(graph: Graph) -> Iterator[LayerOfGraph]:
-    """Yield the layers of a graph: Conv, ConvTranspose, Gemm and MatMul with weights of the file.
-
-    The bias of a MatMul is what an Add behind it adds, where nothing else takes the product.
-    """
+    """Yield the layers of a graph: Conv, ConvTranspose, Gemm and MatMul with weights of the file."""
     finder = _Finder(graph)
     for node in graph.nodes:
         weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -71,10 +61,6 @@ class _Finder:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._paths: set[str] = set()
-        self._users: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            for name in node.inputs:
-                self._users.setdefault(name, []).append(node)
         self._parameters: dict[tuple[str, str], nn.Parameter] = {}
 
     def convolution(self, node: Node, weight: NDArray[Any]) -> LayerOfGraph | None:
@@ -122,20 +108,17 @@ class _Finder:
         outputs, inputs = weight.shape if rows else weight.shape[::-1]
         if 0 in weight.shape:
             raise node.refuse(f"weights {list(weight.shape)}; accepted are weights that are not empty")
-        added: Node | None = None
+        alpha = beta = 1.0
         if node.op == "Gemm":
-            bias = self._bias(node, 2, outputs)
-            if bias is False:
-                return None
             alpha, beta = node.number("alpha", 1), node.number("beta", 1)
-        else:
-            added, bias = self._added(node, outputs)
-            alpha = beta = 1.0
+        bias = self._bias(node, 2, outputs)
+        if bias is False:
+            return None
         module = nn.Linear(inputs, outputs, bias is not None, device="meta")
         module.weight = self._parameter(node.inputs[1], "rows" if rows else "columns", alpha)
         if bias:
             module.bias = self._parameter(str(bias), "flat", beta)
-        return LayerOfGraph(self._path(node, node.inputs[1], bias or None), module, node, None, added)
+        return LayerOfGraph(self._path(node, node.inputs[1], bias or None), module, node, None)
 
     def _bias(self, node: Node, position: int, outputs: int) -> str | bool | None:
         """Return the name of a bias, None where there is none, False for one that is computed or of another size."""
@@ -145,18 +128,6 @@ class _Finder:
         value = self._graph.constants.get(name)
         fits = value is not None and value.size == outputs and value.ndim <= 2 and value.shape[-1:] == (outputs,)
         return name if fits else False
-
-    def _added(self, node: Node, outputs: int) -> tuple[Node | None, str | None]:
-        """Return the node that adds a bias to a product, and the bias."""
-        (name,) = node.outputs
-        users = self._users.get(name, [])
-        if len(users) != 1 or users[0].op != "Add" or name in self._graph.outputs:
-            return None, None
-        other = next((each for each in users[0].inputs if each != name), "")
-        value = self._graph.constants.get(other)
-        if value is None or value.shape != (outputs,) or value.dtype.kind != "f":
-            return None, None
-        return users[0], other
 
     def _parameter(self, name: str, form: str, factor: float = 1.0) -> nn.Parameter:
         """Return a weight of the file as a parameter; one that stands in two places is the same in both."""
@@ -173,7 +144,7 @@ class _Finder:
         for name, ending in ((weight, ".weight"), (str(bias or ""), ".bias"), (str(bias or ""), "_bias")):
             own = self._graph.origins.get(name, name)
             if own.endswith(ending) and len(own) > len(ending):
-                return self._free(valid_path(own.removesuffix(ending)))
+                return self._free(valid_path(own.removesuffix(ending), OWN))
         if node.name or node.outputs[0]:
             return self._free(path_of_scopes(node.name or node.outputs[0], node.op))
         return self._free(f"{node.op.lower()}_0")
@@ -201,16 +172,4 @@ def path_of_scopes(name: str, op: str) -> str:
             scopes.append(scope)
     if len(scopes) > 1 and re.fullmatch(rf"{re.escape(op)}(_\d+)?", scopes[-1]):
         scopes.pop()
-    return valid_path(".".join(scopes) or op.lower())
-
-
-def valid_path(name: str) -> str:
-    """Return a name of a file as a module path: other characters than letters, digits and _ become _."""
-    parts = [re.sub(r"\W", "_", part, flags=re.ASCII)[:200] or "_" for part in name.split(".")][-MOST_DEPTH:]
-    return ".".join(f"{part}_" if part in _TAKEN else part for part in parts)
-
-
-def products_of(module: nn.Module) -> int:
-    """Return how many products a layer sums up for each number that it gives."""
-    weight: Any = module.weight
-    return prod(weight.shape[1:])
+    return valid_path(".".join(scopes) or op.lower(), OWN)

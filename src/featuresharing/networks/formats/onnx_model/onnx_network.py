@@ -14,13 +14,14 @@ from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, reason_of
 from featuresharing.networks.formats.onnx_model.onnx_elementwise import ELEMENTWISE, as_tensor
 from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
-from featuresharing.networks.formats.onnx_model.onnx_layers import LayerOfGraph, valid_path
+from featuresharing.networks.formats.onnx_model.onnx_layers import LayerOfGraph
 from featuresharing.networks.formats.onnx_model.onnx_products import PRODUCTS
 from featuresharing.networks.formats.onnx_model.onnx_shaping import SHAPING
 from featuresharing.networks.formats.onnx_model.onnx_simplification import run_on_host
 from featuresharing.networks.formats.onnx_model.onnx_sizes import HOST, OF_SIZES
 from featuresharing.networks.formats.onnx_model.onnx_windows import WINDOWS, extent, padded, pads_for, steps_of, work_of
-from featuresharing.networks.trial import MOST_VALUES, MOST_WORK
+from featuresharing.networks.module_paths import place_module, valid_path
+from featuresharing.networks.trial import Allowance
 
 OPERATORS = ELEMENTWISE | SHAPING | WINDOWS | PRODUCTS
 KNOWN = frozenset(OPERATORS) | frozenset(HOST)
@@ -30,13 +31,6 @@ SIZES = {"Slice": (1, 2, 3, 4), "Pad": (1, 2, 3), "Resize": (1, 2, 3), "Clip": (
     ("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Split", "Upsample", "Gather", *REDUCTIONS), (1,)
 )
 """Inputs of operators that say sizes, axes and places: plain numbers, which are never tensors."""
-
-LEAST_IMAGES = 2**16
-"""Numbers of the images for which a pass may take memory and time however small they are."""
-
-
-class TooLargeError(InputError):
-    """A pass would take absurd memory or time."""
 
 
 class Stored(NamedTuple):
@@ -73,7 +67,7 @@ class OnnxNetwork(nn.Module):
         self.constants = nn.Module()
         self.freed: dict[int, tuple[tuple[int, ...], int]] = {}
         for layer in layers:
-            self._place(layer)
+            place_module(self, layer.path, layer.module)
         self.steps = tuple(_Planner(self, graph, layers).steps())
         self.recipe: tuple[str, ...] = ()
         self.note_recipe()
@@ -90,10 +84,10 @@ class OnnxNetwork(nn.Module):
         """Return the scores of images [N, C, ...], by task where there are two or more."""
         values = {self.image: self.entering(images)}
         like = self.like(images)
-        left = allowance(images)
+        left = Allowance(images)
         for place, step in enumerate(self.steps):
             values.update(zip(step.outputs, self.run(place, step, values, like), strict=False))
-            left = spend(step, values, left)
+            spend(step, values, left)
             for name in step.done:
                 values.pop(name, None)
         if len(self.outputs) == 1:
@@ -150,20 +144,6 @@ class OnnxNetwork(nn.Module):
         result: Tensor = module(value)
         return result
 
-    def _place(self, layer: LayerOfGraph) -> None:
-        """Put a layer to its path."""
-        *scopes, last = layer.path.split(".")
-        parent: nn.Module = self
-        for scope in scopes:
-            if scope not in parent._modules:
-                parent.add_module(scope, nn.Module())
-            parent = parent.get_submodule(scope)
-        there = parent._modules.get(last)
-        if there is not None:  # the module that others are in becomes the layer
-            for name, child in there.named_children():
-                layer.module.add_module(name, child)
-        parent.add_module(last, layer.module)
-
 
 class _Planner:
     """Makes the steps of a network."""
@@ -171,16 +151,15 @@ class _Planner:
     def __init__(self, network: OnnxNetwork, graph: Graph, layers: Sequence[LayerOfGraph]) -> None:
         self._network, self._graph = network, graph
         self._layers = {id(layer.node): layer for layer in layers}
-        self._replaced = {id(layer.stands_for) for layer in layers if layer.stands_for is not None}
         self._stored: dict[str, Stored] = {}
         self._host: set[str] = set()
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps in their order."""
-        nodes = [node for node in self._graph.nodes if id(node) not in self._replaced]
+        nodes = self._graph.nodes
         last: dict[str, int] = {}
         for place, node in enumerate(nodes):
-            last.update(dict.fromkeys((*node.inputs, *self._outputs(node)), place))
+            last.update(dict.fromkeys((*node.inputs, *node.outputs), place))
         done: dict[int, list[str]] = {}
         for name, place in last.items():
             if name and name not in (*self._graph.outputs, *self._graph.constants, self._graph.image):
@@ -191,11 +170,7 @@ class _Planner:
             if on_host:
                 self._host.update(node.outputs)
             sources = (node.inputs[0],) if layer else tuple(self._sources(node, on_host))
-            yield Step(node, sources, self._outputs(node), on_host, layer, tuple(done.get(place, ())))
-
-    def _outputs(self, node: Node) -> tuple[str, ...]:
-        layer = self._layers.get(id(node))
-        return layer.stands_for.outputs if layer and layer.stands_for else node.outputs
+            yield Step(node, sources, node.outputs, on_host, layer, tuple(done.get(place, ())))
 
     def _is_on_host(self, node: Node) -> bool:
         there = all(not name or name in self._host or name in self._graph.constants for name in node.inputs)
@@ -223,27 +198,14 @@ class _Planner:
         return self._stored[name]
 
 
-def allowance(images: Tensor) -> tuple[int, int]:
-    """Return how many numbers and products a pass on images may take."""
-    numbers = max(images.numel(), LEAST_IMAGES * len(images))
-    return MOST_VALUES * numbers, MOST_WORK * numbers
-
-
-def spend(step: Step, values: Mapping[str, Any], left: tuple[int, int]) -> tuple[int, int]:
-    """Return what is left after a step; raises TooLargeError where nothing is."""
+def spend(step: Step, values: Mapping[str, Any], left: Allowance) -> None:
+    """Count what a step gave; raises TooLargeError where nothing is left."""
     found = [values[name] for name in step.outputs if name in values]
-    given = sum(prod(value.shape) for value in found)
     weight: Any = step.layer.module.weight if step.layer else None
     work = work_of(step.node) if weight is None else prod(weight.shape[1:])
     if step.node.op in ("MatMul", "Gemm", "Einsum") and weight is None:
         work = max((value.shape[-1] for value in values.values() if value.ndim), default=1)
-    numbers, products = left[0] - given, left[1] - given * work
-    if min(numbers, products) < 0:
-        raise TooLargeError(
-            f"{step.node.place}: with it, one image takes absurdly many {'numbers' if numbers < 0 else 'products'}; "
-            f"accepted are at most {MOST_VALUES} numbers and {MOST_WORK} products for each number of the image."
-        )
-    return numbers, products
+    left.spend(step.node.place, sum(prod(value.shape) for value in found), work)
 
 
 def _words(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.networks.formats.onnx_model.onnx_biases import join_biases, without_casts
 from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
 from featuresharing.networks.formats.onnx_model.onnx_sizes import HOST, OF_SIZES
 
@@ -20,8 +21,8 @@ CHOOSING = ("ArgMax", "ArgMin", "TopK", "NonMaxSuppression", "Hardmax", "Unique"
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
 BRANCHING = ("If", "Loop", "Scan")
 
-MOST_FOLDED = 2**28
-"""Numbers that all arrays together may have which are computed before images come."""
+MOST_FOLDED = 2**26
+"""Numbers that arrays which are computed before images come may have together, beside two for each of the file."""
 
 
 def simplify(graph: Graph, known: Collection[str]) -> Graph:
@@ -30,7 +31,8 @@ def simplify(graph: Graph, known: Collection[str]) -> Graph:
     for node in graph.nodes:
         if node.op not in known and node.op not in ("Constant", *PASSED_ON):
             raise _not_known(node)
-    graph = _needed(_folded(_without_passing(graph)))
+    graph = join_biases(without_casts(_needed(_folded(_without_passing(graph)))))
+    _check_outputs(graph)
     version = {"opset": graph.opset}
     return replace(graph, nodes=tuple(node.with_(attributes={**node.attributes, **version}) for node in graph.nodes))
 
@@ -63,6 +65,14 @@ def _not_known(node: Node) -> InputError:
     return node.refuse("it is not known; accepted are the operators that docs/formats.md lists")
 
 
+def _check_outputs(graph: Graph) -> None:
+    """Raise InputError where somebody takes a second output that is not computed, such as places of a pooling."""
+    taken = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    for node in graph.nodes:
+        if node.op != "Split" and (extra := next((name for name in node.outputs[1:] if name and name in taken), None)):
+            raise node.refuse(f"its output '{extra}' is taken; accepted are networks that take its first output alone")
+
+
 def _needed(graph: Graph) -> Graph:
     """Return the graph without nodes that no output depends on, and without constants that nobody takes."""
     wanted, kept = set(graph.outputs), []
@@ -93,7 +103,8 @@ def _without_passing(graph: Graph) -> Graph:
 
 def _folded(graph: Graph) -> Graph:
     """Return the graph with arrays in the place of what does not depend on images, nor on their sizes."""
-    constants, nodes, left = dict(graph.constants), [], MOST_FOLDED
+    constants, nodes = dict(graph.constants), []
+    left = most = MOST_FOLDED + 2 * sum(value.size for value in constants.values())
     origins: dict[str, str] = {}
     for node in graph.nodes:
         inputs = [constants.get(name) for name in node.inputs]
@@ -104,7 +115,7 @@ def _folded(graph: Graph) -> Graph:
             results = run_on_host(node, inputs)
             left -= sum(value.size for value in results)
             if left < 0:
-                raise node.refuse(f"with it, more than {MOST_FOLDED} numbers follow from constants; accepted are fewer")
+                raise node.refuse(f"with it, more than {most} numbers follow from constants; accepted are fewer")
             constants.update(zip(node.outputs, results, strict=False))
             if node.op == "Transpose":
                 origins[node.outputs[0]] = origins.get(node.inputs[0], node.inputs[0])
