@@ -1,6 +1,6 @@
 """Networks that others made, from their files through the workflow to the figure, against naive loops.
 
-That what is read of a file is what its own runner computes of it, tests/test_real_caffe.py shows for Caffe.
+tests/test_real_caffe.py and tests/test_real_onnx.py show that scores are those of OpenCV and onnxruntime.
 """
 
 import shutil
@@ -109,7 +109,7 @@ def test_state_dicts_of_networks_that_find_faces(tmp_path: Path, drawings: dict[
 
 
 def test_a_network_of_caffe_that_rates_pictures(tmp_path: Path, drawings: dict[Path, str]) -> None:
-    layers = {"before": "conv_stage3_block2_branch2b", "last": "fc_nsfw"}
+    layers = {"narrow": "conv_stage3_block2_branch2a", "wide": "conv_stage3_block2_branch2b"}
     weights = real_file("nsfw/resnet_50_1by2_nsfw.caffemodel")
     real_file("nsfw/deploy.prototxt")
     network = Scored(load_network(weights), {"rating": lambda scores: scores})

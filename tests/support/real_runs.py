@@ -71,8 +71,8 @@ class Scored(nn.Module):
 def read_pixels(
     path: Path,
     size: tuple[int, int],
-    mean: Sequence[float] | Array,
-    std: float | Array,
+    mean: Any,
+    std: Any,
     *,
     crop: int = 0,
     bgr: bool = False,
