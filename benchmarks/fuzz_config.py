@@ -23,8 +23,14 @@ from featuresharing import InputError
 from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
+from featuresharing.workflow.own_networks import own_problems
 
 ROOT = Path(__file__).parents[1]
+
+SHIPPED = (
+    *(ROOT / f"config/{name}.yaml" for name in ("config", "paper", "paper-training")),
+    ROOT / "examples/own_network/config.yaml",
+)
 
 TEXTS = [
     "",
@@ -140,24 +146,31 @@ def damaged_text(text: bytes, rng: random.Random) -> bytes:
     return b"".join(lines)
 
 
+def check_all(config: dict[str, Any]) -> None:
+    """Check a config and, of networks of one's own, the files that it names; raises InputError for what is wrong."""
+    settings = check_config(config)
+    if settings.source == "network" and (problems := list(own_problems(settings))):
+        raise InputError("\n".join(f"config key '{key}'{text}." for key, text in problems))
+
+
 def case(number: int, seed: int, folder: Path) -> None:
     """Check one wrong config, as values or as a file; raises InputError where it is refused."""
     rng = random.Random(f"{seed} {number}")
-    name = rng.choice(["config", "paper", "paper-training"])
+    shipped = rng.choice(SHIPPED)
     base = complete_config(read_yaml(ROOT / "config/config.yaml"), Config.defaults())
     if number % 2:
-        config = complete_config(read_yaml(ROOT / f"config/{name}.yaml"), base)
+        config = complete_config(read_yaml(shipped), base)
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             rng.choice(CHANGES)(config, rng)
         if rng.random() < 0.1:
             nest(config, rng)
         given = {key: value for key, value in config.items() if rng.random() < 0.2}
-        check_config(complete_config(config, base, given))
+        check_all(complete_config(config, base, given))
         return
     path = folder / "config.yaml"
-    path.write_bytes(damaged_text((ROOT / f"config/{name}.yaml").read_bytes(), rng))
+    path.write_bytes(damaged_text(shipped.read_bytes(), rng))
     check_config_files([path])
-    check_config(complete_config(yaml.safe_load(path.read_text("utf-8-sig")), base))
+    check_all(complete_config(yaml.safe_load(path.read_text("utf-8-sig")), base))
 
 
 def run(cases: int, seed: int) -> tuple[Counter[str], float, list[str]]:

@@ -99,11 +99,26 @@ def test_configs_are_read_as_snakemake_reads_them(tmp_path: Path, monkeypatch: p
         read_config([Path("z.yaml")], demo)
 
 
+LOOKING = """
+import mynet
+
+class Looking(mynet.Reader):
+    def forward(self, images):
+        found = super().forward(images)
+        return {task: 2 * scores if scores.mean().item() < 1e9 else scores for task, scores in found.items()}
+
+def build():
+    return Looking(8)
+"""
+"""A network whose code looks at its numbers."""
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the example, of which its configs are variants."""
     folder = tmp_path_factory.mktemp("check") / "own"
     shutil.copytree(ROOT / "examples/own_network", folder)
+    (folder / "looking.py").write_text(LOOKING)
     return folder
 
 
@@ -150,6 +165,7 @@ def test_a_check_tells_what_a_run_will_do_and_computes_nothing(
     ]
     assert f"right in every task of theirs: {sum(both)} of 20 images" in out
     assert "or 8 jobs on a cluster" in out
+    assert "network: mynet.py:build, 12584 parameters, 6 layers, 383232 multiply-adds of a pass" in out
     assert "warning" not in out
     assert not (example / "results").exists()
 
@@ -206,6 +222,14 @@ def write_definition(example: Path) -> Path:
             ["checkpoints.1500': no.pt does not exist", "weights mynet.py cannot be read"],
         ),
         (
+            lambda c: (first(c)["preprocessing"].update(mean=[0.5, 0.5]), first(c).update(sort_by="face")),
+            ["sort_by': found 'face'", "preprocessing.mean': found 2 numbers; accepted is one, or one for each of 3"],
+        ),
+        (
+            lambda c: first(c)["network"].update(build="looking.py:build", arguments={}, checkpoints={}),
+            ["; marginalization: {engine: plain} runs such networks, slowly"],
+        ),
+        (
             lambda c: (
                 first(c)["network"]["checkpoints"].update({"0000": "no.pt"}),
                 first(c)["tasks"]["object"].update(head="objekt"),
@@ -253,6 +277,18 @@ def test_the_next_step_is_a_command_that_runs_from_here(
     assert main(["check", str(example / "mine 2.yaml")]) == 0
     step = f"snakemake --configfile '{example}/mine 2.yaml' --cores 8"
     assert capsys.readouterr().out.splitlines()[-1] == f"nothing is wrong; the next step is: {step}"
+
+
+def test_a_network_whose_code_looks_at_numbers_is_checked_with_the_plain_engine(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look(config: Any) -> None:
+        first(config)["network"].update(build="looking.py:build", arguments={})
+        config["marginalization"] = {"engine": "plain"}
+
+    status, out, _ = checked(example, monkeypatch, capsys, look)
+    assert status == 0
+    assert re.search(r"^conv3 +Conv2d +16 +145 +plain, as the config says ", out, re.MULTILINE)
 
 
 def test_names_in_another_order_are_warned_of(

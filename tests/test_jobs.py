@@ -5,11 +5,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from torch import Tensor, nn
 
-from featuresharing import Estimation, InputError
+from featuresharing import Estimation, InputError, marginalize_to_file
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.describing import describe_network
 from featuresharing.engine.engines import make_engine
@@ -196,3 +197,15 @@ def test_jobs_of_layers_follow_the_config() -> None:
     passes = 5000 * 23 * 21
     assert cut.lesion_minutes() == job_minutes(7.6e-12 * network.forward * passes)
     assert cut.feature_minutes() == job_minutes(7.6e-12 * network.forward * 3 * 256 * 500)
+
+
+def test_disk_is_what_a_file_holds(tmp_path: Path) -> None:
+    network, images = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).eval(), torch.ones(5, 4)
+    config = check_config({"experiments": [{"name": "x", "tasks": ["a", "b"]}], "baseline": {"max_images": 5}})
+    path = tmp_path / "0.h5"
+    for estimator in ("prior-weighted", "monte-carlo", "quadrature"):
+        output = path.with_stem(estimator)
+        marginalize_to_file(network, "0", images, {"a": [0, 1, 2, 0, 1]}, output, estimator=estimator, samples=3)
+        jobs = LayerJobs(config, Estimation(estimator).make(), describe_network(network, (4,)), "first", "0")
+        with h5py.File(output) as file:
+            assert jobs.disk() == sum(file[name].nbytes for name in file)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from featuresharing import marginalize, prior_draws
 from featuresharing.engine.describing import describe_file
 from featuresharing.networks.opening import open_network
+from tests.support.naive import marginalize_naively
 
 SCRIPT = """
 import sys
@@ -52,6 +54,12 @@ def test_a_network_of_keras_agrees_with_its_own_predictions(tmp_path: Path) -> N
         with torch.no_grad():
             found = stored.network(images).softmax(dim=1).numpy()
         np.testing.assert_allclose(found, kept["predictions"], rtol=0, atol=1e-4)
+    for layer in ("Conv_2", "MatMul"):
+        draws = [prior_draws(stored.network, layer, unit, samples=8) for unit in (0, 3)]
+        wanted = marginalize_naively(stored.network, layer, images, [0, 3], draws)
+        units = marginalize(stored.network, layer, images, samples=8, units=[0, 3], tolerance=0)
+        for given, expected in zip(units, wanted, strict=True):
+            np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
     layers = describe_file(path).layers
     assert [(layer.kind, layer.units) for layer in layers] == [
         ("Conv2d", 6),

@@ -44,6 +44,7 @@ from featuresharing.networks.layer_features import last_linear_layer, layer_feat
 from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.predictions import read_predictions
+from featuresharing.networks.probe_sketches import sketch_probes
 from featuresharing.networks.task_scores import detach_tasks
 from featuresharing.runs.baseline import predict_to_file
 from tests.support.small_networks import SMALL_SHAPE, small_alexnet
@@ -188,6 +189,8 @@ def test_features_are_means_over_positions_and_tokens_or_all_numbers() -> None:
             layer_features(odd, layer, images)
     with pytest.raises(InputError, match="found no linear layer in a pass"):
         last_linear_layer(network()[:4], IMAGES)
+    with pytest.raises(InputError, match="found no linear layer in a pass; accepted is the module path of a layer"):
+        sketch_probes(network()[:4], {"a": None}, Preprocessing(8, (0.5,) * 3, (0.25,) * 3, resize=False, white=1))
     with pytest.raises(InputError, match="pooling of a probe: found 'max'; accepted are mean and flatten"):
         layer_features(odd, "tokens", images, pooling="max")
 

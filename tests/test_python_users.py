@@ -25,6 +25,7 @@ from featuresharing import (
     lesion_accuracy,
     marginalize,
     marginalize_layers,
+    marginalize_to_file,
     predict,
     read_conditionals,
     weight_of_evidence,
@@ -82,6 +83,15 @@ def test_tokens_in_batches_stay_integers() -> None:
     tokens = torch.arange(18).reshape(6, 3) % 9
     for one, other in zip(predict(network, iter(tokens.split(4)))[1], predict(network, tokens)[1], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_files_of_conditionals_are_the_same_from_batches(tmp_path: Path) -> None:
+    files = [tmp_path / "batches.h5", tmp_path / "images.h5"]
+    for given, path in zip((loader(), IMAGES), files, strict=True):
+        marginalize_to_file(pair(), "hidden", given, TARGETS, path, samples=5)
+    one, other = (read_conditionals(path) for path in files)
+    assert one.attributes["images_sha256"] == other.attributes["images_sha256"]
+    np.testing.assert_array_equal(one.conditionals["word"], other.conditionals["word"])
 
 
 def used_up() -> Iterator[Any]:

@@ -83,7 +83,7 @@ def _describe(
     """Describe a network with parameters and buffers ``values``, on the device where they are."""
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     device = next((value.device for value in values.values()), torch.device("cpu"))
-    images = torch.zeros(1, *shape, dtype=torch.int64 if whole else kind)
+    images = torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device="cpu")
     inputs = to_input(as_inputs(images, others), str(device), kind)
     trace = _trace(network, values, inputs)
     plan = make_plan(trace, None)

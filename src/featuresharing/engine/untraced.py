@@ -26,7 +26,9 @@ def describe_untraced(
     """
     values = network_values(network, "cpu")
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
-    images = to_input(as_inputs(torch.zeros(1, *shape, dtype=torch.int64 if whole else kind), others), "cpu", kind)
+    images = to_input(
+        as_inputs(torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device="cpu"), others), "cpu", kind
+    )
     with FlopCounterMode(display=False) as counted:
         scores = score_images(network, values, images, device="cpu", dtype=kind)
     forward = counted.get_total_flops() // 2

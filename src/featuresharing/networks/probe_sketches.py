@@ -47,7 +47,7 @@ def sketch_probes(
                 f"the network does not take images of {list(preprocessing.shape)} ({reason_of(error)}); accepted is "
                 "one that does."
             ) from None
-    if penultimate and not last:
+    if None in layers.values() and not last:
         raise InputError("layer of a probe: found no linear layer in a pass; accepted is the module path of a layer.")
     readings |= {task: penultimate[last[-1]] for task, layer in layers.items() if layer is None}
     sizes = {reading: reading.take().shape[1] for reading in set(readings.values())}

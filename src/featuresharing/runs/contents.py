@@ -80,7 +80,6 @@ def _wrong_conditionals_of_any_network(path: Path, *, whole: bool) -> Iterable[s
 def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
     """Say so if the network that conditionals were computed from is another one now."""
     from featuresharing.files.records import refuse_changed
-    from featuresharing.networks.formats import digest_of_file
     from featuresharing.store import soundness
 
     attributes = soundness.attributes_of(path)
@@ -88,12 +87,23 @@ def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
     name = str(attributes.get("checkpoint"))
     network = next((each for each in networks.glob("[!.]*") if each.stem == name and each.is_file()), None)
     try:
-        if network is None or digest_of_file(network) == attributes.get("network_sha256"):
+        if network is None or _digest_of_network(network) == attributes.get("network_sha256"):
             return
         refuse_changed(network)
     except InputError:
         return  # its own line says so
     yield f"{path} was computed from another network than {network} is now."
+
+
+def _digest_of_network(path: Path) -> str:
+    """Return the digest of a network's files; of a file of no known format, its own."""
+    from featuresharing.files.atomic import file_digest
+    from featuresharing.networks.formats import digest_of_file
+
+    try:
+        return digest_of_file(path)
+    except InputError:
+        return file_digest(path)
 
 
 def problems_of_picture(path: Path, folder: Path) -> Iterable[str]:

@@ -49,7 +49,7 @@ def _network(path: Path, name: str, image_size: ImageSize | None) -> Iterator[st
     from featuresharing.networks.opening import open_network
 
     stored = open_network(path, image_size=image_size)
-    yield f"{path} is a network, one of {name}"
+    yield f"{path} is a network ({name})"
     yield from (f"note: {note}" for note in stored.notes)
     look = stored.preprocessing
     found = describe_network(stored.network, look.shape, whole=look.whole)

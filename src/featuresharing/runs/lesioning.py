@@ -1,6 +1,6 @@
 """Curves of accuracy as units of a layer are removed, into a table: resumed at the next order after a kill."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ Accuracies = NDArray[np.float64]
 def lesion_curves_to_file(
     network: Network,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: Any,
     contributions: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
     output: Path | str,

@@ -1,6 +1,6 @@
 """Marginalize a layer into a file: one process at a time, at the next unit after a kill, and never twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -75,7 +75,7 @@ class Method:
 def marginalize_to_file(
     network: Network,
     layer: str,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: Any,
     output: Path | str,
     *,

@@ -120,7 +120,11 @@ class OwnNetworkCheck:
         self.say(f"takes: {shape_in_words(look.shape)}")
         with self._telling():
             if not self._wrong_heads(found, look):
-                self.description = describe(network, engine=self._engine)
+                found_network = self.description = describe(network, engine=self._engine)
+                self.say(
+                    f"network: {network.definition.build or network.definition.weights}, {found_network.parameters} "
+                    f"parameters, {len(found_network.layers)} layers, {found_network.forward} multiply-adds of a pass"
+                )
 
     def _try_weights(self, found: "Contents") -> None:
         """Tell which checkpoints fit, and say which do not."""

@@ -1,6 +1,6 @@
 """What a run analyses: a network and images with their true classes, from files or from memory, and what names them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -130,7 +130,7 @@ def subject_of_files(checkpoint: Path, listed: ListFiles, *, image_size: ImageSi
 
 def subject_of_arrays(
     network: Network,
-    images: NDArray[Any] | Tensor,
+    images: NDArray[Any] | Tensor | Iterable[Any],
     targets: Any,
     *,
     inputs: Mapping[str, Any] | None = None,

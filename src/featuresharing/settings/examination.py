@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jsonschema import ValidationError
@@ -36,7 +36,7 @@ class ExaminedConfig:
 
     def is_sound(self, index: int, part: str, problems: Iterable[Problem]) -> bool:
         """Return whether nothing is wrong with a key of an experiment that counts, nor in ``problems``."""
-        wrong = [*self.unsound, *(self._named(problem.key) for problem in problems)]
+        wrong = [*self.unsound, *(self.named(problem.key) for problem in problems)]
         return not any(_touch(f"{self.place(index)}.{part}", key) for key in wrong)
 
     def told(self, problems: Iterable[Problem]) -> Iterator[str]:
@@ -45,11 +45,12 @@ class ExaminedConfig:
         Problems name experiments by their places among those that count.
         """
         for key, text in problems:
-            named = self._named(key)
+            named = self.named(key)
             if not any(_touch(named, wrong) for wrong in self.unsound):
                 yield f"config key '{named}'{text}."
 
-    def _named(self, key: str) -> str:
+    def named(self, key: str) -> str:
+        """Return a key by the place of its experiment in the config."""
         return re.sub(r"^experiments\.(\d+)", lambda found: self.place(int(found[1])), key)
 
 
@@ -67,12 +68,23 @@ def examine_config(config: Mapping[str, Any]) -> ExaminedConfig:
     unsound = [place for error in errors for place in _unsound(error)]
     for place in unsound:
         _remove(kept, place)
-    experiments = kept.pop("experiments", None) or []
+    found = _examined(kept, frozenset(map(joined, unsound)))
+    wrong = list(contradictions(found.settings))
+    sentences += found.told(wrong)
+    for problem in wrong:
+        place = tuple(int(part) if part.isdecimal() else part for part in found.named(problem.key).split("."))
+        if place[2:] != ("name",):  # an experiment counts, though another one is called as it is
+            _remove(kept, place)
+    settled = _examined(kept, found.unsound | {found.named(problem.key) for problem in wrong})
+    return replace(settled, sentences=tuple(dict.fromkeys(sentences)))
+
+
+def _examined(config: Mapping[str, Any], unsound: frozenset[str]) -> ExaminedConfig:
+    """Return a config without the experiments that lack what every one has."""
+    experiments = config.get("experiments") or []
     sound = [index for index, each in enumerate(experiments) if each and each.get("name") and each.get("tasks")]
-    settings = Config.unchecked({**kept, "experiments": [experiments[index] for index in sound]})
-    found = ExaminedConfig(settings, (), frozenset(map(joined, unsound)), tuple(sound))
-    sentences += found.told(contradictions(settings))
-    return ExaminedConfig(settings, tuple(dict.fromkeys(sentences)), found.unsound, found.positions)
+    settings = Config.unchecked({**config, "experiments": [experiments[index] for index in sound]})
+    return ExaminedConfig(settings, (), unsound, tuple(sound))
 
 
 def _unsound(error: ValidationError) -> Iterator[Place]:

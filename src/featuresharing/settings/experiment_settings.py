@@ -120,7 +120,7 @@ class TaskSettings(Block):
         null="what the last linear layer takes",
     )
     share: float = setting(
-        0.5, "with `head: probe`, the share of the images that train it and are not analysed", above=0, below=1, most=1
+        0.5, "with `head: probe`, the share of the images that train it and are not analysed", above=0, below=1
     )
 
     def contradictions(self) -> Iterator[Problem]:

@@ -77,6 +77,7 @@ def _span(key: Key) -> str:
     if limits.most == MOST_SEED:
         return f"from {limits.least}, below 2^63"
     if limits.above is not None:
-        return f"above {limits.above:g} and at most {limits.most:.15g}"
+        upper = f"at most {limits.most:.15g}" if limits.below is None else f"below {limits.below:g}"
+        return f"above {limits.above:g} and {upper}"
     upper = f"below {limits.below:g}" if limits.below is not None else f"{limits.most:.15g}"
     return f"from {limits.least:g} to {upper}"

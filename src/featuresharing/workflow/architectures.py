@@ -87,10 +87,20 @@ def describe(
     kept = cache / f"{_key(network, engine)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         return NetworkDescription.from_dict(json.loads(kept.read_text(encoding="utf-8")))
-    found = _describe(network, engine)
+    found = _described(network, engine)
     with suppress(InputError, OSError), replacing(kept, recorded=False) as temporary:
         temporary.write_text(json.dumps(found.as_dict()), encoding="utf-8")
     return found
+
+
+def _described(network: AnyNetwork, engine: str) -> NetworkDescription:
+    from featuresharing.engine.tracing import UntraceableError
+
+    try:
+        return _describe(network, engine)
+    except UntraceableError as error:
+        otherwise = "marginalization: {engine: plain} runs such networks, slowly"
+        raise InputError(f"{str(error).removesuffix('.')}; {otherwise}.") from error
 
 
 def _key(network: AnyNetwork, engine: str) -> str:

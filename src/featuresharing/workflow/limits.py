@@ -98,7 +98,8 @@ class LayerJobs:
             for column in columns
             if column.per != "unit"
         )
-        return self.cost.units * (images * by_image + 8 * (1 + len(columns))) + images * (4 * scores + 8 * len(heads))
+        by_unit = 8 * (1 + sum(column.per == "unit" for column in columns))
+        return self.cost.units * (images * by_image + by_unit) + images * (4 * scores + 8 * len(heads) + 8)
 
     def lesion_minutes(self, attempt: int = 1) -> int:
         """Return the time limit of a job that removes units in every order."""

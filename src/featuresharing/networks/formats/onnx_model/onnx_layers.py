@@ -22,7 +22,7 @@ from featuresharing.networks.module_paths import TAKEN, valid_path
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 OWN = TAKEN | {
-    *("constants", "recipe", "steps", "outputs", "names", "image", "freed", "channels_last", "double_precision"),
+    *("constants", "recipe", "steps", "outputs", "names", "image", "freed", "channels_last"),
     *("run", "like", "entering", "note_recipe"),
 }
 """Names that the module of a graph has for itself."""

@@ -63,7 +63,7 @@ class OnnxNetwork(nn.Module):
     def __init__(self, graph: Graph, layers: Sequence[LayerOfGraph], names: Sequence[str], channels_last: bool) -> None:
         super().__init__()
         self.image, self.outputs, self.names = graph.image, graph.outputs, tuple(names)
-        self.channels_last, self.double_precision = channels_last, graph.double
+        self.channels_last = channels_last
         self.constants = nn.Module()
         self.freed: dict[int, tuple[tuple[int, ...], int]] = {}
         for layer in layers:
