@@ -33,6 +33,7 @@ def add_commands(commands: Commands) -> None:
         "--output",
         type=Path,
         dest="exported",
+        metavar="OUTPUT",
         required=True,
         help="a file .npz or .mat, or else a folder, which gets a .npy for each array",
     )
