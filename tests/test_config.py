@@ -209,7 +209,8 @@ def test_a_missing_key_without_a_default_is_named(config: dict[str, Any], path: 
 
 def test_names_of_layers_are_texts(config: dict[str, Any]) -> None:
     config["layers"] = {6: "1.2"}
-    found = "config key 'layers': found {6: '1.2'}; accepted is aliases and their module paths, such as conv5"
+    accepted = "names of letters, digits, . and -, which do not start with -, in quotes where YAML reads"
+    found = f"config key 'layers': found 6; accepted is {accepted} something else than a text."
     assert problem(config).startswith(found)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,24 @@ def write_definition(example: Path) -> Path:
         ),
         (lambda c: first(c)["network"].update(build="mynet.py:bild"), ["mynet.py has no function 'bild'"]),
         (
+            lambda c: first(c)["network"].update(checkpoints={320: "checkpoints/step1500.safetensors"}),
+            ["network.checkpoints': found 320; accepted is names of letters, digits and -, in quotes where YAML reads"],
+        ),
+        (
+            lambda c: (first(c)["network"].update(arguments={8: 1}), c.update(layers={1: "conv1"})),
+            [
+                "network.arguments': found 8; accepted is names of arguments, in quotes",
+                "'layers': found 1; accepted is",
+            ],
+        ),
+        (
+            lambda c: first(c)["preprocessing"].update(colour="grey", mean=0.5),  # of which one number is no list
+            [
+                "preprocessing.mean': found 0.5; accepted is",
+                "Reader cannot be traced on images of [1, 32, 32] (Conv2d 'conv1'",
+            ],
+        ),
+        (
             lambda c: first(c)["network"]["checkpoints"].update({"0000": "mynet.py", "1500": "no.pt"}),
             ["checkpoints.1500': no.pt does not exist", "weights mynet.py cannot be read"],
         ),
@@ -244,6 +263,20 @@ def test_every_mistake_of_a_config_is_told_in_one_go(
     assert len(wrong) == len(said)
     for sentence, part in zip(wrong, said, strict=True):
         assert part in sentence
+
+
+def test_the_next_step_is_a_command_that_runs_from_here(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = checked(example, monkeypatch, capsys, lambda config: config)
+    snakefile = shlex.quote(str(ROOT / "workflow/Snakefile"))
+    step = f"snakemake --snakefile {snakefile} --configfile changed.yaml --cores 8"
+    assert out.splitlines()[-1] == f"nothing is wrong; the next step is: {step}"
+    (example / "mine 2.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(ROOT)
+    assert main(["check", str(example / "mine 2.yaml")]) == 0
+    step = f"snakemake --configfile '{example}/mine 2.yaml' --cores 8"
+    assert capsys.readouterr().out.splitlines()[-1] == f"nothing is wrong; the next step is: {step}"
 
 
 def test_a_network_whose_code_looks_at_numbers_is_checked_with_the_plain_engine(

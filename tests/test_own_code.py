@@ -99,6 +99,14 @@ def test_a_file_that_fails_at_import_shows_the_line(folder: Path) -> None:
         load_function("mynet.py:build", folder)
 
 
+def test_a_file_that_is_a_program_and_exits_is_told(folder: Path) -> None:
+    (folder / "mynet.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--epochs', '3'])\n")
+    with pytest.raises(
+        OwnCodeError, match=r"'mynet.py:build' cannot be imported[\s\S]*mynet.py.*line 2[\s\S]*Exit: 2$"
+    ):
+        load_function("mynet.py:build", folder)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

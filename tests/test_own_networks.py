@@ -196,6 +196,27 @@ def test_a_mistake_is_named_by_its_key(monkeypatch: pytest.MonkeyPatch, sentence
     ), said
 
 
+def test_paths_in_which_snakemake_would_replace_parts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "own")
+    monkeypatch.chdir(tmp_path / "own")
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    names = {"mynet.py": "{n}.py", "stimuli.csv": "a{0}.csv", "checkpoints/step1500.safetensors": "{checkpoint}.pt"}
+    for old, new in names.items():
+        Path(old).rename(new)
+    change(config, "network.build", "{n}.py:build")
+    change(config, "images", "a{0}.csv")
+    change(config, "network.checkpoints", {"0000": "checkpoints/step0000.safetensors", "1500": "{checkpoint}.pt"})
+    found = list(own_problems(check_config(complete_config(config, Config.defaults()))))
+    said = ": found {}; accepted is a path without braces, which Snakemake replaces"
+    assert [(key.removeprefix("experiments.0."), text) for key, text in found] == [
+        ("network.checkpoints.1500", said.format("{checkpoint}.pt")),
+        ("network.build", said.format("{n}.py")),
+        ("images", said.format("a{0}.csv")),
+    ]
+
+
 @pytest.mark.end_to_end
 def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "run"

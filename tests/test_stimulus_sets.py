@@ -127,6 +127,9 @@ def test_what_is_wrong_with_tables_is_said(pictures: Path, capsys: pytest.Captur
     path = '"cut, outs/0.png"'
     assert "column 'a' is missing; accepted is a table with a, separated by commas" in said(f"image,b\n{path},1\n")
     assert "found no image; accepted is at least one row" in said("image,a\n")
+    table.write_text("image;a\nb.png;1\n")
+    with pytest.raises(InputError, match="found columns 'image;a'; accepted are commas between them"):
+        read_stimulus_set(table, {})  # as a check reads it first
     assert f"line 2: image {pictures / 'nowhere.png'} does not exist" in said("image,a\nnowhere.png,1\n")
     assert "line 2: the path of an image is blank" in said("image,a\n,1\n")
     assert "found class 4; accepted are 0 to 3, counted from 0" in said(f"image,a\n{path},4\n", "--outputs", "a=4")

@@ -140,11 +140,11 @@ def _failing(sentence: str) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a program that reads its own arguments exits
         raise OwnCodeError(f"{sentence}; this is where its code fails:\n{_own_traceback(error)}") from error
 
 
-def _own_traceback(error: Exception) -> str:
+def _own_traceback(error: BaseException) -> str:
     """Return an error's traceback as Python prints it, without the frames of this module and of Python's imports."""
     told = traceback.TracebackException.from_exception(error)
     while told.stack and (told.stack[0].filename == __file__ or "importlib" in told.stack[0].filename):

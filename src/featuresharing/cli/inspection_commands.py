@@ -1,6 +1,7 @@
 """Commands that look before anything runs: ``check`` at a config, ``inspect`` at a file."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from featuresharing.cli.options import Commands, add_command, add_image_size, say
@@ -8,6 +9,9 @@ from featuresharing.errors import InputError
 
 DEMO = Path(__file__).parents[3] / "config/config.yaml"
 """The config that the workflow comes with, in a clone."""
+
+SNAKEFILE = Path("workflow/Snakefile")
+"""Where Snakemake looks, from the working directory."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,4 +37,12 @@ def _check(options: argparse.Namespace) -> None:
     if wrong:
         count = "one thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
         raise InputError("\n".join([f"{count} wrong:", *wrong]))
-    say("nothing is wrong; the next step is: snakemake --configfile " + " ".join(map(str, options.config)))
+    say(f"nothing is wrong; the next step is: {_next_step(options.config)}")
+
+
+def _next_step(configs: list[Path]) -> str:
+    """Return the command that runs configs from the working directory, and names the Snakefile if it is elsewhere."""
+    snakefile = DEMO.parents[1] / SNAKEFILE
+    elsewhere = snakefile.is_file() and not SNAKEFILE.is_file()
+    place = ["--snakefile", str(snakefile)] if elsewhere else []
+    return shlex.join(["snakemake", *place, "--configfile", *map(str, configs), "--cores", "8"])

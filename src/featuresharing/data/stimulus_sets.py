@@ -98,6 +98,8 @@ def _from_table(table: Path, columns: Mapping[str, str], separator: str) -> Stim
     if not rows:
         raise InputError(f"table of images {table}: found no image; accepted is at least one row.")
     head = list(rows[0][1])
+    if len(head) == 1 and ";" in head[0] and separator == ",":
+        raise InputError(f"table of images {table}: found columns '{head[0]}'; accepted are commas between them.")
     name = next((column for column in PATH_COLUMNS if column in head), head[0])
     paths = [table.parent / row[name] for _, row in rows]
     for (line, row), path in zip(rows, paths, strict=True):

@@ -113,7 +113,8 @@ def record(
         ) from refused
     if failed is not None:
         raise UntraceableError(
-            f"{kind} cannot be traced ({place_of(failed, network)}: {reason_of(failed)})."
+            f"{kind} cannot be traced on images of {list(inputs.images.shape[1:])} "
+            f"({place_of(failed, network)}: {reason_of(failed)})."
         ) from failed
     recorder.graph.output(tuple(recorder.node_of(output) for output in outputs.values()))
     return Recording(

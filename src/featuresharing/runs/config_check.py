@@ -74,8 +74,11 @@ class _Trial:
             self.say(f"\nexperiment {experiment.name}")
             check = self.own[experiment.name] = OwnNetworkCheck(self.config, experiment, self.say)
             sound = partial(self.found.is_sound, index, problems=problems)
-            network = experiment.network is not None and sound("network.build") and sound("network.arguments")
-            check.run(network=network, images=experiment.images is not None and sound("images"))
+            needed = ("network.build", "network.arguments", "preprocessing.size", "preprocessing.colour")
+            network = experiment.network is not None and all(map(sound, needed))
+            images = experiment.images is not None and sound("images")
+            weights = sound("network.checkpoints") or bool(experiment.network and experiment.network.checkpoints)
+            check.run(network=network, images=images, predictions=weights and sound("preprocessing"))
             self.sentences += check.sentences
             if check.description:
                 self.networks[experiment.name] = check.description

@@ -37,10 +37,12 @@ def cost_lines(
             seconds += checkpoints * each.seconds(each.cost.units)
             disk += checkpoints * each.disk()
             jobs += checkpoints * len(each.blocks)
-        yield f"\nlayers of {experiment}, on {most} images, at each of {checkpoints} checkpoints:"
+        times = "one checkpoint" if checkpoints == 1 else f"each of {checkpoints} checkpoints"
+        yield f"\nlayers of {experiment}, on {most} images, at {times}:"
         yield from aligned(rows)
+    cores = "1 core" if config.jobs.threads == 1 else f"{config.jobs.threads} cores"
     yield (
-        f"\nin all: about {in_time(seconds)} here (predicted for {config.jobs.threads} cores of a server, as "
+        f"\nin all: about {in_time(seconds)} here (predicted for {cores} of a server, as "
         f"docs/scaling.md measures), {in_bytes(disk)} of disk, or {jobs:.0f} jobs on a cluster"
     )
 

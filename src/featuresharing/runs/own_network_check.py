@@ -73,8 +73,8 @@ class OwnNetworkCheck:
     misfits: set[str] = field(default_factory=set)
     ready: "tuple[nn.Module, NDArray[Any]] | None" = None
 
-    def run(self, *, network: bool, images: bool) -> None:
-        """Try the network and the images, where they are worth it: what is there, and not known to be wrong."""
+    def run(self, *, network: bool, images: bool, predictions: bool) -> None:
+        """Try the network, the images and predictions, where they are worth it: there, and not known to be wrong."""
         if images:
             with self._telling():
                 path, array = images_of(self.experiment)
@@ -84,7 +84,8 @@ class OwnNetworkCheck:
             self._describe()
         if self.stimuli:
             self._number_labels()
-        if self.description and self.targets and not self.misfits & {checkpoints_of(self.config)[-1]}:
+        fits = not self.misfits & {checkpoints_of(self.config)[-1]}
+        if predictions and self.description and self.targets and fits:
             with self._telling():
                 self._predict()
 

@@ -151,7 +151,11 @@ def described(error: ValidationError) -> Iterator[str]:
 
 def meant(error: ValidationError) -> list[ValidationError]:
     """Return what is wrong inside a value by the one of several schemas that takes values of its kind."""
-    others = {inner.schema_path[0] for inner in error.context if inner.validator == "type" and not inner.path}
+    others = {
+        inner.schema_path[0]
+        for inner in error.context
+        if inner.validator == "type" and not inner.path and "propertyNames" not in inner.schema_path
+    }
     inside = ("required", "additionalProperties")
     return [
         inner
@@ -162,10 +166,10 @@ def meant(error: ValidationError) -> list[ValidationError]:
 
 
 def _hint(error: ValidationError) -> str:
-    """Say what YAML hides, which reads 1e-3 as a text, and how blocks are given on the command line."""
+    """Say what YAML hides, which reads 1e-3 as a text and 0500 as 320, and how blocks are given on the command line."""
     found = error.instance
     if not isinstance(found, str):
-        return ""
+        return ", in quotes where YAML reads something else than a text" if "propertyNames" in error.schema_path else ""
     if "properties" in error.schema:
         key = next(iter(error.schema["properties"]))
         return f", on the command line {error.absolute_path[-1]}='{{{key}: ...}}'" if error.absolute_path else ""

@@ -91,6 +91,11 @@ def _list(key: Key) -> dict[str, Any]:
 
 def _named(key: Key) -> dict[str, Any]:
     limits = key.limits
-    names = {"pattern": f"^(?:{limits.names})$", "maxLength": 100, "description": limits.names_accepted}
+    names = {
+        "type": "string",
+        "pattern": f"^(?:{limits.names})$",
+        "maxLength": 100,
+        "description": limits.names_accepted,
+    }
     bounds = {"minProperties": limits.fewest, "maxProperties": limits.longest_list}
     return {"type": "object", **bounds, "propertyNames": names, "additionalProperties": _item(key, key.named_kind)}

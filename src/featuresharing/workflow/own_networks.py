@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,10 @@ def _network_problems(experiment: ExperimentSettings, place: str) -> Iterator[Pr
     for name, path in network.checkpoints.items():
         if not os.path.isfile(path):
             yield Problem(f"{place}.network.checkpoints.{name}", f": {path} does not exist; accepted is a file")
+        yield from _braces(f"{place}.network.checkpoints.{name}", path)
     try:
-        list(definition_of(experiment, AS_BUILT, 0).sources())
+        for source in definition_of(experiment, AS_BUILT, 0).sources():
+            yield from _braces(f"{place}.network.build", source)
     except InputError as error:
         yield Problem(f"{place}.network.build", f": {str(error).removesuffix('.')}")
 
@@ -129,6 +132,13 @@ def _image_problems(experiment: ExperimentSettings, place: str) -> Iterator[Prob
     path, _ = images_of(experiment)
     if not path.exists():
         yield Problem(f"{place}.images", f": {path} does not exist; accepted is a table, a list, a folder or arrays")
+    yield from _braces(f"{place}.images", path)
+
+
+def _braces(key: str, path: Path | str) -> Iterator[Problem]:
+    """Yield what is wrong with a path in which Snakemake would put something else for a part in braces."""
+    if re.search("[{}]", str(path)):
+        yield Problem(key, f": found {path}; accepted is a path without braces, which Snakemake replaces")
 
 
 def images_of(experiment: ExperimentSettings) -> tuple[Path, str]:
