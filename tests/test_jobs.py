@@ -138,15 +138,15 @@ def test_a_changed_file_of_a_network_is_described_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "settings", "said"),
     [
-        ("no.such:thing", {}, "cannot be built .ModuleNotFoundError: No module named 'no'"),
-        ("math:nothing", {}, "cannot be built .AttributeError"),
-        ("math:sqrt", {"x": 4}, "cannot be built .TypeError"),
-        ("math:factorial", {}, "cannot be built .TypeError"),
-        ("builtins:dict", {"a": 1}, "gives a dict; accepted is a torch.nn.Module"),
+        ("no.such:thing", {}, r"^'no\.such:thing': there is no module no; accepted"),
+        ("math:nothing", {}, r"^'math:nothing': math has no function 'nothing'; accepted"),
+        ("math:sqrt", {"x": 4}, r"cannot be built by math:sqrt with \(x=4\); .*\n(.*\n)*TypeError"),
+        ("math:factorial", {}, r"cannot be built by math:factorial with \(\); .*\n(.*\n)*TypeError"),
+        ("builtins:dict", {"a": 1}, "gives a dict; accepted is a function that gives a torch.nn.Module"),
     ],
 )
 def test_architectures_that_cannot_be_built(build: str, settings: dict[str, int], said: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"architecture '{build}' {said}"):
+    with pytest.raises(InputError, match=said):
         describe(Architecture(build, settings, 8), tmp_path)
 
 

@@ -84,7 +84,8 @@ training:
   dropout: 0.1, shift: 1, crop: [0.5, 1], flip: true, precision: bfloat16, workers: 2, processes: 2, log_every: 5,
   threads: 2, seed: 3}
 baseline: {max_images: 9, undecodable: skip}
-marginalization: {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, storage: full, seed: 4}
+marginalization:
+  {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, engine: plain, storage: full, seed: 4}
 lesions: {softmax: false, steps: 3, random_orders: 4}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
@@ -110,8 +111,8 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "train_network": DRAWN | NETWORK | TRAINED | {"seed", "shift"},
         "predict_images": DRAWN,
         "select_images": DRAWN | {"max_images", "seed"},
-        "marginalize_layer": DRAWN | {"samples", "scale", "tolerance", "dtype", "storage", "seed"},
-        "measure_lesions": DRAWN | {"steps", "random_orders", "laplace", "seed"},
+        "marginalize_layer": DRAWN | {"samples", "scale", "tolerance", "dtype", "engine", "storage", "seed"},
+        "measure_lesions": DRAWN | {"engine", "steps", "random_orders", "laplace", "seed"},
         "tabulate_contributions": {"laplace"},
         "tabulate_sharing": {"laplace", "resamples", "seed"},
         "plot_units": {"laplace"} | STYLE,
@@ -124,8 +125,8 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "train_network": OVERLAID | NETWORK | TRAINED | {"seed", "crop", "flip", "decay_at", "decay", "momentum"},
         "predict_images": OVERLAID,
         "select_images": OVERLAID | {"max_images", "seed"},
-        "marginalize_layer": OVERLAID | {"samples", "scale", "dtype", "storage", "seed"},
-        "measure_lesions": OVERLAID | {"steps", "random_orders", "seed"},
+        "marginalize_layer": OVERLAID | {"samples", "scale", "dtype", "engine", "storage", "seed"},
+        "measure_lesions": OVERLAID | {"engine", "steps", "random_orders", "seed"},
         "tabulate_sharing": {"resamples", "seed"},
         "plot_units": STYLE - {"grid", "columns"},
         "animate_units": {"milliseconds"},
@@ -136,8 +137,8 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "import_model": {"image_size", "layers"},
         "predict_images": {"image_size"},
         "select_images": {"max_images", "seed"},
-        "marginalize_layer": {"image_size", "softmax", "dtype", "storage"},
-        "measure_lesions": {"image_size", "steps", "random_orders", "seed"},
+        "marginalize_layer": {"image_size", "softmax", "dtype", "engine", "storage"},
+        "measure_lesions": {"engine", "image_size", "steps", "random_orders", "seed"},
         "tabulate_sharing": {"resamples", "seed"},
         "plot_units": STYLE,
         "animate_units": {"milliseconds"},

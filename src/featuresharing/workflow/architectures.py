@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +22,6 @@ from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import MarginalizationSettings, PreprocessingSettings
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from featuresharing.networks.formats import Contents
 
 CACHE = Path(".snakemake/featuresharing")
@@ -148,12 +145,14 @@ def _digest(files: Iterable[Path]) -> str:
 
 def _describe(network: AnyNetwork, engine: str) -> NetworkDescription:
     from featuresharing.engine.describing import describe_file, describe_network
+    from featuresharing.networks.building import build_network
 
     if isinstance(network, NetworkFile):
         return describe_file(network.path, image_size=network.image_size, engine=engine)
     if isinstance(network, DefinedNetwork):
         return _describe_defined(network, engine)
-    return describe_network(_build(network), network.image_size, engine=engine)
+    made = build_network(network.build, network.settings, numbers=engine == "plain")
+    return describe_network(made, network.image_size, engine=engine)
 
 
 def preprocessing_of_defined(network: DefinedNetwork, found: "Contents") -> AnyPreprocessing:
@@ -182,28 +181,3 @@ def _describe_defined(network: DefinedNetwork, engine: str) -> NetworkDescriptio
     if network.probes:
         attach_probes(found.network, sketch_probes(found.network, network.probes, look))
     return replace(describe_network(found.network, look.shape, whole=look.whole, engine=engine), preprocessing=look)
-
-
-def _build(architecture: Architecture) -> "nn.Module":
-    """Return the network with any weights, without memory for them if it can be built so; no random state changes."""
-    import torch
-
-    module, _, name = architecture.build.partition(":")
-    try:
-        build = getattr(import_module(module), name)
-        with torch.random.fork_rng(devices=[]):
-            try:
-                with torch.device("meta"):
-                    found = build(**architecture.settings)
-            except (RuntimeError, NotImplementedError):  # it looks at numbers
-                found = build(**architecture.settings)
-    except InputError:
-        raise
-    except Exception as error:  # whatever the code of others does
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-        accepted = "accepted is module:function with its settings"
-        raise InputError(f"architecture '{architecture.build}' cannot be built ({reason}); {accepted}.") from error
-    if not isinstance(found, torch.nn.Module):
-        kind = type(found).__name__
-        raise InputError(f"architecture '{architecture.build}' gives a {kind}; accepted is a torch.nn.Module.")
-    return found.eval()
