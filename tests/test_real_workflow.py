@@ -220,7 +220,7 @@ def test_networks_of_torchvision_and_timm_by_name(tmp_path: Path, drawings: dict
     torch.manual_seed(0)
     resnet = torchvision.models.resnet18(num_classes=5)
     torch.manual_seed(0)
-    tiny = timm.create_model("resnet10t", num_classes=5)
+    tiny = timm.create_model("resnet10t", num_classes=5, zero_init_last=False)
     transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=tiny))
 
     def read(path: Path) -> Array:
@@ -230,26 +230,26 @@ def test_networks_of_torchvision_and_timm_by_name(tmp_path: Path, drawings: dict
         with Image.open(path) as image:
             return np.asarray(transform(image.convert("RGB")), np.float32)
 
-    named: dict[str, tuple[str, Any, Any, Any]] = {
-        "resnet18": ("torchvision", resnet, read, {"size": 64, "resize": "stretch"}),
-        "resnet10t": ("timm", tiny, transformed, "timm"),
+    named: dict[str, tuple[str, dict[str, Any], Any, Any, Any]] = {
+        "resnet18": ("torchvision", {}, resnet, read, {"size": 64, "resize": "stretch"}),
+        "resnet10t": ("timm", {"zero_init_last": False}, tiny, transformed, "timm"),  # or its last layer does nothing
     }
     experiments, found = [], {}
-    for name, (library, network, reader, look) in named.items():
+    for name, (library, arguments, network, reader, look) in named.items():
         pixels = np.stack([reader(path) for path in drawings])
         said = likeliest(network.eval(), torch.Tensor.double, pixels, list("01234"))
         write_stimuli(tmp_path / f"{name}.csv", list(drawings), {"top": said, "kind": list(drawings.values())})
         experiments.append(
             {
                 "name": name,
-                "network": {"build": f"{library}:{name}", "arguments": {"num_classes": 5}},
+                "network": {"build": f"{library}:{name}", "arguments": {"num_classes": 5, **arguments}},
                 "tasks": {"top": {"head": 0}, "kind": {"head": "probe"}},
                 "images": f"{name}.csv",
                 "preprocessing": look,
             }
         )
     results = run_experiments(tmp_path, experiments, layers, ACCURACY, SHARING)
-    for name, (_, network, reader, _) in named.items():
+    for name, (_, _, network, reader, _) in named.items():
         scored = Scored(network, {"top": lambda scores: scores})
         found[name] = largest_differences(results, name, scored, reader, layers, checkpoint="built")
     check(results, found, "top")

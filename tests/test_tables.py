@@ -36,6 +36,7 @@ from featuresharing.data.lists import ImageList, kept_table
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
+from featuresharing.store import LayerConditionals
 from tests.support import stores
 from tests.support.commands import ROOT
 
@@ -161,6 +162,31 @@ def test_tables_warn_of_few_images_and_name_a_measure_that_does_not_exist(tmp_pa
     )
     with pytest.raises(InputError, match=r"method: found .*woe.*; accepted"):
         contribution_table([layer], method="woe")
+
+
+def test_sharing_of_a_task_that_relies_on_no_unit_is_called_rounding() -> None:
+    predictions = np.full(20, 0.5, np.float32)
+    moved = predictions - np.linspace(0.1, 0.4, 60, dtype=np.float32).reshape(3, 20)
+    still = predictions - np.array([[2e-6], [5e-7], [0]], np.float32)  # the first leaves out draws of this mass
+    both = {"seen": moved, "read": still}
+    layer = LayerConditionals(
+        np.arange(3),
+        dict.fromkeys(both, 2),
+        dict.fromkeys(both, predictions),
+        both,
+        np.ones(3),
+        np.array([1.5e-6, 0, 0]),
+        {},
+        {"experiment": "e", "checkpoint": "7", "alias": "fc"},
+    )
+    said: list[str] = []
+    sharing_table([layer], resamples=10, say=said.append)
+    assert said == [
+        "e 7 fc, task 'read': no unit changes a prediction by more than rounding: its sharing means nothing."
+    ]
+    still[1, 3] -= 1e-5
+    sharing_table([layer], resamples=10, say=said.append)
+    assert len(said) == 1
 
 
 def test_curves_of_lesions_are_a_tidy_frame() -> None:

@@ -15,15 +15,20 @@ def export(path: Path) -> None:
     layers = keras.layers
 
     keras.utils.set_random_seed(0)
+    drawn = {"bias_initializer": "random_normal"}  # equal ones would be one parameter of the file
     images = keras.Input((48, 48, 3), name="images")
     maps = images
     for number, filters in enumerate((8, 12)):
-        maps = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"conv{number}")(maps)
-        maps = layers.ReLU()(layers.BatchNormalization(name=f"norm{number}")(maps))
-        maps = layers.SeparableConv2D(filters, 3, padding="same", activation="silu", name=f"separable{number}")(maps)
-    hidden = layers.Dense(16, activation="relu", name="hidden")(layers.GlobalAveragePooling2D()(maps))
+        maps = layers.Conv2D(filters, 3, strides=2, padding="same", name=f"conv{number}", **drawn)(maps)
+        maps = layers.BatchNormalization(name=f"norm{number}", beta_initializer="random_normal")(maps)
+        maps = layers.ReLU()(maps)
+        maps = layers.SeparableConv2D(
+            filters, 3, padding="same", activation="silu", name=f"separable{number}", **drawn
+        )(maps)
+    hidden = layers.Dense(16, activation="relu", name="hidden", **drawn)(layers.GlobalAveragePooling2D()(maps))
     heads = [
-        layers.Dense(classes, activation="softmax", name=task)(hidden) for task, classes in (("kind", 2), ("tone", 3))
+        layers.Dense(classes, activation="softmax", name=task, **drawn)(hidden)
+        for task, classes in (("kind", 2), ("tone", 3))
     ]
     network = keras.Model(images, heads)
     network(keras.ops.zeros((1, 48, 48, 3)))  # Keras exports networks that were called once

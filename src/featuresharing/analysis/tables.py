@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Say = Callable[[str], object]
 """What is told a sentence."""
 
+ROUNDING = 1e-6
+"""By how much a conditional may differ from a prediction that its unit does not change, in float32."""
+
 
 def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> dict[str, Array]:
     """Return by task the evidence [F, N] at the true class, with one of :data:`.evidence.METHODS`.
@@ -105,7 +108,8 @@ def sharing_table(
 
     Columns are ``experiment``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its 95 % interval
     ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is told which
-    experiments have few images. Raises InputError for conditionals that have no evidence.
+    experiments have few images, and which tasks rely on no unit of a layer: what they share is rounding. Raises
+    InputError for conditionals that have no evidence.
 
     >>> from featuresharing import read_conditionals, sharing_table
     >>> sharing_table(map(read_conditionals, paths))["sharing"].round(2).tolist()
@@ -115,6 +119,9 @@ def sharing_table(
     def rows() -> Iterator[tuple[Any, ...]]:
         for layer in _warned(layers, say):
             evidence = layer_evidence(layer, method=method, laplace=laplace)
+            for task in _unmoved(layer) if len(evidence) > 1 else ():
+                place = f"{' '.join(_place(layer))}, task '{task}'"
+                say(f"{place}: no unit changes a prediction by more than rounding: its sharing means nothing.")
             for first, second in combinations(evidence, 2):
                 found = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
                 yield *_place(layer), first, second, found.sharing, found.low, found.high, found.spearman
@@ -206,6 +213,16 @@ def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerC
     for few in sentences.values():
         for sentence in few:
             say(sentence)
+
+
+def _unmoved(layer: "LayerConditionals") -> list[str]:
+    """Return the tasks of which no unit changes a prediction by more than draws that are left out, and rounding."""
+    least = layer.skipped_mass[:, None] + ROUNDING
+    return [
+        task
+        for task, conditionals in layer.conditionals.items()
+        if not (np.abs(conditionals - layer.predictions[task]) > least).any()
+    ]
 
 
 def _place(layer: "LayerConditionals") -> tuple[str, str, str]:
