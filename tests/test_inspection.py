@@ -82,3 +82,5 @@ def test_what_nobody_reads_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cannot be read" in capsys.readouterr().err
     assert main(["inspect", str(tmp_path / "nowhere")]) == 2
     assert "nowhere does not exist; accepted is a file" in capsys.readouterr().err
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder; accepted is a file" in capsys.readouterr().err

@@ -28,7 +28,8 @@ def inspect_file(path: Path, *, image_size: ImageSize | None = None) -> Iterator
     Raises InputError for a file that is nothing of what this package reads, or that is damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist; accepted is a file.")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {found}; accepted is a file.")
     with path.open("rb") as file:
         start = file.read(len(HDF5))
     if start == HDF5:
