@@ -45,8 +45,10 @@ from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.opening import open_network
 from featuresharing.networks.predictions import read_predictions
 from featuresharing.networks.probe_sketches import sketch_probes
+from featuresharing.networks.probes import ProbeQuality
 from featuresharing.networks.task_scores import detach_tasks
 from featuresharing.runs.baseline import predict_to_file
+from featuresharing.runs.probe_training import is_at_chance
 from tests.support.small_networks import SMALL_SHAPE, small_alexnet
 
 RNG = np.random.default_rng(3)
@@ -486,3 +488,19 @@ def test_what_cannot_be_probed_is_refused(
     assert main(["train-probes", *given, *options, "--device", "cpu", "--output", f"{listed}/p.npz"]) == 2
     assert sentence in capsys.readouterr().err
     assert not (listed / "p.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "tested", "chance", "is_chance"),
+    [
+        (0.55, 40, 0.5, True),
+        (0.7, 40, 0.5, False),
+        (0.5, 40, 0.5, True),
+        (1.0, 4, 0.5, True),  # by guessing one time in sixteen
+        (1.0, 5, 0.5, False),
+        (float("nan"), 0, float("nan"), False),
+    ],
+)
+def test_a_probe_at_chance_is_told(held_out: float, tested: int, chance: float, is_chance: bool) -> None:
+    quality = ProbeQuality(1.0, 0.9, 40, tested, held_out, chance)
+    assert is_at_chance(Probe("0", np.eye(2, 6), np.zeros(2), quality=quality)) == is_chance

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from featuresharing.networks.opening import StoredNetwork
     from featuresharing.networks.probes import Probe
 
+GUESSED = 0.05
+"""Probability of as many right answers by guessing from which on a probe is at chance."""
+
 SHARE = 0.5
 """The share of the images of each class that trains a probe, unless it is said."""
 
@@ -103,6 +106,11 @@ def train_probes_to_file(
         rest = np.where(of_training == MISSING, own, MISSING)
         probe = evaluate_probe(replace(probe, layer=path, side=side, pooling=pooling), values, rest, of_training)
         say(f"{task}: {describe_probe(probe)}")
+        if is_at_chance(probe):
+            say(
+                f"warning: {task} is no better than chance on images that trained nothing, and contributions to it "
+                "mean little; another layer, more images or other labels may help."
+            )
         probes[task] = probe
     write_probes(output, probes)
 
@@ -119,6 +127,20 @@ def describe_probe(probe: "Probe") -> str:
         f"a probe of the {probe.side} of layer '{probe.layer}', strength {quality.strength:g}, gets "
         f"{quality.cross_validated:.1%} of {quality.trained} images right in cross-validation, and {tested}."
     )
+
+
+def is_at_chance(probe: "Probe") -> bool:
+    """Return whether always guessing the most frequent class does as well on the tested images in 5 % of cases or more.
+
+    Of a probe that was tested on no images, nobody can tell: False.
+    """
+    from scipy.stats import binom
+
+    quality = probe.quality
+    if quality is None or not quality.tested:
+        return False
+    hits = round(quality.held_out * quality.tested)
+    return bool(binom.sf(hits - 1, quality.tested, quality.chance) >= GUESSED)
 
 
 def _features(
