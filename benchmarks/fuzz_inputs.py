@@ -21,9 +21,11 @@ from featuresharing.data.class_folders import list_class_folders, read_hierarchy
 from featuresharing.data.class_maps import read_numbered_list
 from featuresharing.data.drawings import read_drawings
 from featuresharing.data.fonts import check_words
-from featuresharing.data.images import imagenet_preprocessing, read_inputs, resize
+from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import read_classes, read_image_list, write_image_list
+from featuresharing.data.preprocessing import imagenet_preprocessing
 from featuresharing.data.stimuli import read_stimuli
+from featuresharing.data.transforming import resize
 from featuresharing.data.words import WordStyle, overlay_word, read_words
 from featuresharing.errors import InputError
 

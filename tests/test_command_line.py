@@ -73,10 +73,10 @@ def test_help_begins_with_what_people_type(capsys: pytest.CaptureFixture[str]) -
     text = shown(capsys, "--help")
     assert text.startswith("usage: featuresharing COMMAND")
     names = re.findall(r"^  ([a-z-]+) +[a-z]", text, flags=re.MULTILINE)
-    assert names[:2] == ["status", "verify"]
+    assert names[:4] == ["check", "inspect", "status", "verify"]
     assert len(names) == len(set(names)) > 20
     assert re.findall(r"^([a-z ]+):$", text, flags=re.MULTILINE) == [
-        *("results", "images and archives", "networks", "units", "tables and figures"),
+        *("first of all", "results", "images and archives", "networks", "units", "tables and figures"),
     ]
     for name in names:
         assert shown(capsys, name, "--help").startswith(f"usage: featuresharing {name}")

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import featuresharing as fs
 from featuresharing import InputError, lesion, lesion_accuracy, marginalize, maximize_units, predict
@@ -500,7 +499,6 @@ def test_bytes_reach_the_network_as_bytes() -> None:
         ([IMAGES[0], IMAGES[1]], "images: found a list of 2; accepted is one array or tensor [images, ...], such as"),
         ((IMAGES, IMAGES), "images: found a tuple of 2; accepted is one array or tensor [images, ...], such as"),
         ({"x": IMAGES}, "images: found a dict of 1; accepted is one array or tensor [images, ...]."),
-        (DataLoader(TensorDataset(IMAGES)), "images: found a DataLoader; accepted is one array or tensor"),
         ("images.npy", "images: found a str; accepted is one array or tensor"),
         (None, "images: found None; accepted is one array or tensor"),
         (np.array(["a"]), "images: found an array of <U1; accepted is one array or tensor [images, ...] of numbers."),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import PROGRAM
+from featuresharing import read_conditionals
+from tests.support.commands import PROGRAM, ROOT
 from tests.support.files import assert_same_datasets
 from tests.support.slurm import Cluster, missing
 from tests.support.workflows import SMALL, environment_with_gpu, new_folder, snakemake
@@ -61,6 +62,11 @@ def folder_for_jobs(path: Path) -> Path:
     new_folder(path, LAYERS)
     (path / "change.yaml").write_text(json.dumps(CONFIG))
     (path / "long.yaml").write_text(json.dumps(LONG))
+    return with_site(path)
+
+
+def with_site(path: Path) -> Path:
+    """Put what is particular to this cluster into a folder."""
     (path / "site").mkdir()
     (path / "site/config.yaml").write_text(SITE.format(folder=path))
     (path / "partitions.yaml").write_text(PARTITIONS)
@@ -121,6 +127,24 @@ def test_jobs_with_a_gpu_go_where_gpus_are(local: Path, cluster: Cluster, tmp_pa
     assert (job["partition"], job["node"]) == ("gpu", "n1")
     assert "gres:gpu:1" in cluster.run("scontrol", "show", "job", job["number"])
     assert_same_datasets(folder / target, local / target)
+
+
+def test_a_network_of_ones_own_runs_on_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples/own_network", tmp_path / "run")
+    folder, target = with_site(tmp_path / "run"), "results/marginal/reader/conv1_1500.h5"
+    arguments = (target, "--profile", str(folder / "site"))
+    before = len(cluster.jobs())
+    done = subprocess.run(
+        snakemake(folder, *arguments, configs=[folder / "config.yaml"], profile="slurm"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cluster.jobs()) == before + 2  # what is predicted, and what is marginalized
+    assert {job["state"] for job in cluster.jobs()} == {"COMPLETED"}
+    assert read_conditionals(folder / target).units.tolist() == list(range(8))
 
 
 def started(local: Path, tmp_path: Path) -> Path:
