@@ -105,14 +105,19 @@ def train_probes_to_file(
             raise InputError(f"{listed.images}, task '{task}', {error}") from None
         rest = np.where(of_training == MISSING, own, MISSING)
         probe = evaluate_probe(replace(probe, layer=path, side=side, pooling=pooling), values, rest, of_training)
-        say(f"{task}: {describe_probe(probe)}")
-        if is_at_chance(probe):
-            say(
-                f"warning: {task} is no better than chance on images that trained nothing, and contributions to it "
-                "mean little; another layer, more images or other labels may help."
-            )
+        _tell(task, probe, say)
         probes[task] = probe
     write_probes(output, probes)
+
+
+def _tell(task: str, probe: "Probe", say: Say) -> None:
+    """Say what a probe reads and how well it does, and warn of one at chance."""
+    say(f"{task}: {describe_probe(probe)}")
+    if is_at_chance(probe):
+        say(
+            f"warning: {task} is no better than chance on images that trained nothing, and contributions to it mean "
+            "little; another layer, more images or other labels may help."
+        )
 
 
 def describe_probe(probe: "Probe") -> str:
