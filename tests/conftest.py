@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return {item.path for item in items if item.get_closest_marker(mark)}
 
     whole_runs, slow = files_with("end_to_end"), files_with("slow")
-    items.sort(key=lambda item: (item.path not in whole_runs, item.path not in slow))
+    waiting = "test_slurm.py"  # for a cluster most of the time, and longest of all
+    items.sort(key=lambda item: (item.path.name != waiting, item.path not in whole_runs, item.path not in slow))
 
 
 @pytest.fixture(scope="session")

@@ -187,7 +187,11 @@ def jobs_in_the_middle(folder: Path, cluster: Cluster, targets: list[str]) -> di
 
 
 def said_by_last_try(folder: Path, target: str) -> str:
-    return (folder / f"results/logs/marginalize_layer/object_text/{Path(target).stem}.log").read_text()
+    log = folder / f"results/logs/marginalize_layer/object_text/{Path(target).stem}.log"
+    try:
+        return log.read_text()
+    except FileNotFoundError:  # Snakemake removes that of the try before
+        return ""
 
 
 def check_resumed(folder: Path, local: Path, target: str) -> None:
