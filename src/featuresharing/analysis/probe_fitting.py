@@ -17,14 +17,11 @@ from featuresharing.arguments import check_whole, is_number
 from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
 from featuresharing.networks.layer_features import last_linear_layer, layer_features
-from featuresharing.networks.probes import INPUT, MEAN, OUTPUT, Probe, ProbeQuality
-from featuresharing.settings import Config, check
+from featuresharing.networks.probes import INPUT, OUTPUT, Probe, ProbeQuality
+from featuresharing.settings import Config, ProbeSettings, check
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Strengths of the L2 penalty to choose from."""
-
-FOLDS = 5
-"""Parts of the images that train, each of which is left out once to choose the strength."""
 
 CONSTANT = 1e-6
 """A feature that varies by less than this share of its size is taken to be constant."""
@@ -40,10 +37,10 @@ def fit_probe(
     targets: Any,
     *,
     classes: int | None = None,
-    pooling: str = MEAN,
+    pooling: str = ProbeSettings.pooling,
     inputs: Mapping[str, Any] | None = None,
     seed: int = Config.seed,
-    folds: int = FOLDS,
+    folds: int = ProbeSettings.folds,
     strengths: Sequence[float] = STRENGTHS,
     device: str = "cpu",
 ) -> Probe:
@@ -78,7 +75,7 @@ def fit_features(
     classes: int,
     *,
     seed: int = Config.seed,
-    folds: int = FOLDS,
+    folds: int = ProbeSettings.folds,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
     """Return a probe, of no layer yet, fitted to features [N, F] and true classes [N], MISSING ones left out.

@@ -13,11 +13,10 @@ from featuresharing.cli.options import (
     choose_device,
     list_files,
     say,
-    whole,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings
 from featuresharing.errors import InputError
-from featuresharing.settings import BaselineSettings
+from featuresharing.settings import BaselineSettings, ProbeSettings, TaskSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,8 +35,7 @@ def add_commands(commands: Commands) -> None:
     )
     _add_shares(parser, required=False)
     parser.add_argument("--held-out", type=Path, help="image list to test on; then every listed image trains")
-    parser.add_argument("--pooling", choices=("mean", "flatten"), default="mean", help="mean over positions, or all")
-    parser.add_argument("--folds", type=whole(2, 1000), default=5, help="folds of the cross-validation")
+    add_settings(parser, ProbeSettings)
     add_settings(parser, BaselineSettings, "undecodable")
     add_seed(parser, "the choice of images and folds")
     add_device(parser)
@@ -58,7 +56,8 @@ def _add_shares(parser: argparse.ArgumentParser, *, required: bool) -> None:
         required=required,
         default=[],
         metavar="TASK=SHARE",
-        help="share of each class's images that trains the task's probe (a task that is not named: 0.5)",
+        help="share of each class's images that trains the task's probe"
+        f" (a task that is not named: {TaskSettings.share})",
     )
 
 

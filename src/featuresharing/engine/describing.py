@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.engine.cost import cost_of
-from featuresharing.engine.plain import PlainEngine
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
@@ -23,9 +22,10 @@ from featuresharing.networks.inputs import Inputs, as_fixed, as_inputs, to_input
 from featuresharing.networks.layer_kinds import Place, joined, places_in
 from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch, what_is_special
 from featuresharing.networks.layers import unit_count, unit_size, without_adapters
-from featuresharing.networks.opening import open_network
+from featuresharing.networks.opening import StoredNetwork, open_network
 from featuresharing.networks.wrappers import unwrap
 from featuresharing.settings import MarginalizationSettings
+from featuresharing.settings.analysis_settings import PLAIN
 
 
 def describe_file(
@@ -35,7 +35,11 @@ def describe_file(
 
     Raises InputError as :func:`.opening.open_network` and :func:`describe_network`.
     """
-    stored = open_network(path, image_size=image_size)
+    return describe_stored(open_network(path, image_size=image_size), engine=engine)
+
+
+def describe_stored(stored: StoredNetwork, *, engine: str = MarginalizationSettings.engine) -> NetworkDescription:
+    """Describe a network that was opened; raises InputError as :func:`describe_network`."""
     look = stored.preprocessing
     found = describe_network(stored.network, look.shape, whole=look.whole, engine=engine)
     heads = dict(zip(stored.tasks or found.heads, stored.classes, strict=True))
@@ -63,7 +67,7 @@ def describe_network(
     """
     shape, others = as_shape(image_shape, "image_shape"), as_fixed(inputs)
     inside, _ = unwrap(network)
-    if engine == PlainEngine.name:
+    if engine == PLAIN:
         with computing():
             return describe_untraced(inside, shape, whole=whole, others=others)
     named = {**dict(inside.named_parameters()), **dict(inside.named_buffers())}

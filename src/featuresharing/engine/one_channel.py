@@ -45,6 +45,7 @@ from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.preparation import Prepared
+from featuresharing.settings.analysis_settings import ONE_CHANNEL
 
 
 class OneChannelEngine:
@@ -53,7 +54,7 @@ class OneChannelEngine:
     With ``whole``, several units may be removed together (:meth:`removed_scores`).
     """
 
-    name: ClassVar[str] = "one-channel"
+    name: ClassVar[str] = ONE_CHANNEL
     sets_outputs: ClassVar[bool] = True
 
     def __init__(self, ready: Prepared, path: str, computation: Computation, *, whole: bool = False) -> None:

@@ -18,6 +18,7 @@ from featuresharing.networks.forward import score_images
 from featuresharing.networks.inputs import Inputs
 from featuresharing.networks.layer_values import values_of_layer
 from featuresharing.networks.preparation import Prepared
+from featuresharing.settings.analysis_settings import PLAIN
 
 
 class PlainEngine:
@@ -27,7 +28,7 @@ class PlainEngine:
     several units together whether or not it is to have the layer ``whole``, and takes as much memory as a pass does.
     """
 
-    name: ClassVar[str] = "plain"
+    name: ClassVar[str] = PLAIN
     sets_outputs: ClassVar[bool] = False
     layer_rows: float | None = None
 

@@ -7,6 +7,9 @@ from typing import Any, Self
 from featuresharing.data.preprocessing import AnyPreprocessing, preprocessing_from_dict
 from featuresharing.errors import InputError
 
+SUPPOSED_CLASSES = 100
+"""Classes of a task before images are listed; they hardly matter to what jobs take."""
+
 MOST_LISTED = 40
 """Layers that a sentence names."""
 

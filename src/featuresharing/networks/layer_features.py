@@ -12,8 +12,9 @@ from featuresharing.errors import InputError
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.probe_reading import Reading
-from featuresharing.networks.probes import MEAN, OUTPUT, check_pooling
+from featuresharing.networks.probes import OUTPUT, check_pooling
 from featuresharing.networks.wrappers import unwrap
+from featuresharing.settings import ProbeSettings
 
 
 def layer_features(
@@ -22,7 +23,7 @@ def layer_features(
     images: NDArray[Any] | Tensor,
     *,
     side: str = OUTPUT,
-    pooling: str = MEAN,
+    pooling: str = ProbeSettings.pooling,
     inputs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     device: str = "cpu",

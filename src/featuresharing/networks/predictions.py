@@ -26,7 +26,7 @@ SUM_TOLERANCE = 1e-4
 class Predictions:
     """By task: softmax ``probabilities`` float32 [N, K], true classes ``targets`` int64 [N]; and the ``step``.
 
-    An image that is not of a task has :data:`.lists.MISSING` there.     ``images`` int64 [N] are positions in the image
+    An image that is not of a task has :data:`.lists.MISSING` there. ``images`` int64 [N] are positions in the image
     list, where some were skipped (None: all of them). ``experiment`` and ``checkpoint`` are the names of what predicted
     them, blank where nobody said them.
     """

@@ -8,7 +8,8 @@ from torch.utils.hooks import RemovableHandle
 
 from featuresharing.errors import InputError
 from featuresharing.networks.layers import MOST_LISTED
-from featuresharing.networks.probes import FLATTEN, INPUT
+from featuresharing.networks.probes import INPUT
+from featuresharing.settings.analysis_settings import FLATTEN
 
 
 class Reading:

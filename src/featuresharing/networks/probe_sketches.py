@@ -9,13 +9,12 @@ from torch import nn
 
 from featuresharing.data.preprocessing import AnyPreprocessing
 from featuresharing.errors import InputError
+from featuresharing.networks.descriptions import SUPPOSED_CLASSES
 from featuresharing.networks.failures import reason_of
 from featuresharing.networks.probe_reading import Reading
-from featuresharing.networks.probes import INPUT, MEAN, OUTPUT, Probe
+from featuresharing.networks.probes import INPUT, OUTPUT, Probe
 from featuresharing.networks.trial import trial_pass
-
-SUPPOSED_CLASSES = 100
-"""Classes of a probe before images are listed; they hardly matter to what jobs take."""
+from featuresharing.settings.analysis_settings import MEAN
 
 
 def sketch_probes(

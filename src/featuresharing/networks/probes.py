@@ -17,11 +17,10 @@ from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.files.records import refuse_changed
+from featuresharing.settings.analysis_settings import FLATTEN, MEAN
 
 INPUT, OUTPUT = "input", "output"
 """Sides of a layer, of which a probe reads one."""
-
-MEAN, FLATTEN = "mean", "flatten"
 
 POOLING = {
     MEAN: "the mean over positions of [N, channels, ...], and over tokens of [N, tokens, features]",

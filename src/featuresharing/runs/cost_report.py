@@ -6,6 +6,7 @@ from dataclasses import replace
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import Config
+from featuresharing.settings.analysis_settings import PLAIN
 from featuresharing.workflow.limits import LayerJobs, job_minutes
 
 HEAD = ("layer", "kind", "units", "of parameters", "engine", "here", "disk", "jobs on a cluster")
@@ -49,7 +50,7 @@ def cost_lines(
 
 def _row(jobs: LayerJobs, limits: LayerJobs) -> tuple[str, ...]:
     layer, cost = jobs.network.layer(jobs.path), jobs.cost
-    if jobs.config.marginalization.engine == "plain":
+    if jobs.config.marginalization.engine == PLAIN:
         engine = "plain, as the config says"
     else:
         engine = f"one-channel, {cost.variant / max(cost.forward, 1):.1%} of a pass"

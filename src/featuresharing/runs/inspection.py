@@ -1,7 +1,6 @@
 """What a file is and holds, in lines of text: a network, weights alone, conditionals, predictions, probes or images."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -46,16 +45,13 @@ def inspect_file(path: Path, *, image_size: ImageSize | None = None) -> Iterator
 
 
 def _network(path: Path, name: str, image_size: ImageSize | None) -> Iterator[str]:
-    from featuresharing.engine.describing import describe_network
+    from featuresharing.engine.describing import describe_stored
     from featuresharing.networks.opening import open_network
 
     stored = open_network(path, image_size=image_size)
     yield f"{path} is a network ({name})"
     yield from (f"note: {note}" for note in stored.notes)
-    look = stored.preprocessing
-    found = describe_network(stored.network, look.shape, whole=look.whole)
-    heads = dict(zip(stored.tasks or found.heads, stored.classes, strict=True))
-    yield from network_lines(replace(found, heads=heads))
+    yield from network_lines(describe_stored(stored))
 
 
 def network_lines(found: NetworkDescription) -> Iterator[str]:

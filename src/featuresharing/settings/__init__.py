@@ -18,6 +18,7 @@ from featuresharing.settings.analysis_settings import (
     JobSettings,
     LesionSettings,
     MarginalizationSettings,
+    ProbeSettings,
     SharingSettings,
 )
 from featuresharing.settings.block import Block, check
@@ -62,6 +63,7 @@ __all__ = [
     "NetworkSettings",
     "OwnNetworkSettings",
     "PreprocessingSettings",
+    "ProbeSettings",
     "SharingSettings",
     "StimuliSettings",
     "TaskSettings",

@@ -8,6 +8,9 @@ from featuresharing.settings.fields import NAME, SEED, setting
 from featuresharing.settings.image_settings import UNDECODABLE
 from featuresharing.settings.network_settings import PROCESSORS, UNITS
 
+ONE_CHANNEL, PLAIN = ENGINES = ("one-channel", "plain")
+"""Engines: the second asks nothing of a network's code."""
+
 
 @dataclass(frozen=True)
 class BaselineSettings(Block):
@@ -39,9 +42,9 @@ class MarginalizationSettings(Block):
         "float32", "precision of the computation; numbers are stored in float32", choices=("float32", "float64")
     )
     engine: str = setting(
-        "one-channel",
+        ONE_CHANNEL,
         "compute what a unit changes alone, or run the whole network for every variant, slowly, where it must",
-        choices=("one-channel", "plain"),
+        choices=ENGINES,
     )
     storage: str = setting(
         "true-class",
@@ -72,6 +75,18 @@ class FeatureSettings(Block):
     step: float = setting(1.0, "step size: each step adds the gradient times this", above=0, most=10**6)
     decay: float = setting(0.2, "share that every pixel loses at each step", least=0, below=1)
     blur_every: int = setting(4, "steps from one blur (7 x 7 pixels) to the next", least=1, most=10**6)
+
+
+MEAN, FLATTEN = POOLINGS = ("mean", "flatten")
+"""What features become of what a layer gives."""
+
+
+@dataclass(frozen=True)
+class ProbeSettings(Block):
+    """How probes are trained; no keys of the config."""
+
+    pooling: str = setting(MEAN, "mean over positions, or all", choices=POOLINGS)
+    folds: int = setting(5, "folds of the cross-validation", least=2, most=1000)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from featuresharing.errors import InputError
 from featuresharing.networks.alexnet.sizes import AlexNetShape
+from featuresharing.networks.descriptions import SUPPOSED_CLASSES
 from featuresharing.settings import Config
 from featuresharing.settings.block import Problem
 from featuresharing.settings.fields import keys_of
@@ -30,9 +31,6 @@ classes.csv."""
 
 STIMULUS_TASKS = ("subordinate", "basic", "word")
 """Tasks of the stimuli that the workflow makes itself."""
-
-SUPPOSED_CLASSES = 100
-"""Classes of a task before images are listed; they hardly matter to what jobs take."""
 
 ARCHIVE_KEYS = {
     "model": "a path inside the archive of models, such as alexnet-large-objectsvstextinthewild.t7",
