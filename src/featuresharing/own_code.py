@@ -64,7 +64,7 @@ def source_files(name: str, folder: Path) -> tuple[Path, ...]:
         if not path.is_file():
             raise InputError(f"'{name}': {path} does not exist; {ACCEPTED}.")
         return tuple(_reached([path], path.parent))
-    found = _module_file(place)
+    found = module_file(place)
     if found is None:
         raise InputError(f"'{name}': there is no module {place}; {ACCEPTED}.")
     root = found.parents[place.count(".") + (found.name == "__init__.py")]
@@ -157,8 +157,8 @@ def _callables(module: ModuleType) -> list[str]:
     return [name for name in own if callable(getattr(module, name)) and not name.startswith("_")]
 
 
-def _module_file(module: str) -> Path | None:
-    """Return the file of a module that is not imported, None where there is none."""
+def module_file(module: str) -> Path | None:
+    """Return the file of a module, which is not imported; None where there is none."""
     top, *inside = module.split(".")
     try:
         spec = find_spec(top)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,9 @@ from featuresharing.files.atomic import replacing
 from featuresharing.networks import descriptions
 from featuresharing.networks.definitions import NetworkDefinition
 from featuresharing.networks.descriptions import NetworkDescription
+from featuresharing.own_code import module_file
 from featuresharing.settings import MarginalizationSettings, PreprocessingSettings
+from featuresharing.settings.analysis_settings import PLAIN
 
 if TYPE_CHECKING:
     from featuresharing.networks.formats import Contents
@@ -104,7 +105,8 @@ def _key(network: AnyNetwork, engine: str) -> str:
     """Return what names all that a description depends on."""
     told: dict[str, Any] = {"ours": _digest(_OURS), "torch": version("torch"), "engine": engine}
     if isinstance(network, Architecture):
-        told |= asdict(network) | {"theirs": _digest(_files_of(network.build.partition(":")[0]))}
+        theirs = module_file(network.build.partition(":")[0])
+        told |= asdict(network) | {"theirs": _digest([theirs] if theirs else [])}
     elif isinstance(network, DefinedNetwork):
         said = network.preprocessing
         told |= network.definition.architecture()
@@ -126,16 +128,6 @@ def _status(path: Path) -> dict[str, Any]:
     return told
 
 
-def _files_of(module: str) -> list[Path]:
-    """Return the file of a module, which is not imported; none where there is none."""
-    top, *inside = module.split(".")
-    spec = find_spec(top) if top else None
-    if spec is None or not spec.origin:
-        return []
-    path = Path(spec.origin).parent.joinpath(*inside) if inside else Path(spec.origin)
-    return [each for each in (path, path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
-
-
 def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
@@ -151,7 +143,7 @@ def _describe(network: AnyNetwork, engine: str) -> NetworkDescription:
         return describe_file(network.path, image_size=network.image_size, engine=engine)
     if isinstance(network, DefinedNetwork):
         return _describe_defined(network, engine)
-    made = build_network(network.build, network.settings, numbers=engine == "plain")
+    made = build_network(network.build, network.settings, numbers=engine == PLAIN)
     return describe_network(made, network.image_size, engine=engine)
 
 
@@ -176,7 +168,7 @@ def _describe_defined(network: DefinedNetwork, engine: str) -> NetworkDescriptio
     from featuresharing.networks.probe_sketches import sketch_probes
     from featuresharing.networks.task_scores import attach_probes
 
-    found = open_definition(network.definition, numbers=engine == "plain")
+    found = open_definition(network.definition, numbers=engine == PLAIN)
     look = preprocessing_of_defined(network, found)
     if network.probes:
         attach_probes(found.network, sketch_probes(found.network, network.probes, look))
