@@ -207,7 +207,7 @@ def number_labels(
         if other := next((label for label in there if label not in number), None):
             raise InputError(f"{place}, found class '{other}'; accepted are its names, or numbers.")
         if names is None and outputs is not None:
-            say(f"task '{task}': its {outputs} outputs are taken for the classes in sorted order, {_few(order)}.")
+            say(f"task '{task}': its {outputs} outputs are taken for the classes in sorted order, {few_names(order)}.")
     return order, np.array([MISSING if label is None else number[label] for label in labels], dtype=np.int64)
 
 
@@ -229,8 +229,9 @@ def _sorted(place: str, there: list[str], outputs: int | None) -> list[str]:
     return there
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} to {names[-1]}"
+def few_names(names: Sequence[str], most: int = 4) -> str:
+    """Return names for a sentence, of more than ``most`` the first and the last."""
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:3])} to {names[-1]}"
 
 
 def names_or_file(text: str) -> list[str] | Path:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.analysis.guessing import GUESSED, guessing_probability
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import MISSING
 from featuresharing.data.preprocessing import AnyPreprocessing, shape_in_words
-from featuresharing.data.stimulus_sets import LISTS, StimulusSet, classes_and_targets, read_stimulus_set
+from featuresharing.data.stimulus_sets import LISTS, StimulusSet, classes_and_targets, few_names, read_stimulus_set
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.heads import head_of
 from featuresharing.randomness import keyed_generator
 from featuresharing.runs.stopping import Say
 from featuresharing.settings import Config, ExperimentSettings
+from featuresharing.settings.analysis_settings import PLAIN
 from featuresharing.workflow.architectures import describe, preprocessing_of_defined
 from featuresharing.workflow.own_networks import (
     checkpoints_of,
@@ -44,12 +46,6 @@ MOST_LOOKED_AT = 4
 
 MOST_NAMED = 6
 """Classes that a line names."""
-
-PLAIN = "plain"
-"""The engine that asks nothing of a network's code."""
-
-GUESSED = 0.05
-"""An accuracy that guessing reaches with this probability is taken for chance."""
 
 
 @dataclass
@@ -180,7 +176,8 @@ class OwnNetworkCheck:
                 classes, targets = classes_and_targets(found, [labelled], say=self.say)
                 self.classes[task], self.targets[task] = classes[task], targets[:, 0]
                 images = int((targets != MISSING).sum())
-                self.say(f"task {task}: {images} images of {len(classes[task])} classes, {few(classes[task])}")
+                named = few_names(classes[task], MOST_NAMED)
+                self.say(f"task {task}: {images} images of {len(classes[task])} classes, {named}")
 
     def _labelled(self) -> Iterator[tuple[str, StimulusSet]]:
         """Yield tasks with images and their labels, but for those that have none."""
@@ -262,12 +259,5 @@ def is_chance(hits: int, images: int, classes: int) -> bool:
 
     Of so few images that guessing could get all right, nobody can tell: False.
     """
-    from scipy.stats import binom
-
-    tail = binom.sf([hits - 1, images - 1], images, 1 / classes)
-    return bool(tail[0] >= GUESSED > tail[1])
-
-
-def few(names: list[str]) -> str:
-    """Return names, of many the first and the last."""
-    return ", ".join(names) if len(names) <= MOST_NAMED else f"{', '.join(names[:3])} to {names[-1]}"
+    found, best = (guessing_probability(right, images, 1 / classes) for right in (hits, images))
+    return found >= GUESSED > best

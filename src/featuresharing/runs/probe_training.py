@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.analysis.guessing import GUESSED, guessing_probability
 from featuresharing.data.class_splits import split_for_probe
 from featuresharing.data.lists import MISSING, ImageList, ListFiles, write_image_list
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.runs.stopping import Say
+from featuresharing.settings import ProbeSettings, TaskSettings
 
 if TYPE_CHECKING:
     from featuresharing.networks.opening import StoredNetwork
     from featuresharing.networks.probes import Probe
-
-GUESSED = 0.05
-"""Probability of as many right answers by guessing from which on a probe is at chance."""
-
-SHARE = 0.5
-"""The share of the images of each class that trains a probe, unless it is said."""
 
 
 def list_left_over(
@@ -60,9 +56,9 @@ def train_probes_to_file(
     shares: Mapping[str, float] | None = None,
     held_out: Path | None = None,
     image_size: ImageSize | None = None,
-    pooling: str = "mean",
+    pooling: str = ProbeSettings.pooling,
     seed: int,
-    folds: int = 5,
+    folds: int = ProbeSettings.folds,
     device: str = "cpu",
     skip: bool = False,
     say: Say = print,
@@ -81,7 +77,7 @@ def train_probes_to_file(
     classes, images = listed.read()
     columns = {task: _column(task, classes, listed) for task in layers}
     if held_out is None:
-        given = {task: (shares or {}).get(task, SHARE) for task in layers}
+        given = {task: (shares or {}).get(task, TaskSettings.share) for task in layers}
         trained = {
             task: split_for_probe(images.targets[:, column], share=given[task], seed=seed, task=task)
             for task, column in columns.items()
@@ -139,13 +135,11 @@ def is_at_chance(probe: "Probe") -> bool:
 
     Of a probe that was tested on no images, nobody can tell: False.
     """
-    from scipy.stats import binom
-
     quality = probe.quality
     if quality is None or not quality.tested:
         return False
     hits = round(quality.held_out * quality.tested)
-    return bool(binom.sf(hits - 1, quality.tested, quality.chance) >= GUESSED)
+    return guessing_probability(hits, quality.tested, quality.chance) >= GUESSED
 
 
 def _features(
