@@ -10,6 +10,7 @@ from torch import nn
 
 from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
+from featuresharing.networks.definitions import TIMM, TORCHVISION
 from featuresharing.own_code import call_own, load_function
 from featuresharing.settings import Config
 
@@ -33,7 +34,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         found = None if numbers else _sizes(make, settings)
-        found = found or call_own(sentence, make, **settings)
+        found = call_own(sentence, make, **settings) if found is None else found
     if not isinstance(found, nn.Module):
         raise InputError(f"{build} gives {kind_of(found)}; accepted is a function that gives a torch.nn.Module.")
     return found.eval()
@@ -66,8 +67,8 @@ def _of_timm(module: Any, name: str, build: str) -> Callable[..., Any]:
 
 
 MAKERS: Mapping[str, Callable[[Any, str, str], Callable[..., Any]]] = {
-    "torchvision": _of_torchvision,
-    "timm": _of_timm,
+    TORCHVISION: _of_torchvision,
+    TIMM: _of_timm,
 }
 """How libraries make a network of a name."""
 

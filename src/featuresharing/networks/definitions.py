@@ -17,7 +17,7 @@ from featuresharing.settings import Config, OwnNetworkSettings
 START = b'{"featuresharing": "network"'
 """How files of definitions begin."""
 
-LIBRARIES = ("torchvision", "timm")
+TORCHVISION, TIMM = LIBRARIES = ("torchvision", "timm")
 """Libraries whose networks are called LIBRARY:NAME."""
 
 MOST_BYTES = 2**20
@@ -134,7 +134,7 @@ class NetworkDefinition:
     def read(cls, path: Path) -> Self:
         """Read what :meth:`write` wrote; raises InputError for a damaged file, and if files are not what they were."""
         stored = _read_json(path)
-        found = cls.from_values({key: value for key, value in stored.items() if key not in MARKS}, path.parent)
+        found = cls._of_json(stored, path)
         named = stored.get("files")
         if not isinstance(named, dict):
             raise InputError(f"{path} does not say what its files have to hold; {ACCEPTED}.")
@@ -148,6 +148,15 @@ class NetworkDefinition:
         if missing := next((file for file in found.files() if file not in digests), None):
             raise InputError(f"{path} does not say what {missing} has to hold; {ACCEPTED}.")
         return found
+
+    @classmethod
+    def read_unchecked(cls, path: Path) -> Self:
+        """Read what :meth:`write` wrote, whatever its files hold now; raises InputError for a damaged file."""
+        return cls._of_json(_read_json(path), path)
+
+    @classmethod
+    def _of_json(cls, stored: Mapping[str, Any], path: Path) -> Self:
+        return cls.from_values({key: value for key, value in stored.items() if key not in MARKS}, path.parent)
 
     def _below(self, folder: Path) -> Self:
         """Return the definition with the files of functions by their paths from the working directory."""

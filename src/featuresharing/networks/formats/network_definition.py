@@ -17,7 +17,7 @@ def sniff(path: Path) -> bool:
 
 def files(path: Path) -> tuple[Path, ...]:
     """Return the definition, and the files of code and weights that it names; raises InputError for a damaged one."""
-    return (path, *NetworkDefinition.read(path).files())
+    return (path, *NetworkDefinition.read_unchecked(path).files())
 
 
 def read(path: Path) -> Contents:
