@@ -6,9 +6,13 @@ from typing import Any
 
 from featuresharing.arguments import is_whole, kind_of
 from featuresharing.errors import InputError
-
-SCORES, LOG_PROBABILITIES, PROBABILITIES = "scores", "log-probabilities", "probabilities"
-SIGMOID_SCORE, SIGMOID = "sigmoid-score", "sigmoid"
+from featuresharing.settings.experiment_settings import (
+    LOG_PROBABILITIES,
+    PROBABILITIES,
+    SCORES,
+    SIGMOID,
+    SIGMOID_SCORE,
+)
 
 RETURNS = {
     SCORES: "raw scores, one a class, as a softmax takes them",

@@ -12,18 +12,12 @@ from torch import Tensor, nn
 
 from featuresharing.arguments import kind_of
 from featuresharing.errors import InputError
-from featuresharing.networks.heads import (
-    BINARY,
-    MEAN,
-    PROBABILITIES,
-    SIGMOID,
-    SIGMOID_SCORE,
-    Head,
-)
+from featuresharing.networks.heads import BINARY, MEAN, Head
 from featuresharing.networks.outputs import task_outputs
 from featuresharing.networks.probe_reading import Reading
 from featuresharing.networks.probes import Probe
 from featuresharing.networks.wrappers import unwrap
+from featuresharing.settings.experiment_settings import PROBABILITIES, SIGMOID, SIGMOID_SCORE
 
 ROUNDING = 1e-3
 """How far a sum of probabilities may be from 1, in half precision too."""

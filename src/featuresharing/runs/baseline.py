@@ -12,12 +12,12 @@ from featuresharing.data.lists import ListFiles
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.errors import InputError
 from featuresharing.files.records import ChangedError
-from featuresharing.networks.heads import SIGMOID, SIGMOID_SCORE
 from featuresharing.networks.opening import StoredNetwork, check_fits, open_network
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.networks.task_scores import attached_to
 from featuresharing.runs.stopping import Say
+from featuresharing.settings.experiment_settings import SIGMOID, SIGMOID_SCORE
 
 MANY = 20
 """Images on which raw scores hardly ever are all between 0 and 1."""

@@ -24,6 +24,15 @@ PATH: dict[str, Any] = {"pattern": LINE, "longest": 1000, "accepted": "a path wi
 
 LINE_TEXT: dict[str, Any] = {"pattern": LINE, "longest": 1000, "accepted": "a text without line breaks"}
 
+SCORES, LOG_PROBABILITIES, PROBABILITIES, SIGMOID_SCORE, SIGMOID = RETURNS = (
+    "scores",
+    "log-probabilities",
+    "probabilities",
+    "sigmoid-score",
+    "sigmoid",
+)
+"""What an output of a network may hold."""
+
 
 @dataclass(frozen=True)
 class OwnNetworkSettings(Block):
@@ -77,9 +86,9 @@ class TaskSettings(Block):
         accepted="an output's place from 0, its name, or probe",
     )
     returns: str = setting(
-        "scores",
+        SCORES,
         "what that output holds; the last two: one score or probability, that of the second of two classes",
-        choices=("scores", "log-probabilities", "probabilities", "sigmoid-score", "sigmoid"),
+        choices=RETURNS,
     )
     columns: tuple[int, ...] | None = setting(
         None,
