@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from featuresharing.data.preprocessing import ImageSize
 from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.engine.cost import cost_of
+from featuresharing.engine.layer_descriptions import describe_layer, values_or_refusal, zero_inputs
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
@@ -18,10 +19,9 @@ from featuresharing.engine.untraced import describe_untraced
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import LayerDescription, NetworkDescription
 from featuresharing.networks.forward import computing
-from featuresharing.networks.inputs import Inputs, as_fixed, as_inputs, to_input
-from featuresharing.networks.layer_kinds import Place, joined, places_in
-from featuresharing.networks.layer_values import LayerValues, layer_values, may_be_seen, watch, what_is_special
-from featuresharing.networks.layers import unit_count, unit_size, without_adapters
+from featuresharing.networks.inputs import Inputs, as_fixed
+from featuresharing.networks.layer_kinds import joined, places_in
+from featuresharing.networks.layer_values import LayerValues, may_be_seen, watch
 from featuresharing.networks.opening import StoredNetwork, open_network
 from featuresharing.networks.wrappers import unwrap
 from featuresharing.settings import MarginalizationSettings
@@ -85,10 +85,7 @@ def _describe(
     network: nn.Module, values: Mapping[str, Tensor], shape: tuple[int, ...], whole: bool, others: Mapping[str, Any]
 ) -> NetworkDescription:
     """Describe a network with parameters and buffers ``values``, on the device where they are."""
-    kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
-    device = next((value.device for value in values.values()), torch.device("cpu"))
-    images = torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device="cpu")
-    inputs = to_input(as_inputs(images, others), str(device), kind)
+    inputs = zero_inputs(values, shape, whole=whole, others=others)
     trace = _trace(network, values, inputs)
     plan = make_plan(trace, None)
     found = {layer: _position(trace, layer.path, own) for layer, own in _layers(network, values, inputs, trace)}
@@ -112,31 +109,25 @@ def _layers(
     places = list(places_in(network))
     seen = watch(network, [place for place in places if may_be_seen(place)], values, inputs)
     for together in ([p for p in places if p.adapted is None], [p for p in places if p.adapted is not None]):
-        found: list[tuple[Place, LayerValues | InputError]] = []
-        for place in together:
-            try:
-                found.append((place, layer_values(network, place, values, seen.get(place.owner))))
-            except InputError as error:
-                found.append((place, error))
+        found = [(place, values_or_refusal(network, place, values, seen)) for place in together]
         given = dict(values)
         for _, own in found:
             given |= own.values if isinstance(own, LayerValues) else {}
         computed = trace if given.keys() == values.keys() else _trace(network, given, inputs)
         for place, own in found:
-            yield _describe_layer(network, place, own, computed), joined(place.owner, place.names[0])
+            layer = describe_layer(network, place, own)
+            if isinstance(own, LayerValues):
+                layer = _with_cost(layer, own, computed)
+            yield layer, joined(place.owner, place.names[0])
 
 
-def _describe_layer(network: nn.Module, place: Place, own: LayerValues | InputError, trace: Trace) -> LayerDescription:
-    layer = without_adapters(network, place) if isinstance(own, InputError) else own.layer
-    found = LayerDescription(place.path, place.kind, layer.is_linear, unit_count(layer), unit_size(layer))
-    if isinstance(own, InputError):
-        return replace(found, refused=str(own))
-    found = replace(found, special=what_is_special(network, place, own))
+def _with_cost(layer: LayerDescription, own: LayerValues, trace: Trace) -> LayerDescription:
+    """Return a description that says what variants take, or why none can be computed."""
     try:
-        counted = cost_of(make_plan(trace, find_use(trace, place.path, own.weight, own.bias)))
+        counted = cost_of(make_plan(trace, find_use(trace, layer.path, own.weight, own.bias)))
     except InputError as error:
-        return replace(found, refused=str(error))
-    return replace(found, variant=counted.variant, numbers=counted.numbers)
+        return replace(layer, refused=str(error))
+    return replace(layer, variant=counted.variant, numbers=counted.numbers)
 
 
 def _position(trace: Trace, path: str, weight: str) -> int:

@@ -1,19 +1,19 @@
 """Describe a network that cannot be traced, from one pass as its code runs it: what the plain engine computes with."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from featuresharing.errors import InputError
+from featuresharing.engine.layer_descriptions import describe_layer, values_or_refusal, zero_inputs
 from featuresharing.networks.descriptions import LayerDescription, NetworkDescription
 from featuresharing.networks.forward import network_values, score_images
-from featuresharing.networks.inputs import Inputs, as_inputs, to_input
+from featuresharing.networks.inputs import Inputs
 from featuresharing.networks.layer_kinds import places_in
-from featuresharing.networks.layer_values import layer_values, may_be_seen, watch, what_is_special
-from featuresharing.networks.layers import unit_count, unit_size, without_adapters
+from featuresharing.networks.layer_values import may_be_seen, watch
+from featuresharing.networks.precision import precision_of
 
 
 def describe_untraced(
@@ -25,15 +25,12 @@ def describe_untraced(
     InputError for one that does not take such images.
     """
     values = network_values(network, "cpu")
-    kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
-    images = to_input(
-        as_inputs(torch.zeros(1, *shape, dtype=torch.int64 if whole else kind, device="cpu"), others), "cpu", kind
-    )
+    inputs = zero_inputs(values, shape, whole=whole, others=others)
     with FlopCounterMode(display=False) as counted:
-        scores = score_images(network, values, images, device="cpu", dtype=kind)
+        scores = score_images(network, values, inputs, device="cpu", dtype=precision_of(values.values()))
     forward = counted.get_total_flops() // 2
     return NetworkDescription(
-        tuple(_layers(network, values, images, forward)),
+        tuple(_layers(network, values, inputs, forward)),
         {task: found.shape[1] for task, found in scores.items()},
         shape,
         sum(value.numel() for value in values.values()),
@@ -42,16 +39,10 @@ def describe_untraced(
 
 
 def _layers(
-    network: nn.Module, values: Mapping[str, Tensor], images: Inputs, forward: int
+    network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs, forward: int
 ) -> Iterator[LayerDescription]:
     places = list(places_in(network))
-    seen = watch(network, [place for place in places if may_be_seen(place)], values, images)
+    seen = watch(network, [place for place in places if may_be_seen(place)], values, inputs)
     for place in places:
-        refused = special = None
-        try:
-            found = layer_values(network, place, values, seen.get(place.owner))
-            layer, special = found.layer, what_is_special(network, place, found)
-        except InputError as error:
-            layer, refused = without_adapters(network, place), str(error)
-        sizes = (unit_count(layer), unit_size(layer), forward)
-        yield LayerDescription(place.path, place.kind, layer.is_linear, *sizes, refused=refused, special=special)
+        found = describe_layer(network, place, values_or_refusal(network, place, values, seen))
+        yield replace(found, variant=forward)

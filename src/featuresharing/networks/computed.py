@@ -23,6 +23,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, reason_of
 from featuresharing.networks.layer_kinds import TRANSPOSED, Place, is_matrix_layer, joined, turned
+from featuresharing.networks.precision import precision_of
 from featuresharing.networks.products import Taken, handling
 from featuresharing.networks.unchanged import unchanged
 
@@ -132,7 +133,7 @@ def attribute_parameters(place: Place, values: Mapping[str, Tensor]) -> Paramete
         layer.eval()
         given = {f"layer.{name}": value for name, value in inside.items()}
         weight, bias = functional_call(_Attributes(layer), given, ())
-        kind = next((value.dtype for value in inside.values() if value.is_floating_point()), weight.dtype)
+        kind = precision_of(inside.values(), weight.dtype)
         return weight.detach().clone().to(kind), None if bias is None else bias.detach().clone().to(kind)
 
 

@@ -14,6 +14,7 @@ from featuresharing.networks.forward import evaluating
 from featuresharing.networks.heads import Head
 from featuresharing.networks.inputs import as_images
 from featuresharing.networks.outputs import SURE, task_outputs
+from featuresharing.networks.precision import precision_of
 from featuresharing.networks.task_scores import attach_heads, detach_tasks
 from featuresharing.networks.trial import trial_pass
 
@@ -64,7 +65,7 @@ def look_at_outputs(network: nn.Module, images: NDArray[Any]) -> list[OutputLook
     """
     given = as_images(images)
     if given.is_floating_point():
-        given = given.to(next((each.dtype for each in network.parameters() if each.is_floating_point()), given.dtype))
+        given = given.to(precision_of(network.parameters(), given.dtype))
     try:
         with evaluating(network), torch.inference_mode():
             outputs = task_outputs(network(given))

@@ -1,18 +1,26 @@
-"""Full precision of float32, whatever the caller allows elsewhere (TF32, bfloat16), with all settings given back.
+"""Which precision numbers have; and full precision of float32, with all settings given back.
+
+Whoever calls us may allow less elsewhere (TF32, bfloat16).
 
 torch has settings in two ways. The older (``allow_tf32``) is read by nobody as long as the newer
 (``fp32_precision``, torch 2.9) says something; reading it then is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _PARENTS = (("generic", "all"), ("mkldnn", "all"), ("cuda", "all"))
 _OPERATORS = tuple((backend, operator) for backend in ("mkldnn", "cuda") for operator in ("matmul", "conv", "rnn"))
 """Settings of the newer way: what an operator has not, it takes from its backend, and that from the generic one."""
+
+
+def precision_of(values: Iterable[Tensor], otherwise: torch.dtype = torch.float32) -> torch.dtype:
+    """Return the precision of the first of ``values`` that is of floating point; ``otherwise`` if none is."""
+    return next((value.dtype for value in values if value.is_floating_point()), otherwise)
 
 
 @contextmanager

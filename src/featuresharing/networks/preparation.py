@@ -22,6 +22,7 @@ from featuresharing.networks.finite import first_not_finite
 from featuresharing.networks.forward import computing, network_values, score_images
 from featuresharing.networks.inputs import Inputs, as_inputs
 from featuresharing.networks.outputs import check_classes, first_undefined, refuse_probabilities, refuse_undefined
+from featuresharing.networks.precision import precision_of
 from featuresharing.networks.task_scores import refuse_head
 from featuresharing.networks.wrappers import unwrap
 from featuresharing.settings import MarginalizationSettings, check
@@ -85,8 +86,7 @@ def choose_precision(network: nn.Module, dtype: str | None = None) -> torch.dtyp
     if dtype is not None:
         check(MarginalizationSettings, "dtype", dtype)
         return torch.float64 if dtype == "float64" else torch.float32
-    own = next((value.dtype for value in network.parameters() if value.is_floating_point()), torch.float32)
-    return torch.float64 if own == torch.float64 else torch.float32
+    return torch.float64 if precision_of(network.parameters()) == torch.float64 else torch.float32
 
 
 def check_device(device: str) -> None:

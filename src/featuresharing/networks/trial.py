@@ -13,6 +13,7 @@ from torch.func import functional_call
 from featuresharing.errors import InputError
 from featuresharing.networks.forward import evaluating
 from featuresharing.networks.outputs import task_outputs
+from featuresharing.networks.precision import precision_of
 
 MOST_VALUES = 5_000
 """Numbers that all modules may give together, for each number of an image; DenseNets give about 1,000."""
@@ -56,9 +57,8 @@ def trial_pass(network: nn.Module, image_shape: Sequence[int], *, whole: bool = 
     TypeError, IndexError or AttributeError as the pass itself would.
     """
     values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-    images = torch.empty(1, *image_shape, dtype=torch.int64 if whole else kind, device="meta")
+    images = torch.empty(1, *image_shape, dtype=torch.int64 if whole else precision_of(values.values()), device="meta")
     with evaluating(network), torch.inference_mode(), _counted(network, images.numel()):
         outputs = task_outputs(functional_call(network, shapes, (images,)))
     return {task: list(scores.shape) for task, scores in outputs.items()}
