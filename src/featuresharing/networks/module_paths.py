@@ -33,6 +33,22 @@ def valid_name(name: str) -> str:
     return re.sub(r"\W", "_", name, flags=re.ASCII)[:200] or "_"
 
 
+class DifferentNames:
+    """Names that are given once each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def different(self, name: str) -> str:
+        """Return a name, with a number behind it if it was given before."""
+        found = name
+        while found in self._counts:
+            self._counts[name] += 1
+            found = f"{name}_{self._counts[name]}"
+        self._counts[found] = 1
+        return found
+
+
 def module_at(network: nn.Module, path: str) -> nn.Module:
     """Return the module at a path, made of empty ones where there is none."""
     found = network

@@ -188,13 +188,12 @@ class _Planner:
 
     def _store(self, name: str, value: NDArray[Any]) -> Stored:
         if name not in self._stored:
-            taken = {each.name for each in self._stored.values()}
-            own = wanted = valid_path(name).replace(".", "_")
-            while own in taken:
-                own = f"{own}_{len(taken)}"
+            own = valid_path(name).replace(".", "_")
+            while own in self._network.constants._parameters:
+                own = f"{own}_{len(self._stored)}"
             kept = np.array(value, dtype=np.float64 if self._graph.double else np.float32, order="C")
             self._network.constants.register_parameter(own, nn.Parameter(torch.from_numpy(kept), False))
-            self._stored[name] = Stored(own or wanted)
+            self._stored[name] = Stored(own)
         return self._stored[name]
 
 
