@@ -1,9 +1,9 @@
-"""Modules at paths that are made of names in files."""
+"""Modules that are made of what files say: their paths, their names and their parameters."""
 
 import re
 from collections.abc import Collection
 
-from torch import nn
+from torch import Tensor, nn
 
 MOST_DEPTH = 50
 """Modules that a path may lead through."""
@@ -67,3 +67,10 @@ def place_module(network: nn.Module, path: str, module: nn.Module) -> None:
     for inside, child in there.named_children() if there is not None else ():
         module.add_module(inside, child)
     parent.add_module(name, module)
+
+
+def with_parameters(module: nn.Module, **values: Tensor | None) -> nn.Module:
+    """Give a module, made without memory, its parameters, and return it."""
+    for name, value in values.items():
+        setattr(module, name, None if value is None else nn.Parameter(value))
+    return module
