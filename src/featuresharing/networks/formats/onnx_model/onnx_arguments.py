@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from featuresharing.networks.formats.onnx_model.onnx_graph import MOST_NUMBER, Node
+from featuresharing.networks.formats.onnx_model.onnx_graph import MOST_AXES, MOST_NUMBER, Node
 
 MOST_HOST = 2**24
 """Most numbers of an array that is computed from sizes and constants."""
-
-MOST_RANK = 12
 
 
 def given(inputs: Sequence[Any], position: int) -> Any:
@@ -43,8 +41,8 @@ def axes_of(node: Node, inputs: Sequence[Any], position: int, rank: int) -> list
     axes = node.integers("axes") if axes is None else axes
     if axes is None:
         return None
-    if len(axes) > MOST_RANK:
-        raise node.refuse(f"it has {len(axes)} axes; accepted are up to {MOST_RANK}")
+    if len(axes) > MOST_AXES:
+        raise node.refuse(f"it has {len(axes)} axes; accepted are up to {MOST_AXES}")
     found = [axis_of(node, axis, rank) for axis in axes]
     if len(set(found)) != len(found):
         raise node.refuse(f"it names an axis twice ({axes}); accepted are different ones")
@@ -54,7 +52,7 @@ def axes_of(node: Node, inputs: Sequence[Any], position: int, rank: int) -> list
 def reshaped(node: Node, sizes: Sequence[int], shape: Sequence[int]) -> list[int]:
     """Return the sizes that ``sizes`` mean for a value of a shape: 0 keeps a size, -1 takes what is left."""
     zeros = node.flag("allowzero", False)
-    if len(sizes) > MOST_RANK or min(sizes, default=1) < -1 or list(sizes).count(-1) > 1:
+    if len(sizes) > MOST_AXES or min(sizes, default=1) < -1 or list(sizes).count(-1) > 1:
         raise node.refuse(f"it asks for sizes {list(sizes)[:20]}; accepted are sizes with at most one -1")
     if any(size == 0 and place >= len(shape) for place, size in enumerate(sizes)) and not zeros:
         raise node.refuse(

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
-
-FLOATS = (1, 10, 11, 16)
-"""Types of floating point numbers, by their numbers in ONNX."""
+from featuresharing.networks.formats.onnx_model.onnx_graph import FLOATS, Graph, Node
+from featuresharing.networks.formats.onnx_model.onnx_sizes import OF_SIZES
 
 TRUTHS = ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor", "Not")
-WHOLE = ("Shape", "Size")
 
 
 def without_casts(graph: Graph) -> Graph:
@@ -27,7 +24,7 @@ def without_casts(graph: Graph) -> Graph:
         first = kept.inputs[1:2] if node.op == "Where" else kept.inputs[:1]
         to_float = node.attributes.get("to") in FLOATS
         is_float = bool(floats.intersection(first)) if node.op != "Cast" else to_float
-        if is_float and node.op not in (*TRUTHS, *WHOLE):
+        if is_float and node.op not in (*TRUTHS, *OF_SIZES):
             floats.update(node.outputs)
         if node.op == "Cast" and to_float and floats.intersection(first):
             names[node.outputs[0]] = kept.inputs[0]
