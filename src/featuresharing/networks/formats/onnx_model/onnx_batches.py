@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
+from featuresharing.networks.formats.onnx_model.onnx_arguments import reshaped
 from featuresharing.networks.formats.onnx_model.onnx_network import OnnxNetwork, Step, spend
-from featuresharing.networks.formats.onnx_model.onnx_shaping import wanted_sizes
 from featuresharing.networks.trial import Allowance, without_numbers
 
 SEVERAL = 3
@@ -97,7 +97,7 @@ def _free_reshape(
     sizes = step.sources[1] if len(step.sources) > 1 else None
     given = [together[name], sizes if isinstance(sizes, np.ndarray) else together.get(str(sizes))]
     try:
-        as_said = wanted_sizes(step.node, given) if step.node.op == "Reshape" else []
+        as_said = reshaped(step.node, given) if step.node.op == "Reshape" else []
     except InputError:
         as_said = []
     if as_said != wanted:

@@ -1,6 +1,5 @@
 """Biases that stand apart from their layers: what exporters add to a product or to maps belongs to the layer."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,16 +71,17 @@ def join_biases(graph: Graph) -> Graph:
 def _behind(graph: Graph, users: dict[str, list[Node]], node: Node, rank: int) -> tuple[str, Node | None, bool]:
     """Return a value that only an Add takes, that Add, and whether its channels are on the last axis."""
     value, last = node.outputs[0], node.op == "MatMul"
-    (after,) = _only(graph, users, value)
+    after = _only(graph, users, value)
     if after and after.op == "Transpose" and after.attributes.get("perm") == [0, *range(2, rank), 1] and not last:
         value, last = after.outputs[0], True
-        (after,) = _only(graph, users, value)
+        after = _only(graph, users, value)
     return value, after if after and after.op == "Add" else None, last
 
 
-def _only(graph: Graph, users: dict[str, list[Node]], name: str) -> Sequence[Node | None]:
+def _only(graph: Graph, users: dict[str, list[Node]], name: str) -> Node | None:
+    """Return the node that takes a value, if no other and no output does."""
     found = users.get(name, [])
-    return [found[0] if len(found) == 1 and name not in graph.outputs else None]
+    return found[0] if len(found) == 1 and name not in graph.outputs else None
 
 
 def _is_bias(value: NDArray[Any], channels: int, axes: int, rank: int) -> bool:

@@ -115,8 +115,7 @@ class OnnxNetwork(nn.Module):
                 inputs = [v if v is None or i in sizes else as_tensor(v, like) for i, v in enumerate(inputs)]
             if place in self.freed:
                 sizes, axis = self.freed[place]
-                count = len(values[self.image]) if self.image in values else len(like)
-                return [inputs[0].reshape(*sizes[:axis], sizes[axis] * count, *sizes[axis + 1 :])]
+                return [inputs[0].reshape(*sizes[:axis], sizes[axis] * len(values[self.image]), *sizes[axis + 1 :])]
             if step.node.op == "Cast":
                 inputs.append(like)
             result = OPERATORS[step.node.op](step.node, inputs)
@@ -160,9 +159,10 @@ class _Planner:
         last: dict[str, int] = {}
         for place, node in enumerate(nodes):
             last.update(dict.fromkeys((*node.inputs, *node.outputs), place))
+        kept = {"", *self._graph.outputs, *self._graph.constants, self._graph.image}
         done: dict[int, list[str]] = {}
         for name, place in last.items():
-            if name and name not in (*self._graph.outputs, *self._graph.constants, self._graph.image):
+            if name not in kept:
                 done.setdefault(place, []).append(name)
         for place, node in enumerate(nodes):
             layer = self._layers.get(id(node))

@@ -15,8 +15,10 @@ from featuresharing.networks.formats.onnx_model.onnx_arguments import (
     axes_of,
     axis_of,
     broadcast,
+    expanded,
     given,
     parts_of,
+    repeats_of,
     reshaped,
     slices_of,
     whole_numbers,
@@ -109,9 +111,8 @@ def unsqueezed_axes(node: Node, inputs: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _reshape(node: Node, inputs: Sequence[Any]) -> Array:
-    sizes = whole_numbers(node, given(inputs, 1), "sizes") or node.integers("shape") or []
     value: Array = inputs[0]
-    return value.reshape(reshaped(node, sizes, value.shape))
+    return value.reshape(reshaped(node, inputs))
 
 
 def _flatten(node: Node, inputs: Sequence[Any]) -> Array:
@@ -150,18 +151,13 @@ def _where(node: Node, inputs: Sequence[Any]) -> Array:
 
 
 def _expand(node: Node, inputs: Sequence[Any]) -> Array:
-    sizes = whole_numbers(node, inputs[1], "sizes") or []
-    if min(sizes, default=0) < 0:
-        raise node.refuse(f"it asks for sizes {sizes[:20]}; accepted are sizes that are not negative")
-    shape = broadcast(node, inputs[0].shape, sizes)
+    shape = expanded(node, inputs)
     check_size(node, prod(shape))
     return np.broadcast_to(inputs[0], shape)
 
 
 def _tile(node: Node, inputs: Sequence[Any]) -> Array:
-    repeats = whole_numbers(node, inputs[1], "repeats") or []
-    if min(repeats, default=0) < 0 or len(repeats) != inputs[0].ndim:
-        raise node.refuse(f"it repeats {repeats[:20]} times; accepted is a number for each of {inputs[0].ndim} axes")
+    repeats = repeats_of(node, inputs)
     check_size(node, inputs[0].size * prod(repeats))
     return np.tile(inputs[0], repeats)
 
