@@ -3,15 +3,13 @@
 python benchmarks/fuzz_archives.py --cases 3000 --seed 0
 """
 
-import argparse
 import os
-import resource
 import shutil
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from featuresharing import InputError
 from featuresharing.fetch.checksums import check_archive, forget_record
 from featuresharing.fetch.extraction import extract
 from tests.support.damaged_archives import random_archive, random_record
+from tests.support.fuzzing import check_sentence, count_outcomes, run_script
 
 
 def read(folder: Path) -> str:
@@ -30,8 +29,7 @@ def read(folder: Path) -> str:
         check_archive(folder / "a.tar")
         extract(folder / "a.tar", folder / "out")
     except InputError as error:
-        if not str(error).isprintable() or len(str(error)) > 2000:
-            raise ValueError(f"this sentence is none: {str(error)[:200]!r}") from error
+        check_sentence(error)
         if (folder / "out").exists():
             raise ValueError("a refused archive left its folder") from error
         return "refused"
@@ -47,32 +45,29 @@ def check_inside(folder: Path) -> None:
         raise ValueError(f"{strange} lie outside")
 
 
-def run(cases: int, seed: int) -> Counter[str]:
-    """Extract archives; print what became of them, and return it."""
+def attempt(folder: Path, rng: np.random.Generator) -> str:
+    """Extract the archive of a folder, which may have a damaged record; return what became of it."""
+    if rng.random() < 0.3:
+        digest = check_digest(folder)
+        (folder / "a.tar.sha256").write_bytes(random_record(digest, "a.tar", rng))
+    found = read(folder)
+    check_inside(folder)
+    return found
+
+
+def attempts(cases: int, seed: int) -> Iterator[Callable[[], str]]:
+    """Yield what extracts an archive, one after the other."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
-    slowest = 0.0
-    for case in range(cases):
+    for _ in range(cases):
         folder = Path(tempfile.mkdtemp())
         (folder / "a.tar").write_bytes(random_archive(rng))
-        start = time.monotonic()
-        try:
-            if rng.random() < 0.3:
-                digest = check_digest(folder)
-                (folder / "a.tar.sha256").write_bytes(random_record(digest, "a.tar", rng))
-            found[read(folder)] += 1
-            check_inside(folder)
-        except Exception:
-            found["tracebacks"] += 1
-            print(f"case {case}:", traceback.format_exc(limit=-3))
-        slowest = max(slowest, time.monotonic() - start)
+        yield partial(attempt, folder, rng)
         shutil.rmtree(folder)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{cases} cases: {found['refused']} refused, {found['read']} read, {found['tracebacks']} tracebacks; "
-        f"slowest {slowest:.1f} s, largest memory {memory:.0f} MB"
-    )
-    return found
+
+
+def run(cases: int, seed: int) -> Counter[str]:
+    """Extract archives; print what became of them, and return it."""
+    return count_outcomes(attempts(cases, seed))
 
 
 def check_digest(folder: Path) -> str:
@@ -86,9 +81,5 @@ def check_digest(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="extract damaged archives")
-    parser.add_argument("--cases", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
     os.umask(0o022)
-    sys.exit(run(options.cases, options.seed)["tracebacks"] > 0)
+    run_script("extract damaged archives", run, cases=3000)

@@ -6,13 +6,11 @@ Bytes of real files are damaged, and objects in them changed as somebody who wri
 is accepted is run: the pass of shapes that accepts it has to tell the truth.
 """
 
-import argparse
-import resource
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 from featuresharing import InputError  # noqa: E402
 from featuresharing.data.class_maps import read_class_map  # noqa: E402
-from featuresharing.networks.opening import open_network  # noqa: E402
-from featuresharing.networks.outputs import task_outputs  # noqa: E402
 from featuresharing.torch7 import TorchObject, read_torch7  # noqa: E402
+from tests.support.damaged_networks import read_and_run  # noqa: E402
+from tests.support.fuzzing import check_sentence, count_outcomes, run_script  # noqa: E402
 from tests.support.torch7_files import changed, corrupted, every_class, torch7_bytes  # noqa: E402
 
 EVERY_CLASS = "every class"
@@ -47,53 +45,31 @@ def damaged_file(name: str, rng: np.random.Generator) -> bytes:
 def read(path: Path, size: int) -> str:
     """Read a file as commands do; return what became of it."""
     try:
-        value = read_torch7(path)
-        if not isinstance(value, TorchObject):
+        if not isinstance(read_torch7(path), TorchObject):
             read_class_map(path, ["a", "b"])
             return "read"
-        stored = open_network(path, image_size=size)
     except InputError as error:
-        text = str(error)
-        if "\n" in text or not text.isprintable() or len(text) > 2000:
-            raise ValueError(f"this sentence is none: {text[:200]!r}") from error
+        check_sentence(error)
         return "refused"
-    kind = next(stored.network.parameters()).dtype if list(stored.network.parameters()) else torch.float32
-    with torch.inference_mode():
-        outputs = task_outputs(stored.network(torch.zeros(1, 3, size, size, dtype=kind)))
-    if [len(scores[0]) for scores in outputs.values()] != list(stored.classes):
-        raise ValueError(f"the network gives other classes than {stored.classes}")
-    return "read"
+    return read_and_run(path, size)
 
 
-def run(cases: int, seed: int) -> Counter[str]:
-    """Read damaged files; print what became of them, and return it."""
+def attempts(cases: int, seed: int) -> Iterator[Callable[[], str]]:
+    """Yield what reads a damaged file, one after the other."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
-    slowest = 0.0
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "damaged.t7"
         for case in range(cases):
             name = list(SIZES)[case % len(SIZES)]
             path.write_bytes(damaged_file(name, rng))
-            start = time.monotonic()
-            try:
-                found[read(path, SIZES[name])] += 1
-            except Exception:
-                found["tracebacks"] += 1
-                print(f"case {case} ({name}):", traceback.format_exc(limit=-3))
-            slowest = max(slowest, time.monotonic() - start)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{cases} cases: {found['refused']} refused, {found['read']} read, {found['tracebacks']} tracebacks; "
-        f"slowest {slowest:.1f} s, largest memory {memory:.0f} MB"
-    )
-    return found
+            yield partial(read, path, SIZES[name])
+
+
+def run(cases: int, seed: int) -> Counter[str]:
+    """Read damaged files; print what became of them, and return it."""
+    torch.set_num_threads(1)
+    return count_outcomes(attempts(cases, seed))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="read damaged Torch7 files")
-    parser.add_argument("--cases", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    sys.exit(run(options.cases, options.seed)["tracebacks"] > 0)
+    run_script("read damaged Torch7 files", run, cases=3000)

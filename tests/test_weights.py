@@ -150,3 +150,14 @@ def test_other_files_are_refused_in_one_sentence(tmp_path: Path, name: str, cont
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.pt do not exist; accepted are state dicts"):
         read_weights(tmp_path / "no.pt")
+
+
+def test_a_checkpoint_that_holds_itself_is_refused_or_read_as_any_other(tmp_path: Path) -> None:
+    path, content = tmp_path / "weights.pt", dict[str, Any]()
+    content["state_dict"] = content
+    torch.save(content, path)
+    with pytest.raises(InputError, match=r"weights\.pt: found the keys 'state_dict' and no tensors; accepted are "):
+        read_weights(path)
+    content["network"] = network().state_dict()
+    torch.save(content, path)
+    assert read_weights(path).keys() == network().state_dict().keys()

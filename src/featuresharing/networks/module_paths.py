@@ -1,9 +1,9 @@
-"""Modules at paths that are made of names in files."""
+"""Modules that are made of what files say: their paths, their names and their parameters."""
 
 import re
 from collections.abc import Collection
 
-from torch import nn
+from torch import Tensor, nn
 
 MOST_DEPTH = 50
 """Modules that a path may lead through."""
@@ -33,6 +33,22 @@ def valid_name(name: str) -> str:
     return re.sub(r"\W", "_", name, flags=re.ASCII)[:200] or "_"
 
 
+class DifferentNames:
+    """Names that are given once each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def different(self, name: str) -> str:
+        """Return a name, with a number behind it if it was given before."""
+        found = name
+        while found in self._counts:
+            self._counts[name] += 1
+            found = f"{name}_{self._counts[name]}"
+        self._counts[found] = 1
+        return found
+
+
 def module_at(network: nn.Module, path: str) -> nn.Module:
     """Return the module at a path, made of empty ones where there is none."""
     found = network
@@ -51,3 +67,10 @@ def place_module(network: nn.Module, path: str, module: nn.Module) -> None:
     for inside, child in there.named_children() if there is not None else ():
         module.add_module(inside, child)
     parent.add_module(name, module)
+
+
+def with_parameters(module: nn.Module, **values: Tensor | None) -> nn.Module:
+    """Give a module, made without memory, its parameters, and return it."""
+    for name, value in values.items():
+        setattr(module, name, None if value is None else nn.Parameter(value))
+    return module

@@ -25,6 +25,12 @@ MOST_WORK = 10_000_000
 LEAST_IMAGE = 2**16
 """Numbers for which a pass of a file's own operators may take memory and time, however small an image is."""
 
+MOST_IMAGE = 2**24
+"""Numbers of an image that a file may state."""
+
+USUAL = (3, 224, 224)
+"""Sizes of an image with which a network is tried where its file leaves them free."""
+
 
 class TooLargeError(InputError):
     """A pass would take absurd memory or time."""
@@ -48,6 +54,34 @@ class Allowance:
             )
 
 
+def stated_shape(sizes: Sequence[int | None]) -> tuple[int, ...] | None:
+    """Return the shape of an image as a file states it; None where it leaves a size free (None), or says nothing.
+
+    Raises InputError for an image of absurdly many numbers.
+    """
+    known = tuple(size for size in sizes if size is not None)
+    if prod(known) > MOST_IMAGE:
+        raise InputError(f"one image has the shape {list(sizes)}; accepted are up to {MOST_IMAGE} numbers.")
+    return known if known and len(known) == len(sizes) else None
+
+
+def shape_to_try(sizes: Sequence[int | None]) -> tuple[int, ...] | None:
+    """Return the shape that a file states, with usual sizes where they are free; None where its axes are not known.
+
+    Raises InputError as :func:`stated_shape`.
+    """
+    stated = stated_shape(sizes)
+    if stated is None and len(sizes) == len(USUAL):
+        return tuple(size or usual for size, usual in zip(sizes, USUAL, strict=True))
+    return stated
+
+
+def without_numbers(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a network by name, as tensors that have sizes alone."""
+    values = [*network.named_parameters(), *network.named_buffers()]
+    return {name: torch.empty_like(value, device="meta") for name, value in values}
+
+
 def trial_pass(network: nn.Module, image_shape: Sequence[int], *, whole: bool = False) -> dict[str, list[int]]:
     """Return the sizes of what ``network`` gives for one image of a shape, by task; nothing is computed, only sizes.
 
@@ -56,9 +90,9 @@ def trial_pass(network: nn.Module, image_shape: Sequence[int], *, whole: bool = 
     Raises InputError, naming the module, where the pass would take absurd memory or time; RuntimeError, ValueError,
     TypeError, IndexError or AttributeError as the pass itself would.
     """
-    values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    shapes = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-    images = torch.empty(1, *image_shape, dtype=torch.int64 if whole else precision_of(values.values()), device="meta")
+    shapes = without_numbers(network)
+    kind = torch.int64 if whole else precision_of(shapes.values())
+    images = torch.empty(1, *image_shape, dtype=kind, device="meta")
     with evaluating(network), torch.inference_mode(), _counted(network, images.numel()):
         outputs = task_outputs(functional_call(network, shapes, (images,)))
     return {task: list(scores.shape) for task, scores in outputs.items()}

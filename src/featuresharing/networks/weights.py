@@ -136,13 +136,16 @@ def _read_pickle(path: Path) -> Any:
 
 def _state_in(content: Any) -> dict[str, Tensor] | None:
     """Return the weights that a checkpoint holds, at its top or under one of the usual keys; None where it has none."""
-    if not isinstance(content, Mapping):
-        return None
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if tensors:
-        return tensors
-    found = (_state_in(content.get(key)) for key in WITHIN)
-    return next((state for state in found if state), None)
+    waiting, seen = [content], set()
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, Mapping) or id(each) in seen:  # a dict may hold itself
+            continue
+        seen.add(id(each))
+        if tensors := {str(name): value for name, value in each.items() if isinstance(value, Tensor)}:
+            return tensors
+        waiting += [each[key] for key in reversed(WITHIN) if key in each]
+    return None
 
 
 def _told(content: Any) -> str:

@@ -149,13 +149,6 @@ class CaffeLayer:
         return Made(module, (self.shape,), products)
 
 
-def parameters(module: nn.Module, **values: Tensor | None) -> nn.Module:
-    """Give a module, made without memory, its parameters, and return it."""
-    for name, value in values.items():
-        setattr(module, name, None if value is None else nn.Parameter(value))
-    return module
-
-
 def numbers_of(shape: Shape) -> int:
     """Return how many numbers a blob has for each image."""
     return math.prod(shape[1:])

@@ -12,6 +12,7 @@ from featuresharing.networks.formats.caffe_model.caffe_layers import CaffeLayer,
 from featuresharing.networks.formats.caffe_model.caffe_modules import CaffeNetwork, is_one_pixel
 from featuresharing.networks.formats.caffe_model.caffe_operators import TYPES, make_layer
 from featuresharing.networks.formats.caffe_model.caffe_weights import StoredWeights
+from featuresharing.networks.module_paths import DifferentNames
 from featuresharing.networks.trial import MOST_VALUES, MOST_WORK
 
 LOSSES = ("HingeLoss", "SoftmaxWithLoss")
@@ -66,7 +67,7 @@ class _Graph:
         self._shapes: list[Shape] = list(definition.inputs.values())
         self._modules: dict[str, nn.Module] = {}
         self._nodes: list[_Node] = []
-        self._names = _Names()
+        self._names = DifferentNames()
         self._results: dict[str, int] = {}
         self._weighted: set[str] = set()
         self._notes: dict[int, str] = {}
@@ -129,7 +130,7 @@ class _Graph:
             )
             for node in nodes
         ]
-        names = _Names()
+        names = DifferentNames()
         tasks = tuple(names.different(printable(name)) for name in outputs.values())
         network = CaffeNetwork(
             {node.name: self._modules[node.name] for node in nodes},
@@ -218,19 +219,3 @@ _EMPTY = CaffeNetwork({}, (), ())
 def printable(name: str) -> str:
     """Return a name of a file without what does not print, cut where it is long."""
     return "".join(letter if letter.isprintable() else "_" for letter in name[:LONGEST_NAME])
-
-
-class _Names:
-    """Names that are given once each."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def different(self, name: str) -> str:
-        """Return a name, with a number behind it if it was given before."""
-        found = name
-        while found in self._counts:
-            self._counts[name] += 1
-            found = f"{name}_{self._counts[name]}"
-        self._counts[found] = 1
-        return found

@@ -14,8 +14,8 @@ from featuresharing.networks.formats.caffe_model.caffe_layers import (
     CaffeLayer,
     Made,
     Shape,
-    parameters,
 )
+from featuresharing.networks.module_paths import with_parameters
 
 MOST_AROUND = 255
 """Most planes, or pixels of a side, that a normalisation sums over."""
@@ -62,7 +62,7 @@ def _of_windows(layer: CaffeLayer, *, transposed: bool) -> Made:
     module = kind(planes, outputs, kernel, stride, padding, dilation=dilation, groups=groups, device="meta")
     bias = found[1] if settings.bias_term else None
     products = math.prod(shapes[0][1:]) if not transposed else planes // groups * math.prod(kernel)
-    return Made(parameters(module, weight=found[0], bias=bias), ((images, outputs, *results),), products)
+    return Made(with_parameters(module, weight=found[0], bias=bias), ((images, outputs, *results),), products)
 
 
 def _inner_product(layer: CaffeLayer) -> Made:
@@ -73,7 +73,7 @@ def _inner_product(layer: CaffeLayer) -> Made:
     found = layer.arrays(shape, *([(outputs,)] if settings.bias_term else []))
     weight = found[0].T.contiguous() if settings.transpose else found[0]
     bias = found[1] if settings.bias_term else None
-    module = parameters(nn.Linear(inputs, outputs, settings.bias_term, device="meta"), weight=weight, bias=bias)
+    module = with_parameters(nn.Linear(inputs, outputs, settings.bias_term, device="meta"), weight=weight, bias=bias)
     flat_from = axis if len(layer.shape) > axis + 1 else 0
     return Made(module, ((*layer.shape[:axis], outputs),), inputs, flat_from)
 
@@ -175,7 +175,7 @@ def _prelu(layer: CaffeLayer) -> Made:
         raise layer.refuse("it takes one number an image; accepted are blobs with channels")
     shape: Shape = () if shared else (layer.shape[1],)
     (slopes,) = layer.arrays(shape)
-    return layer.same(parameters(nn.PReLU(slopes.numel(), device="meta"), weight=slopes.reshape(-1)))
+    return layer.same(with_parameters(nn.PReLU(slopes.numel(), device="meta"), weight=slopes.reshape(-1)))
 
 
 def _relu(layer: CaffeLayer) -> Made:

@@ -18,11 +18,9 @@ from featuresharing.networks.formats.exported_program.exported_graph import (
 from featuresharing.networks.formats.exported_program.exported_network import ExportedNetwork
 from featuresharing.networks.module_paths import valid_path
 from featuresharing.networks.outputs import task_outputs
-from featuresharing.networks.trial import TooLargeError
+from featuresharing.networks.trial import TooLargeError, shape_to_try, stated_shape, without_numbers
 
 SEVERAL = 3
-USUAL = 224
-MOST_IMAGE = 2**24
 HOW = "torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},)) on two images or more"
 
 
@@ -43,14 +41,10 @@ def _convert(program: Program) -> Contents:
     names = tuple(valid_path(name) for name in graph.tasks) if graph.tasks else None
     network = ExportedNetwork(graph, _tensors(program, graph), names)
     shape = graph.shape[1:]
-    complete = bool(shape) and None not in shape
-    known = tuple(size for size in shape if size is not None)
-    if torch.Size(known).numel() > MOST_IMAGE:
-        raise InputError(f"one image has the shape {list(shape)}; accepted are up to {MOST_IMAGE} numbers.")
-    if complete or len(shape) == 3:
-        tried = known if complete else (shape[0] or 3, shape[1] or USUAL, shape[2] or USUAL)
-        _try_out(network, graph, tried, said=complete)
-    return Contents(network.eval(), names, image_shape=known if complete else None, notes=notes)
+    stated = stated_shape(shape)
+    if tried := shape_to_try(shape):
+        _try_out(network, graph, tried, said=stated is not None)
+    return Contents(network.eval(), names, image_shape=stated, notes=notes)
 
 
 def _tensors(program: Program, graph: ExportedGraph) -> dict[str, Tensor]:
@@ -87,8 +81,7 @@ def _try_out(network: ExportedNetwork, graph: ExportedGraph, shape: Sequence[int
 
 
 def _pass(network: ExportedNetwork, graph: ExportedGraph, count: int, shape: Sequence[int], said: bool) -> list[Tensor]:
-    named = [*network.named_parameters(), *network.named_buffers()]
-    values = {name: torch.empty_like(value, device="meta") for name, value in named}
+    values = without_numbers(network)
     images = torch.empty(count, *shape, dtype=graph.kind, device="meta")
     try:
         with torch.no_grad():

@@ -12,7 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.networks.failures import is_out_of_memory, reason_of
 from featuresharing.networks.formats.exported_program.exported_graph import ExportedGraph, Named, Place, Precision, Step
 from featuresharing.networks.formats.exported_program.exported_operators import MULTIPLYING
-from featuresharing.networks.module_paths import TAKEN, module_at, place_module, valid_name, valid_path
+from featuresharing.networks.module_paths import TAKEN, DifferentNames, module_at, place_module, valid_name, valid_path
 from featuresharing.networks.trial import Allowance
 
 CONVOLUTIONS: dict[str, Any] = {"conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d}
@@ -147,7 +147,7 @@ class _Maker:
     def __init__(self, graph: ExportedGraph, tensors: Mapping[str, Tensor]) -> None:
         self._graph, self._tensors = graph, tensors
         self._parameters: dict[str, nn.Parameter] = {}
-        self._found: list[Layer] = []
+        self._paths = DifferentNames()
         self.done: set[int] = set()
 
     def layers(self) -> list[Layer]:
@@ -156,14 +156,15 @@ class _Maker:
         for step in self._graph.steps:
             for name in step.takes():
                 users[name] = users.get(name, 0) + 1
+        found = []
         turned = {step.outputs[0]: step for step in self._graph.steps if self._turns(step)}
         for step in self._graph.steps:
             layer = (
                 self._linear(step, turned, users) if step.op in ("linear", "addmm", "mm") else self._convolution(step)
             )
             if layer is not None:
-                self._found.append(layer)
-        return self._found
+                found.append(layer)
+        return found
 
     def _convolution(self, step: Step) -> Layer | None:
         given = dict(step.arguments)
@@ -224,10 +225,7 @@ class _Maker:
         module.bias = None if bias is None else self.parameter(bias.name)
         own = self._graph.weights[weight.name][1]
         path = own.removesuffix(".weight").removesuffix("_weight")
-        free = wanted = valid_path(path if path != "weight" else "layer")
-        number = 2
-        while free in {layer.path for layer in self._found}:
-            free, number = f"{wanted}_{number}", number + 1
+        free = self._paths.different(valid_path(path if path != "weight" else "layer"))
         return Layer(free, module, source, step)
 
     def parameter(self, name: str) -> nn.Parameter:

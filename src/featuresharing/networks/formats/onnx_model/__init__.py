@@ -1,13 +1,9 @@
 """Networks in ONNX, as exporters of PyTorch, TensorFlow, Keras, PaddlePaddle and others write them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from featuresharing.networks.formats import Contents
 from featuresharing.networks.formats.onnx_model.onnx_recognition import is_onnx
-
-if TYPE_CHECKING:
-    from featuresharing.networks.formats.onnx_model.onnx_graph import Graph
 
 NAME = "networks in ONNX"
 
@@ -23,8 +19,9 @@ def read(path: Path) -> Contents:
     Raises InputError that names the operator, its node and its place, for what is not known or makes no sense.
     """
     from featuresharing.networks.formats.onnx_model.onnx_conversion import convert_graph
+    from featuresharing.networks.formats.onnx_model.onnx_files import read_graph
 
-    return convert_graph(path, _graph(path))
+    return convert_graph(path, read_graph(path))
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -32,9 +29,3 @@ def files(path: Path) -> tuple[Path, ...]:
     from featuresharing.networks.formats.onnx_model.onnx_files import external_files, read_model
 
     return (path, *external_files(path, read_model(path)))
-
-
-def _graph(path: Path) -> "Graph":
-    from featuresharing.networks.formats.onnx_model.onnx_files import read_graph
-
-    return read_graph(path)

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from featuresharing.networks.formats.onnx_model.onnx_graph import MOST_NUMBER, Node
+from featuresharing.networks.formats.onnx_model.onnx_graph import MOST_AXES, MOST_NUMBER, Node
 
 MOST_HOST = 2**24
 """Most numbers of an array that is computed from sizes and constants."""
-
-MOST_RANK = 12
 
 
 def given(inputs: Sequence[Any], position: int) -> Any:
@@ -43,19 +41,21 @@ def axes_of(node: Node, inputs: Sequence[Any], position: int, rank: int) -> list
     axes = node.integers("axes") if axes is None else axes
     if axes is None:
         return None
-    if len(axes) > MOST_RANK:
-        raise node.refuse(f"it has {len(axes)} axes; accepted are up to {MOST_RANK}")
+    if len(axes) > MOST_AXES:
+        raise node.refuse(f"it has {len(axes)} axes; accepted are up to {MOST_AXES}")
     found = [axis_of(node, axis, rank) for axis in axes]
     if len(set(found)) != len(found):
         raise node.refuse(f"it names an axis twice ({axes}); accepted are different ones")
     return found
 
 
-def reshaped(node: Node, sizes: Sequence[int], shape: Sequence[int]) -> list[int]:
-    """Return the sizes that ``sizes`` mean for a value of a shape: 0 keeps a size, -1 takes what is left."""
+def reshaped(node: Node, inputs: Sequence[Any]) -> list[int]:
+    """Return the sizes that an operator Reshape gives its first input: 0 keeps a size, -1 takes what is left."""
+    shape, sizes = inputs[0].shape, whole_numbers(node, given(inputs, 1), "sizes")
+    sizes = node.integers("shape") or [] if sizes is None else sizes
     zeros = node.flag("allowzero", False)
-    if len(sizes) > MOST_RANK or min(sizes, default=1) < -1 or list(sizes).count(-1) > 1:
-        raise node.refuse(f"it asks for sizes {list(sizes)[:20]}; accepted are sizes with at most one -1")
+    if len(sizes) > MOST_AXES or min(sizes, default=1) < -1 or sizes.count(-1) > 1:
+        raise node.refuse(f"it asks for sizes {sizes[:20]}; accepted are sizes with at most one -1")
     if any(size == 0 and place >= len(shape) for place, size in enumerate(sizes)) and not zeros:
         raise node.refuse(
             f"it keeps a size of axis {len(shape)}, of values {list(shape)}; accepted are axes that are there"
@@ -69,6 +69,22 @@ def reshaped(node: Node, sizes: Sequence[int], shape: Sequence[int]) -> list[int
     if prod(wanted) != prod(shape):
         raise node.refuse(f"values {list(shape)} do not fit into sizes {wanted}; accepted are as many numbers")
     return wanted
+
+
+def expanded(node: Node, inputs: Sequence[Any]) -> tuple[int, ...]:
+    """Return the shape that an operator Expand gives its first input."""
+    sizes = whole_numbers(node, inputs[1], "sizes") or []
+    if min(sizes, default=0) < 0:
+        raise node.refuse(f"it asks for sizes {sizes[:20]}; accepted are sizes that are not negative")
+    return broadcast(node, inputs[0].shape, sizes)
+
+
+def repeats_of(node: Node, inputs: Sequence[Any]) -> list[int]:
+    """Return how often an operator Tile repeats its first input, along each axis."""
+    repeats, rank = whole_numbers(node, inputs[1], "repeats") or [], inputs[0].ndim
+    if min(repeats, default=0) < 0 or len(repeats) != rank:
+        raise node.refuse(f"it repeats {repeats[:20]} times; accepted is a number for each of {rank} axes")
+    return repeats
 
 
 def broadcast(node: Node, *shapes: Sequence[int]) -> tuple[int, ...]:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from featuresharing.errors import InputError
+from featuresharing.networks.formats.onnx_model.onnx_arguments import reshaped
 from featuresharing.networks.formats.onnx_model.onnx_network import OnnxNetwork, Step, spend
-from featuresharing.networks.formats.onnx_model.onnx_shaping import wanted_sizes
-from featuresharing.networks.trial import Allowance
+from featuresharing.networks.trial import Allowance, without_numbers
 
 SEVERAL = 3
 
@@ -28,11 +28,12 @@ def free_images(network: OnnxNetwork, shape: Sequence[int]) -> None:
 
     Raises InputError, naming the operator, where it cannot.
     """
-    values = {f"network.{name}": torch.empty_like(value, device="meta") for name, value in network.named_parameters()}
+    comparison = _Comparison(network)
+    values = without_numbers(comparison)
     kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
     images = tuple(torch.empty(count, *shape, dtype=kind, device="meta") for count in (1, SEVERAL))
     with torch.no_grad():
-        functional_call(_Comparison(network), values, images)
+        functional_call(comparison, values, images)
 
 
 class _Comparison(nn.Module):
@@ -96,7 +97,7 @@ def _free_reshape(
     sizes = step.sources[1] if len(step.sources) > 1 else None
     given = [together[name], sizes if isinstance(sizes, np.ndarray) else together.get(str(sizes))]
     try:
-        as_said = wanted_sizes(step.node, given) if step.node.op == "Reshape" else []
+        as_said = reshaped(step.node, given) if step.node.op == "Reshape" else []
     except InputError:
         as_said = []
     if as_said != wanted:

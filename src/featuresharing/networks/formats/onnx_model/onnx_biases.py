@@ -1,19 +1,15 @@
 """Biases that stand apart from their layers: what exporters add to a product or to maps belongs to the layer."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
-
-FLOATS = (1, 10, 11, 16)
-"""Types of floating point numbers, by their numbers in ONNX."""
+from featuresharing.networks.formats.onnx_model.onnx_graph import FLOATS, Graph, Node
+from featuresharing.networks.formats.onnx_model.onnx_sizes import OF_SIZES
 
 TRUTHS = ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor", "Not")
-WHOLE = ("Shape", "Size")
 
 
 def without_casts(graph: Graph) -> Graph:
@@ -27,7 +23,7 @@ def without_casts(graph: Graph) -> Graph:
         first = kept.inputs[1:2] if node.op == "Where" else kept.inputs[:1]
         to_float = node.attributes.get("to") in FLOATS
         is_float = bool(floats.intersection(first)) if node.op != "Cast" else to_float
-        if is_float and node.op not in (*TRUTHS, *WHOLE):
+        if is_float and node.op not in (*TRUTHS, *OF_SIZES):
             floats.update(node.outputs)
         if node.op == "Cast" and to_float and floats.intersection(first):
             names[node.outputs[0]] = kept.inputs[0]
@@ -75,16 +71,17 @@ def join_biases(graph: Graph) -> Graph:
 def _behind(graph: Graph, users: dict[str, list[Node]], node: Node, rank: int) -> tuple[str, Node | None, bool]:
     """Return a value that only an Add takes, that Add, and whether its channels are on the last axis."""
     value, last = node.outputs[0], node.op == "MatMul"
-    (after,) = _only(graph, users, value)
+    after = _only(graph, users, value)
     if after and after.op == "Transpose" and after.attributes.get("perm") == [0, *range(2, rank), 1] and not last:
         value, last = after.outputs[0], True
-        (after,) = _only(graph, users, value)
+        after = _only(graph, users, value)
     return value, after if after and after.op == "Add" else None, last
 
 
-def _only(graph: Graph, users: dict[str, list[Node]], name: str) -> Sequence[Node | None]:
+def _only(graph: Graph, users: dict[str, list[Node]], name: str) -> Node | None:
+    """Return the node that takes a value, if no other and no output does."""
     found = users.get(name, [])
-    return [found[0] if len(found) == 1 and name not in graph.outputs else None]
+    return found[0] if len(found) == 1 and name not in graph.outputs else None
 
 
 def _is_bias(value: NDArray[Any], channels: int, axes: int, rank: int) -> bool:

@@ -12,15 +12,11 @@ from featuresharing.networks.formats.onnx_model.onnx_layers import find_layers
 from featuresharing.networks.formats.onnx_model.onnx_network import KNOWN, OnnxNetwork
 from featuresharing.networks.formats.onnx_model.onnx_simplification import simplify, without_softmax
 from featuresharing.networks.module_paths import valid_path
-from featuresharing.networks.trial import TooLargeError
+from featuresharing.networks.trial import TooLargeError, shape_to_try, stated_shape, without_numbers
 
 CHANNELS = (1, 3, 4)
 LEAST_SIDE = 5
 """Pixels from which an axis is one of space, where it is to be told from one of channels."""
-
-USUAL = 224
-MOST_IMAGE = 2**24
-"""Numbers of an image."""
 
 
 def convert_graph(path: Path, graph: Graph) -> Contents:
@@ -36,26 +32,20 @@ def _convert(graph: Graph) -> Contents:
     graph, notes = without_softmax(simplify(graph, KNOWN), graph.outputs)
     last = _is_channels_last(graph.shape)
     shape = (*graph.shape[3:], *graph.shape[1:3]) if last else graph.shape[1:]
-    known = tuple(size for size in shape if size is not None)
-    complete = len(known) == len(shape) > 0
-    numbers = 1
-    for size in known:
-        numbers *= size
-    if numbers > MOST_IMAGE:
-        raise InputError(f"one image has the shape {list(shape)}; accepted are up to {MOST_IMAGE} numbers.")
+    stated = stated_shape(shape)
     network = OnnxNetwork(graph, list(find_layers(graph)), names, last)
     if last:
         notes += ("images are [N, H, W, C] in the file; the network takes [N, C, H, W], as others do.",)
     if graph.shape and graph.shape[0] not in (None, 1):
         raise InputError(f"the file is for batches of {graph.shape[0]} images; {HOW}.")
-    if graph.shape[:1] == (1,) and complete:
-        free_images(network, known)
+    if graph.shape[:1] == (1,) and stated:
+        free_images(network, stated)
         network.note_recipe()
         notes += ("the file is for one image at a time; the network takes any number.",) if network.freed else ()
-    elif len(shape) == 3 or complete:
-        _try_out(network, known if complete else (shape[0] or 3, shape[1] or USUAL, shape[2] or USUAL), complete)
+    elif tried := shape_to_try(shape):
+        _try_out(network, tried, said=stated is not None)
     tasks = tuple(names) if len(names) > 1 else None
-    return Contents(network.eval(), tasks, image_shape=known if complete else None, notes=notes)
+    return Contents(network.eval(), tasks, image_shape=stated, notes=notes)
 
 
 def _is_channels_last(shape: tuple[int | None, ...]) -> bool:
@@ -65,9 +55,9 @@ def _is_channels_last(shape: tuple[int | None, ...]) -> bool:
     return all(side is None or side >= LEAST_SIDE for side in shape[1:3])
 
 
-def _try_out(network: OnnxNetwork, shape: tuple[int, ...], said: bool) -> None:
+def _try_out(network: OnnxNetwork, shape: tuple[int, ...], *, said: bool) -> None:
     """Run a pass of sizes alone; raises InputError for one of absurd size, or on a shape that the file has ``said``."""
-    values = {name: torch.empty_like(value, device="meta") for name, value in network.named_parameters()}
+    values = without_numbers(network)
     kind = next((value.dtype for value in values.values()), torch.float32)
     try:
         with torch.no_grad():

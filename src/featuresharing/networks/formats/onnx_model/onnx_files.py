@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError, quoted
-from featuresharing.networks.formats.onnx_model.onnx_graph import Graph, Node
+from featuresharing.networks.formats.onnx_model.onnx_graph import FLOATS, MOST_AXES, TYPES, Graph, Node
 
 MOST_NODES = 100_000
-MOST_AXES = 12
 OPSETS = (7, 99)
 """Versions of the operators; later ones than those known are read as the latest."""
 
@@ -61,17 +60,8 @@ def read_graph(path: Path) -> Graph:
     nodes = tuple(_node(reader, each, place) for place, each in enumerate(graph.node))
     outputs = tuple(each.name for each in graph.output)
     _check_names(reader, nodes, {*constants, inputs[0].name}, outputs)
-    double, floats = _floating_types()
     shape = _shape(inputs[0])
-    return Graph(nodes, constants, inputs[0].name, shape, outputs, opset, kind == double, kind in floats)
-
-
-def _floating_types() -> tuple[int, tuple[int, ...]]:
-    """Return the type of numbers of double precision, and all of floating point."""
-    from onnx import TensorProto
-
-    double = int(TensorProto.DOUBLE)
-    return double, (double, int(TensorProto.FLOAT), int(TensorProto.FLOAT16), int(TensorProto.BFLOAT16))
+    return Graph(nodes, constants, inputs[0].name, shape, outputs, opset, TYPES.get(kind) == "f8", kind in FLOATS)
 
 
 def external_files(path: Path, model: Any) -> tuple[Path, ...]:
@@ -135,10 +125,7 @@ class _Reader:
         """Return the numbers of a tensor, float32 for those of lower precision."""
         from onnx import TensorProto, helper, numpy_helper
 
-        kinds = [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.BOOL]
-        kinds += [TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64]
-        kinds += [TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64]
-        if tensor.data_type not in kinds:
+        if tensor.data_type not in TYPES:
             name = next((name for name, kind in TensorProto.DataType.items() if kind == tensor.data_type), "unknown")
             raise self.refuse(f"{what} is of type {name}; accepted are floating point numbers, integers and booleans")
         shape = tuple(tensor.dims)
@@ -161,8 +148,7 @@ class _Reader:
                 ) from None
             if value.shape != shape:
                 raise self.refuse(f"{what} has sizes {list(value.shape)}; accepted are {list(shape)}, as it says")
-        low = dtype.itemsize == 2 and tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-        return value.astype(np.float32) if low else value
+        return value.astype(TYPES[tensor.data_type], copy=False)
 
     def external(self, tensor: Any) -> tuple[Path, int, int | None]:
         """Return the file in which the numbers of a tensor are, where they begin, and how many bytes they are."""

@@ -11,6 +11,15 @@ from featuresharing.errors import InputError, ordinal, quoted
 MOST_NUMBER = 2**24
 """Largest kernel, stride, padding, axis or other whole number that is no size of a value."""
 
+MOST_AXES = 12
+"""Axes of a value."""
+
+TYPES = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 10: "f4", 11: "f8", 12: "u4", 13: "u8"}
+TYPES |= {16: "f4"}
+"""Types of numbers that are known, by their numbers in ONNX; float16 and bfloat16 are computed as float32."""
+
+FLOATS = tuple(number for number, kind in TYPES.items() if kind.startswith("f"))
+
 
 @dataclass(frozen=True, eq=False)
 class Node:

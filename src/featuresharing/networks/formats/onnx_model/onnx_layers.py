@@ -18,7 +18,7 @@ from featuresharing.networks.formats.onnx_model.onnx_windows import (
     said_pads,
     steps_of,
 )
-from featuresharing.networks.module_paths import TAKEN, valid_path
+from featuresharing.networks.module_paths import TAKEN, DifferentNames, valid_path
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 OWN = TAKEN | {
@@ -60,7 +60,7 @@ def find_layers(graph: Graph) -> Iterator[LayerOfGraph]:
 class _Finder:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._paths: set[str] = set()
+        self._paths = DifferentNames()
         self._parameters: dict[tuple[str, str], nn.Parameter] = {}
 
     def convolution(self, node: Node, weight: NDArray[Any]) -> LayerOfGraph | None:
@@ -144,18 +144,10 @@ class _Finder:
         for name, ending in ((weight, ".weight"), (str(bias or ""), ".bias"), (str(bias or ""), "_bias")):
             own = self._graph.origins.get(name, name)
             if own.endswith(ending) and len(own) > len(ending):
-                return self._free(valid_path(own.removesuffix(ending), OWN))
+                return self._paths.different(valid_path(own.removesuffix(ending), OWN))
         if node.name or node.outputs[0]:
-            return self._free(path_of_scopes(node.name or node.outputs[0], node.op))
-        return self._free(f"{node.op.lower()}_0")
-
-    def _free(self, path: str) -> str:
-        """Return a path, with a number behind it where another layer has it."""
-        number, wanted = 2, path
-        while path in self._paths:
-            path, number = f"{wanted}_{number}", number + 1
-        self._paths.add(path)
-        return path
+            return self._paths.different(path_of_scopes(node.name or node.outputs[0], node.op))
+        return self._paths.different(f"{node.op.lower()}_0")
 
 
 def path_of_scopes(name: str, op: str) -> str:

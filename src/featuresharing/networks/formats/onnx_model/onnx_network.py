@@ -115,8 +115,7 @@ class OnnxNetwork(nn.Module):
                 inputs = [v if v is None or i in sizes else as_tensor(v, like) for i, v in enumerate(inputs)]
             if place in self.freed:
                 sizes, axis = self.freed[place]
-                count = len(values[self.image]) if self.image in values else len(like)
-                return [inputs[0].reshape(*sizes[:axis], sizes[axis] * count, *sizes[axis + 1 :])]
+                return [inputs[0].reshape(*sizes[:axis], sizes[axis] * len(values[self.image]), *sizes[axis + 1 :])]
             if step.node.op == "Cast":
                 inputs.append(like)
             result = OPERATORS[step.node.op](step.node, inputs)
@@ -160,9 +159,10 @@ class _Planner:
         last: dict[str, int] = {}
         for place, node in enumerate(nodes):
             last.update(dict.fromkeys((*node.inputs, *node.outputs), place))
+        kept = {"", *self._graph.outputs, *self._graph.constants, self._graph.image}
         done: dict[int, list[str]] = {}
         for name, place in last.items():
-            if name and name not in (*self._graph.outputs, *self._graph.constants, self._graph.image):
+            if name not in kept:
                 done.setdefault(place, []).append(name)
         for place, node in enumerate(nodes):
             layer = self._layers.get(id(node))
@@ -188,13 +188,12 @@ class _Planner:
 
     def _store(self, name: str, value: NDArray[Any]) -> Stored:
         if name not in self._stored:
-            taken = {each.name for each in self._stored.values()}
-            own = wanted = valid_path(name).replace(".", "_")
-            while own in taken:
-                own = f"{own}_{len(taken)}"
+            own = valid_path(name).replace(".", "_")
+            while own in self._network.constants._parameters:
+                own = f"{own}_{len(self._stored)}"
             kept = np.array(value, dtype=np.float64 if self._graph.double else np.float32, order="C")
             self._network.constants.register_parameter(own, nn.Parameter(torch.from_numpy(kept), False))
-            self._stored[name] = Stored(own or wanted)
+            self._stored[name] = Stored(own)
         return self._stored[name]
 
 

@@ -13,28 +13,22 @@ from featuresharing.networks.formats.onnx_model.onnx_arguments import (
     axes_of,
     axis_of,
     broadcast,
+    expanded,
     given,
     pads_of,
     parts_of,
+    repeats_of,
     reshaped,
     slices_of,
-    whole_numbers,
 )
 from featuresharing.networks.formats.onnx_model.onnx_elementwise import Operator, as_tensor, tensors
 from featuresharing.networks.formats.onnx_model.onnx_graph import Node
 from featuresharing.networks.formats.onnx_model.onnx_sizes import unsqueezed_axes
 
 
-def wanted_sizes(node: Node, inputs: Sequence[Any]) -> list[int]:
-    """Return the shape that an operator Reshape gives its first input."""
-    sizes = whole_numbers(node, given(inputs, 1), "sizes")
-    sizes = node.integers("shape") or [] if sizes is None else sizes
-    return reshaped(node, sizes, inputs[0].shape)
-
-
 def _reshape(node: Node, inputs: Sequence[Any]) -> Tensor:
     value: Tensor = inputs[0]
-    return value.reshape(wanted_sizes(node, inputs))
+    return value.reshape(reshaped(node, inputs))
 
 
 def _flatten(node: Node, inputs: Sequence[Any]) -> Tensor:
@@ -125,18 +119,12 @@ def _gather(node: Node, inputs: Sequence[Any]) -> Tensor:
 
 def _expand(node: Node, inputs: Sequence[Any]) -> Tensor:
     value: Tensor = inputs[0]
-    sizes = whole_numbers(node, inputs[1], "sizes") or []
-    if min(sizes, default=0) < 0:
-        raise node.refuse(f"it asks for sizes {sizes[:20]}; accepted are sizes that are not negative")
-    return value.expand(broadcast(node, value.shape, sizes))
+    return value.expand(expanded(node, inputs))
 
 
 def _tile(node: Node, inputs: Sequence[Any]) -> Tensor:
     value: Tensor = inputs[0]
-    repeats = whole_numbers(node, inputs[1], "repeats") or []
-    if min(repeats, default=0) < 0 or len(repeats) != value.ndim:
-        raise node.refuse(f"it repeats {repeats[:20]} times; accepted is a number for each of {value.ndim} axes")
-    return value.repeat(repeats)
+    return value.repeat(repeats_of(node, inputs))
 
 
 def _pad(node: Node, inputs: Sequence[Any]) -> Tensor:

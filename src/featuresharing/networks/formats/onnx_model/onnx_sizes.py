@@ -15,21 +15,18 @@ from featuresharing.networks.formats.onnx_model.onnx_arguments import (
     axes_of,
     axis_of,
     broadcast,
+    expanded,
     given,
     parts_of,
+    repeats_of,
     reshaped,
     slices_of,
     whole_numbers,
 )
-from featuresharing.networks.formats.onnx_model.onnx_graph import Node
+from featuresharing.networks.formats.onnx_model.onnx_graph import MOST_AXES, TYPES, Node
 
 Array = NDArray[Any]
 Host = Callable[[Node, Sequence[Any]], Any]
-
-TYPES = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 10: "f4", 11: "f8", 12: "u4", 13: "u8"}
-"""Types of numbers that Cast knows, by their numbers in ONNX; float16 is computed as float32."""
-
-BFLOAT16 = 16
 
 
 def check_size(node: Node, numbers: int) -> None:
@@ -40,8 +37,6 @@ def check_size(node: Node, numbers: int) -> None:
 
 def type_of(node: Node, number: int) -> str:
     """Return numpy's name of the type of numbers that Cast makes."""
-    if number == BFLOAT16:
-        return "f4"
     if number not in TYPES:
         raise node.refuse(
             f"attribute 'to' is type {number}; accepted are floating point numbers, integers and booleans"
@@ -116,9 +111,8 @@ def unsqueezed_axes(node: Node, inputs: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _reshape(node: Node, inputs: Sequence[Any]) -> Array:
-    sizes = whole_numbers(node, given(inputs, 1), "sizes") or node.integers("shape") or []
     value: Array = inputs[0]
-    return value.reshape(reshaped(node, sizes, value.shape))
+    return value.reshape(reshaped(node, inputs))
 
 
 def _flatten(node: Node, inputs: Sequence[Any]) -> Array:
@@ -143,7 +137,7 @@ def _range(node: Node, inputs: Sequence[Any]) -> Array:
 def _constant_of_shape(node: Node, inputs: Sequence[Any]) -> Array:
     shape = whole_numbers(node, inputs[0], "sizes") or []
     value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32))).reshape(-1)
-    if value.size != 1 or min(shape, default=0) < 0 or len(shape) > 12:
+    if value.size != 1 or min(shape, default=0) < 0 or len(shape) > MOST_AXES:
         raise node.refuse(
             f"it fills sizes {shape[:20]} with {value.size} values; accepted is one value, no negative size"
         )
@@ -157,18 +151,13 @@ def _where(node: Node, inputs: Sequence[Any]) -> Array:
 
 
 def _expand(node: Node, inputs: Sequence[Any]) -> Array:
-    sizes = whole_numbers(node, inputs[1], "sizes") or []
-    if min(sizes, default=0) < 0:
-        raise node.refuse(f"it asks for sizes {sizes[:20]}; accepted are sizes that are not negative")
-    shape = broadcast(node, inputs[0].shape, sizes)
+    shape = expanded(node, inputs)
     check_size(node, prod(shape))
     return np.broadcast_to(inputs[0], shape)
 
 
 def _tile(node: Node, inputs: Sequence[Any]) -> Array:
-    repeats = whole_numbers(node, inputs[1], "repeats") or []
-    if min(repeats, default=0) < 0 or len(repeats) != inputs[0].ndim:
-        raise node.refuse(f"it repeats {repeats[:20]} times; accepted is a number for each of {inputs[0].ndim} axes")
+    repeats = repeats_of(node, inputs)
     check_size(node, inputs[0].size * prod(repeats))
     return np.tile(inputs[0], repeats)
 

@@ -22,6 +22,7 @@ from featuresharing.networks.formats.torch7_model.torch7_modules import (
     ParallelTable,
     View,
 )
+from featuresharing.networks.module_paths import with_parameters
 from featuresharing.torch7 import Table, TorchObject, read_torch7
 
 MOST_MODULES = 10_000
@@ -199,20 +200,13 @@ def _show(value: Any) -> str:
     )
 
 
-def _put(module: nn.Module, **parameters: Tensor | None) -> nn.Module:
-    """Give a module, made without memory, its parameters."""
-    for name, value in parameters.items():
-        setattr(module, name, None if value is None else nn.Parameter(value))
-    return module
-
-
 def _linear(fields: _Fields) -> nn.Module:
     weight = fields.parameter("weight")
     if weight.ndim != 2:
         raise fields.refuse(f"field 'weight' is a tensor of sizes {list(weight.shape)}; accepted are two axes")
     outputs, inputs = weight.shape
     bias = fields.parameter("bias", [outputs]) if fields.has("bias") else None
-    return _put(nn.Linear(inputs, outputs, bias is not None, device="meta"), weight=weight, bias=bias)
+    return with_parameters(nn.Linear(inputs, outputs, bias is not None, device="meta"), weight=weight, bias=bias)
 
 
 def _convolution(fields: _Fields) -> nn.Module:
@@ -237,7 +231,7 @@ def _convolution(fields: _Fields) -> nn.Module:
         "bias": bias is not None,
     }
     module = nn.Conv2d(inputs, outputs, kernel, device="meta", **settings)  # type: ignore[arg-type]
-    return _put(module, weight=weight.reshape(shape), bias=bias)
+    return with_parameters(module, weight=weight.reshape(shape), bias=bias)
 
 
 def _batch_norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]) -> Callable[[_Fields], nn.Module]:
@@ -253,7 +247,7 @@ def _batch_norm(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]) -> Callable[[
         affine = fields.has("weight")
         module = kind(len(mean), eps, fields.number("momentum", 0.1), affine, device="meta")
         if affine:
-            _put(module, weight=fields.parameter("weight", shape), bias=fields.parameter("bias", shape))
+            with_parameters(module, weight=fields.parameter("weight", shape), bias=fields.parameter("bias", shape))
         module.running_mean, module.running_var = mean, variance
         module.num_batches_tracked = torch.zeros((), dtype=torch.int64)
         return module
