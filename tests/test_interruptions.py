@@ -18,7 +18,7 @@ from featuresharing.hdf5 import DamagedError
 from featuresharing.networks.alexnet.architecture import build_alexnet
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.runs.stopping import seconds_left
+from featuresharing.runs.stopping import seconds_left, stoppable
 from featuresharing.store.progress_file import read_progress
 from featuresharing.store.soundness import problems_of_progress
 from tests.support.commands import PROGRAM
@@ -182,27 +182,40 @@ def test_a_signal_before_work_begins_is_said_too(folder: Path, tmp_path: Path) -
     assert (status, said) == (130, "featuresharing: stopped, SIGINT.\n")
 
 
-def test_a_job_leaves_before_its_time_limit(folder: Path, tmp_path: Path, uninterrupted: Path) -> None:
+def test_a_job_leaves_before_its_time_limit(folder: Path, tmp_path: Path) -> None:
     """With more work than any machine does in the time; the same command then goes on, until it is killed."""
     output = tmp_path / "conv2_7.h5"
     job = command(folder, output, samples=700)
-    began = time.time()
-    subprocess.run(command(folder, uninterrupted), check=True, capture_output=True)  # finds that all is there
-    end = int(time.time() + 3 * (time.time() - began)) + 8
-    environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": str(end), "PATH": ""}
-    stopped = subprocess.run(job, check=False, capture_output=True, text=True, env=environment)
-    assert time.time() < end
-    assert stopped.returncode == 128 + signal.SIGALRM
+    status, said = interrupt(job, output, signal.SIGALRM, after_more(output, 0))
+    assert status == 128 + signal.SIGALRM
     limit = r"stopped, the time limit of its SLURM job is near: \d+ of 64 units are done and kept; the same command"
-    assert re.search(limit, stopped.stderr)
+    assert re.search(limit, said)
     done = cells_done(output)
     assert done > 0
+    environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": str(int(time.time())), "PATH": ""}
+    over = subprocess.run(job, check=False, capture_output=True, text=True, env=environment)
+    assert over.returncode == 128 + signal.SIGALRM
+    assert "the time limit of its SLURM job is near" in over.stderr
+    done = cells_done(output)
     status, said = interrupt(job, output, signal.SIGKILL, after_more(output, 0))
     assert status == -signal.SIGKILL, said
     assert f"{done} of 64 units are there already" in said
     assert cells_done(output) > done
     (progress,) = tmp_path.glob("*.progress")
     assert problems_of_progress(progress) == []
+
+
+@pytest.mark.parametrize(("left", "alarm"), [(-5, 0.1), (100, 90), (600, 540), (5000, 4940)])
+def test_the_alarm_is_set_before_the_limit(monkeypatch: pytest.MonkeyPatch, left: int, alarm: float) -> None:
+    """A minute before, or a tenth of the time that is left where that is less."""
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(1000 + left))
+    alarms: list[float] = []
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: alarms.append(seconds))
+    with stoppable():
+        pass
+    assert alarms == [alarm, 0]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from featuresharing.analysis.array_export import export_arrays, matlab_names
 from featuresharing.cli import main
 from featuresharing.engine.describing import describe_network
 from featuresharing.estimators.durations import layer_cost, marginalize_seconds
+from featuresharing.networks.inputs import as_inputs
 from tests.support import stores
 from tests.support.two_tasks import IMAGES_GIVEN, TARGETS, pair
 
@@ -144,9 +145,8 @@ def test_layers_in_one_call_have_the_bits_of_single_calls(monkeypatch: pytest.Mo
     network = pair()
     wanted = {name: marginalize(network, name, IMAGES, samples=7, seed=3) for name in ("hidden", "word")}
     asked = []
-    real = describe_network.__globals__["as_inputs"]
     monkeypatch.setattr(
-        "featuresharing.networks.preparation.as_inputs", lambda *given: asked.append(given) or real(*given)
+        "featuresharing.networks.preparation.as_inputs", lambda *given: asked.append(given) or as_inputs(*given)
     )
     found = marginalize_layers(network, ["word", "hidden", "word"], IMAGES, samples=7, seed=3)
     assert len(asked) == 1

@@ -16,6 +16,7 @@ from torch.func import functional_call
 from featuresharing.errors import InputError
 from featuresharing.networks.formats.onnx_model.onnx_arguments import reshaped
 from featuresharing.networks.formats.onnx_model.onnx_network import OnnxNetwork, Step, spend
+from featuresharing.networks.precision import precision_of
 from featuresharing.networks.trial import Allowance, without_numbers
 
 SEVERAL = 3
@@ -30,7 +31,7 @@ def free_images(network: OnnxNetwork, shape: Sequence[int]) -> None:
     """
     comparison = _Comparison(network)
     values = without_numbers(comparison)
-    kind = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
+    kind = precision_of(values.values())
     images = tuple(torch.empty(count, *shape, dtype=kind, device="meta") for count in (1, SEVERAL))
     with torch.no_grad():
         functional_call(comparison, values, images)
