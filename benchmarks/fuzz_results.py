@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featuresharing.data.columns import LESIONS, SHARING, STIMULI
+from featuresharing.data.columns import LESIONS, STIMULI
 from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.stimuli import read_stimuli
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.errors import InputError

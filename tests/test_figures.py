@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from featuresharing.data.columns import ACCURACY, SHARING, TRAINING
+from featuresharing.data.columns import ACCURACY, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
-from featuresharing.data.columns import SHARING
 from featuresharing.data.images import load_images
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest, replacing

@@ -11,7 +11,7 @@ NUMERICS = {
     "lesions": 2,
     "features": 2,
     "evidence": 2,
-    "sharing": 2,
+    "sharing": 3,
 }
 """Version of the numeric code of each stage, raised whenever a change of that code changes a number.
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featuresharing.data.columns import ACCURACY, LESIONS, SHARING, TRAINING
+from featuresharing.data.columns import ACCURACY, LESIONS, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.feature_sheet import plot_features

@@ -1,4 +1,4 @@
-"""Tidy frames of what units contribute, tasks share and networks get right.
+"""Tidy frames of what units contribute and networks get right; what tasks share is in :mod:`.sharing_tables`.
 
 :mod:`featuresharing.data.columns` says what their columns mean. Texts have the dtype of pandas for texts, counts are
 int64, other numbers float64. :func:`featuresharing.data.table_files.write_table` writes a frame.
@@ -6,18 +6,17 @@ int64, other numbers float64. :func:`featuresharing.data.table_files.write_table
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import METHODS, Array, contribution
-from featuresharing.analysis.sharing import bootstrap_sharing, few_images_of_tasks
-from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
+from featuresharing.analysis.sharing import few_images_of_tasks
+from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
-from featuresharing.settings import Config, EvidenceSettings, SharingSettings, check
+from featuresharing.settings import EvidenceSettings, check
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,7 +44,7 @@ def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> 
         try:
             found[task] = _evidence(METHODS[method], layer.predictions[task], conditionals, settings)
         except InputError as error:
-            raise InputError(f"{' '.join(_place(layer))}, task '{task}', {error}") from None
+            raise InputError(f"{' '.join(place_of(layer))}, task '{task}', {error}") from None
     return found
 
 
@@ -85,48 +84,14 @@ def contribution_table(
     """
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for layer in _warned(layers, say):
+        for layer in warned(layers, say):
             contributions = layer_contributions(layer, method=method, laplace=laplace)
             for row, unit in enumerate(layer.units):
                 said = layer.effective_samples[row], layer.skipped_mass[row]
                 for task, values in contributions.items():
-                    yield *_place(layer), unit, task, values[row], *said
+                    yield *place_of(layer), unit, task, values[row], *said
 
     return frame_of(CONTRIBUTIONS, rows())
-
-
-def sharing_table(
-    layers: "Iterable[LayerConditionals]",
-    *,
-    method: str = EvidenceSettings.method,
-    laplace: str = EvidenceSettings.laplace,
-    resamples: int = SharingSettings.resamples,
-    seed: int = Config.seed,
-    say: Say = warnings.warn,
-) -> "DataFrame":
-    """Return how much the tasks share in every layer: a row a layer and pair of tasks.
-
-    Columns are ``experiment``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its 95 % interval
-    ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is told which
-    experiments have few images, and which tasks rely on no unit of a layer: what they share is rounding. Raises
-    InputError for conditionals that have no evidence.
-
-    >>> from featuresharing import read_conditionals, sharing_table
-    >>> sharing_table(map(read_conditionals, paths))["sharing"].round(2).tolist()
-    [0.77]
-    """
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for layer in _warned(layers, say):
-            evidence = layer_evidence(layer, method=method, laplace=laplace)
-            for task in _unmoved(layer) if len(evidence) > 1 else ():
-                place = f"{' '.join(_place(layer))}, task '{task}'"
-                say(f"{place}: no unit changes a prediction by more than rounding: its sharing means nothing.")
-            for first, second in combinations(evidence, 2):
-                found = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
-                yield *_place(layer), first, second, found.sharing, found.low, found.high, found.spearman
-
-    return frame_of(SHARING, rows())
 
 
 def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
@@ -203,7 +168,7 @@ def lesion_table(
     return frame_of(LESIONS, rows())
 
 
-def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
+def warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
     """Yield the layers; in the end, say which experiments have few images, or which of their tasks if these differ."""
     sentences: dict[str, list[str]] = {}
     for layer in layers:
@@ -215,7 +180,7 @@ def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerC
             say(sentence)
 
 
-def _unmoved(layer: "LayerConditionals") -> list[str]:
+def unmoved_tasks(layer: "LayerConditionals") -> list[str]:
     """Return the tasks of which no unit changes a prediction by more than draws that are left out, and rounding."""
     least = layer.skipped_mass[:, None] + ROUNDING
     return [
@@ -225,5 +190,6 @@ def _unmoved(layer: "LayerConditionals") -> list[str]:
     ]
 
 
-def _place(layer: "LayerConditionals") -> tuple[str, str, str]:
+def place_of(layer: "LayerConditionals") -> tuple[str, str, str]:
+    """Return experiment, checkpoint and layer."""
     return tuple(str(layer.attributes[name]) for name in ("experiment", "checkpoint", "alias"))  # type: ignore[return-value]
