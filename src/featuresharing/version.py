@@ -8,6 +8,7 @@ NUMERICS = {
     "probes": 1,
     "predictions": 2,
     "marginalization": 2,
+    "removal": 2,
     "lesions": 3,
     "features": 2,
     "evidence": 2,
