@@ -40,6 +40,7 @@ _HOMES = {
     "excess_sharing": "featuresharing.analysis.chance",
     "expected_sharing": "featuresharing.analysis.chance",
     "export_arrays": "featuresharing.analysis.array_export",
+    "extreme_images": "featuresharing.analysis.extreme_images",
     "fit_probe": "featuresharing.analysis.probe_fitting",
     "group_targets": "featuresharing.data.class_groups",
     "information_difference": "featuresharing.analysis.evidence",

@@ -55,9 +55,9 @@ def permutation_null(
     ``measure`` is sharing, rank_correlation, cosine or top_units. The null hypothesis: which unit has which
     contribution to the second task has nothing to do with the first, so that all orders of units are as likely. All
     orders are tried where these are not more than ``permutations``, which is six units by default; else so many are
-    drawn, which ``seed`` and the number of units say. ``p`` is twice the smaller share of values that are as low, or as high, the
-    observed one among them: (k + 1) / (n + 1), which is never 0. NaN if a task relies on no unit. Raises InputError
-    as :func:`.overlap.sharing`, for another measure, no permutations, or a seed below 0.
+    drawn, which ``seed`` and the number of units say. ``p`` is twice the smaller share of values that are as low, or
+    as high, the observed one among them: (k + 1) / (n + 1), which is never 0. NaN if a task relies on no unit. Raises
+    InputError as :func:`.overlap.sharing`, for another measure, no permutations, or a seed below 0.
 
     >>> found = permutation_null(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
     >>> found.exact, found.value, round(found.median, 3), round(found.p, 3)

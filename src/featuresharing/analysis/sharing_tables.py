@@ -20,7 +20,7 @@ from featuresharing.analysis.near_zero import near_zero_limit, tasks_near_zero
 from featuresharing.analysis.over_networks import Networks, interval_over_networks, mean_p
 from featuresharing.analysis.overlap import SHARING as SHARED
 from featuresharing.analysis.pair_overlap import PairOverlap, excess_of, overlap_of_pair
-from featuresharing.analysis.tables import Say, layer_evidence, place_of, unmoved_tasks, warned
+from featuresharing.analysis.tables import Say, layer_evidence, place_in_words, unmoved_tasks, warned
 from featuresharing.analysis.trends import Chances, Line, trends_of
 from featuresharing.data.sharing_columns import OVERLAP, SHARING, SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import frame_of
@@ -153,22 +153,20 @@ class Measuring:
 
 def _cells(layers: "Iterable[LayerConditionals]", measuring: Measuring, say: Say) -> Iterator[Cell]:
     """Yield every pair of tasks in every layer; raises InputError for a layer of a network that comes twice."""
-    known: set[tuple[str, ...]] = set()
+    known: set[tuple[str, int, str, str]] = set()
     for layer in warned(layers, say):
         evidence = layer_evidence(layer, method=measuring.method, laplace=measuring.laplace)
-        experiment, checkpoint, name = place_of(layer)
-        replicate = int(layer.attributes.get("replicate", 1))
-        if (place := (experiment, str(replicate), checkpoint, name)) in known:
-            raise InputError(f"conditionals: found {' '.join(place)} twice; accepted is each layer once.")
-        known.add(place)
+        if layer.place in known:
+            raise InputError(f"conditionals: found {place_in_words(*layer.place)} twice; accepted is each layer once.")
+        known.add(layer.place)
         for task in unmoved_tasks(layer) if len(evidence) > 1 else ():
-            said = f"{experiment} {checkpoint} {name}, task '{task}'"
+            said = f"{place_in_words(*layer.place)}, task '{task}'"
             say(f"{said}: no unit changes a prediction by more than rounding: its sharing means nothing.")
         limit = near_zero_limit(
             measuring.near_zero, method=measuring.method, softmax=bool(layer.attributes.get("softmax", True))
         )
         for tasks, found in _pairs(layer, evidence, measuring):
-            yield Cell(experiment, replicate, checkpoint, name, tasks, found, limit)
+            yield Cell(*layer.place, tasks, found, limit)
 
 
 def _pairs(
@@ -177,7 +175,7 @@ def _pairs(
     """Yield the overlap of every two tasks of a layer; the same images are resampled alike wherever they are."""
     settings = {"permutations": measuring.chances.permutations, "seed": measuring.chances.seed}
     orders, exact = unit_orders(len(layer.units), **settings)
-    images = str(layer.attributes.get("images_sha256", place_of(layer)[0]))
+    images = str(layer.attributes.get("images_sha256", layer.place[0]))
     for tasks in combinations(evidence, 2):
         pair = PairEvidence(*(evidence[task] for task in tasks))
         rng = keyed_generator(measuring.chances.seed, "bootstrap", images)

@@ -103,10 +103,10 @@ def slope_trend(
     """Return the mean slope of ``values`` [N, m] of N networks at m ``places`` (None: 0, 1, 2, ...).
 
     Its interval is from bootstrap ``samples`` [N, m, R] (:func:`estimate_over_networks`), which are of the same
-    resampled images at all places of a network. Its two-sided p-value is that of permuted places within each network: if nothing
-    depends on places, all orders of a network's values are as likely, whatever their distribution. All are tried
-    where these are not more than ``permutations``. Under three places, numbers are NaN. Raises InputError for other
-    shapes, no permutations, or a seed below 0.
+    resampled images at all places of a network. Its two-sided p-value is that of permuted places within each network:
+    if nothing depends on places, all orders of a network's values are as likely, whatever their distribution. All are
+    tried where these are not more than ``permutations``. Under three places, numbers are NaN. Raises InputError for
+    other shapes, no permutations, or a seed below 0.
 
     >>> values = np.array([[0.9, 0.6, 0.5, 0.2]])
     >>> found = slope_trend(values, values[..., None] + np.zeros(10))

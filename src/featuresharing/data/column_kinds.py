@@ -97,11 +97,11 @@ METHOD = "docs/method.md"
 EXPERIMENT = Column("experiment", "name of the experiment", "config: experiments.name")
 REPLICATE = Column(
     "replicate",
-    "number of the network among those of the experiment",
-    "config: replicates",
+    "which of the experiment's networks, which differ by their seeds",
+    "replicates.py",
     "whole",
     "counted from 1",
-    1,
+    low=1,
 )
 CHECKPOINT = Column("checkpoint", "name of the checkpoint: its step, or pretrained", "config: training.checkpoints")
 LAYER = Column("layer", "name of the layer", "config: layers")
