@@ -70,16 +70,18 @@ rule plot_lesions:
         expand(rules.measure_lesions.output, layer=LAYERS, checkpoint=LAST, allow_missing=True),
     output:
         report(
-            "results/figures/{experiment}/lesions.png",
+            "results/figures/{experiment}/lesions.{format}",
             caption="../report/lesions.rst",
             category="Lesions",
             labels={"figure": "{experiment}"},
         ),
     log:
-        "results/logs/plot_lesions/{experiment}.log",
+        "results/logs/plot_lesions/{experiment}.{format}.log",
     conda:
         ENVIRONMENT
+    params:
+        page=flags(PAGE),
     message:
         "Plotting lesions of {wildcards.experiment}."
     shell:
-        "featuresharing plot-lesions --curves {input:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-lesions {params.page:q} --curves {input:q} --output {output:q} > {log:q} 2>&1"

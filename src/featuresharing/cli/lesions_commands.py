@@ -15,6 +15,7 @@ from featuresharing.cli.options import (
     choose_device,
     list_files,
     read_memory,
+    read_page,
     say,
     whole,
 )
@@ -86,4 +87,5 @@ def _plot(options: argparse.Namespace) -> None:
     from featuresharing.figures.lesion_curves import plot_lesions
     from featuresharing.figures.saving import save_figure
 
-    save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)
+    curves = concat(map(read_curves, options.curves))
+    save_figure(plot_lesions(curves, page=read_page(options)), options.output)

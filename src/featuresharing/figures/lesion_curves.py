@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
 from featuresharing.figures.curves import COLOURS
-from featuresharing.figures.style import STYLE
+from featuresharing.figures.style import SCREEN, Page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,12 +19,11 @@ THRESHOLD = 1e-5
 """Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
 
 
-ENTRY = 2.2
-"""Inches of an entry of the legend where it has many."""
+ENTRY = 1.6
+"""Inches of an entry of the legend."""
 
 
-@rc_context(STYLE)
-def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
+def plot_lesions(curves: "DataFrame", *, title: str | None = None, page: Page = SCREEN) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 
     ``curves`` is a frame of :data:`.columns.LESIONS` of one experiment and checkpoint. Lines are the tasks, bands the
@@ -34,12 +32,16 @@ def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
     """
     if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
+    with page.drawing():
+        return _plot_lesions(curves, title or _title(curves), page)
+
+
+def _plot_lesions(curves: "DataFrame", title: str, page: Page) -> Figure:
     layers, orders, tasks = (list(curves[name].unique()) for name in ("layer", "order", "task"))
-    width = max(7.2, 1.2 + 1.75 * len(layers))
     entries = len(tasks) + 2
-    columns = entries if entries <= 4 else min(entries, max(3, int(width / ENTRY)))
-    legend = 0.2 * (ceil(entries / columns) - 1)
-    figure = Figure(figsize=(width, 1.3 + 1.75 * len(orders) + legend), dpi=100, facecolor="white")
+    columns = max(1, min(entries, int(page.inches / ENTRY)))
+    legend = page.lines(ceil(entries / columns) - 1)
+    figure = page.figure(1.3 + 1.4 * len(orders) + legend)
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
     colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
     for row, order in enumerate(orders):
@@ -53,13 +55,13 @@ def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
             axes.set_yticks([0, 0.5, 1])
             axes.grid(color="0.92")
-            axes.spines[["top", "right"]].set_visible(False)
+            page.tidy(axes)
             if row == 0:
-                axes.set_title(layer, fontsize=10)
-        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first", fontsize=9)
+                axes.set_title(layer)
+        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first")
     _arrange(figure, legend)
-    figure.suptitle(title or _title(curves), x=0.01, ha="left", fontweight="bold", fontsize=11)
-    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed")
     _write_legend(figure, colours, columns)
     return figure
 
@@ -81,7 +83,7 @@ def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float) ->
         line[name].to_numpy() for name in ("fraction", "accuracy", "random_mean", "random_sd", "p")
     )
     axes.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
-    axes.plot(x, y, color=colour, linewidth=1.6, clip_on=False)  # type: ignore[attr-defined]
+    axes.plot(x, y, color=colour, clip_on=False)  # type: ignore[attr-defined]
     marked = x[p < THRESHOLD]
     axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
 
@@ -90,4 +92,4 @@ def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int) -> N
     handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
     handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
     labels = [*(f"accuracy of {task}" for task in colours), "random orders, mean ± sd", f"differs, p < {THRESHOLD:g}"]
-    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)
