@@ -86,7 +86,7 @@ training:
 baseline: {max_images: 9, undecodable: skip}
 marginalization:
   {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, engine: plain, storage: full, seed: 4}
-lesions: {softmax: false, steps: 3, random_orders: 4}
+lesions: {softmax: false, steps: 3, random_orders: 4, threshold: 0.01}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
 evidence: {laplace: standard}
@@ -121,7 +121,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "animate_units": {"milliseconds"},
         "plot_sharing": {"checkpoint"} | PAGE,
         "plot_training": PAGE,
-        "plot_lesions": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
     },
     "folders": {
@@ -136,7 +136,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "animate_units": {"milliseconds"},
         "plot_sharing": {"checkpoint"} | PAGE,
         "plot_training": PAGE,
-        "plot_lesions": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
     },
     "archives": {
@@ -149,7 +149,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "plot_units": STYLE,
         "animate_units": {"milliseconds"},
         "plot_sharing": PAGE,
-        "plot_lesions": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"image_size", "iterations", "step", "decay", "blur_every", "seed"},
     },
 }

@@ -141,7 +141,9 @@ def test_tables_that_are_not_whole_are_named(tmp_path: Path) -> None:
         InputError, match=r"t\.csv: task 'b' has 1 of 2 rows, or others than the rest; accepted is a wh"
     ):
         check_whole(path, frame_of(TRAINING, rows[:-1]), of=("task",), along="step")
-    curves = [("e", "5", layer, "a", "a", n, n / 2, 0.5, 0.5, 0.1, 1.0) for layer in "xy" for n in (0, 1, 2)]
+    curves = [
+        ("e", "5", layer, "a", "a", n, n / 2, 0.5, 0.5, 0.1, 0.9, 0.5, 1.0, 1.0) for layer in "xy" for n in (0, 1, 2)
+    ]
     of = ("experiment", "checkpoint", "layer", "order", "task")
     check_whole(path, frame_of(LESIONS, curves), of=of, along="removed")
     with pytest.raises(InputError, match=r"experiment 'e', checkpoint '5', layer 'x', order 'a', task 'a' has 2 of 3"):
@@ -192,15 +194,24 @@ def test_sharing_of_a_task_that_relies_on_no_unit_is_called_rounding() -> None:
 def test_curves_of_lesions_are_a_tidy_frame() -> None:
     accuracy = np.array([[[1.0, 1.0], [0.5, 0.75]]])  # one order, none and all four units, two tasks
     random = np.array([[[1.0, 1.0], [0.25, 0.75]], [[1.0, 1.0], [0.75, 0.75]]])
-    frame = lesion_table(("e", "5", "conv1"), ["b"], ["a", "b"], np.array([0, 4]), accuracy, random)
+    place = ("e", "5", "conv1")
+    frame = lesion_table(place, ["b"], ["a", "b"], np.array([0, 4]), accuracy, random, [0.25, 0.5])
     assert list(frame) == list(LESIONS.names)
     assert frame[["order", "task", "removed", "fraction", "accuracy"]].to_numpy().tolist() == [
         *(["b", "a", 0, 0.0, 1.0], ["b", "a", 4, 1.0, 0.5]),
         *(["b", "b", 0, 0.0, 1.0], ["b", "b", 4, 1.0, 0.75]),
     ]
     assert frame["random_mean"].tolist() == [1, 0.5, 1, 0.75]
-    assert frame["random_sd"].tolist() == pytest.approx([0, 0.125**0.5, 0, 0])
-    assert frame["p"].tolist() == [1, 1, 1, 1]  # at the mean, or without any deviation
+    assert frame["random_low"].tolist() == [1, 0.2625, 1, 0.75]
+    assert frame["random_high"].tolist() == [1, 0.7375, 1, 0.75]
+    assert frame["chance"].tolist() == [0.25, 0.25, 0.5, 0.5]
+    assert frame["p"].tolist() == frame["p_corrected"].tolist() == [1, 1, 1, 1]  # in the middle, or all the same
+    lower = lesion_table(place, ["b"], ["a", "b"], np.array([0, 4]), accuracy - [0, 0.5], random)
+    assert lower["p"].tolist() == [1, 1, 2 / 3, 2 / 3]
+    assert lower["p_corrected"].tolist() == [1, 1, 1 / 3, 1 / 3]
+    assert lower["chance"].isna().all()
+    with pytest.raises(InputError, match=r"chance: found \[1\]; accepted is \[tasks\]: \[2\]"):
+        lesion_table(place, ["b"], ["a", "b"], np.array([0, 4]), accuracy, random, [0.5])
 
 
 def test_names_of_kept_images_that_are_not_utf_8_stand_there_as_escapes() -> None:

@@ -27,6 +27,9 @@ ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.y
 
 EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
 
+# The tasks of all experiments as they first appear: a task has the same colour in all figures.
+ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
+
 # Rules call the featuresharing command that is installed beside this Python, activated or not.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 

@@ -35,7 +35,7 @@ rule measure_lesions:
         ),
         device=unrecorded(config["device"]),
         stimuli=stimuli_of,
-        numerics=[NUMERICS[stage] for stage in ("evidence", "lesions")],
+        numerics=[NUMERICS[stage] for stage in ("evidence", "removal", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
@@ -80,8 +80,10 @@ rule plot_lesions:
     conda:
         ENVIRONMENT
     params:
-        page=flags(PAGE),
+        settings=flags(PAGE | {"threshold": config["lesions"]["threshold"]}),
+        tasks=ALL_TASKS,
     message:
         "Plotting lesions of {wildcards.experiment}."
     shell:
-        "featuresharing plot-lesions {params.page:q} --curves {input:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-lesions {params.settings:q} --curves {input:q} --tasks {params.tasks:q} --output {output:q}"
+        " > {log:q} 2>&1"

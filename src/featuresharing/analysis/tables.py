@@ -165,14 +165,17 @@ def lesion_table(
     removed: NDArray[np.int64],
     accuracy: NDArray[np.float64],
     random: NDArray[np.float64],
+    chance: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> "DataFrame":
     """Return how the accuracy of every task falls as a layer's units are removed in several orders.
 
     ``place`` is experiment, checkpoint and layer. ``removed`` [C] are numbers of removed units, of which the last is
     all; ``accuracy`` [orders, C, tasks] are the accuracies after ``orders``, each named after the task whose strongest
-    units go first; ``random`` [R, C, tasks] those after random orders. Columns are ``experiment``, ``checkpoint``,
-    ``layer``, ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``, ``random_sd`` and ``p``
-    (:func:`.deviation.deviation_p_values`). Raises InputError for fewer than two random orders.
+    units go first; ``random`` [R, C, tasks] those after random orders; ``chance`` [tasks] the accuracies without any
+    unit's help (:func:`.true_classes.chance_accuracy`). Columns are ``experiment``, ``checkpoint``, ``layer``,
+    ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``, ``random_low`` and ``random_high``
+    (2.5 and 97.5 % quantiles), ``chance``, ``p`` (:func:`.deviation.rank_p_values`) and ``p_corrected``
+    (:func:`.deviation.corrected_p_values`). Raises InputError for fewer than two random orders.
 
     >>> place, removed = ("demo", "010", "conv5"), np.array([0, 2])
     >>> accuracy, random = np.array([[[1.0], [0.25]]]), np.array([[[1.0], [0.5]], [[1.0], [1.0]]])
@@ -180,25 +183,29 @@ def lesion_table(
     >>> frame[["removed", "fraction", "accuracy", "random_mean"]].to_dict("list")
     {'removed': [0, 2], 'fraction': [0.0, 1.0], 'accuracy': [1.0, 0.25], 'random_mean': [1.0, 0.75]}
     """
-    from featuresharing.analysis.deviation import deviation_p_values
+    from featuresharing.analysis.deviation import corrected_p_values, rank_p_values
 
     removed, accuracy, random = np.asarray(removed), np.asarray(accuracy), np.asarray(random)
+    guessed = np.full(len(tasks), np.nan) if chance is None else np.asarray(chance, np.float64)
     if len(place) != 3 or isinstance(place, str):
         raise InputError(f"place: found {place!r}; accepted are three names, of experiment, checkpoint and layer.")
-    for name, found, orders_of in (("accuracy", accuracy, [len(orders)]), ("random", random, [*random.shape[:1]])):
+    for name, array, orders_of in (("accuracy", accuracy, [len(orders)]), ("random", random, [*random.shape[:1]])):
         wanted = [*orders_of, len(removed), len(tasks)]
-        if list(found.shape) != wanted:
-            raise InputError(f"{name}: found {list(found.shape)}; accepted is [orders, counts, tasks]: {wanted}.")
+        if list(array.shape) != wanted:
+            raise InputError(f"{name}: found {list(array.shape)}; accepted is [orders, counts, tasks]: {wanted}.")
+    if guessed.shape != (len(tasks),):
+        raise InputError(f"chance: found {list(guessed.shape)}; accepted is [tasks]: {[len(tasks)]}.")
 
     def rows() -> Iterator[tuple[Any, ...]]:
+        low, high = np.quantile(random, [0.025, 0.975], axis=0)
         for order, found in zip(orders, accuracy, strict=True):
-            p_values = deviation_p_values(found, random)
+            p, corrected = rank_p_values(found, random), corrected_p_values(found, random)
             for column, task in enumerate(tasks):
                 for row, count in enumerate(removed):
+                    at = row, column
                     # one column at a time: sums of strided numbers are rounded differently
-                    chances = random[:, row, column]
-                    numbers = found[row, column], chances.mean(), chances.std(ddof=1), p_values[row, column]
-                    yield *place, order, task, count, count / removed[-1], *numbers
+                    band = random[:, row, column].mean(), low[at], high[at], guessed[column]
+                    yield *place, order, task, count, count / removed[-1], found[at], *band, p[at], corrected[at]
 
     return frame_of(LESIONS, rows())
 

@@ -348,6 +348,12 @@ def read_page(options: argparse.Namespace) -> "Page":
     return Page.of(read_settings(options, FigureSettings, *PAGE_KEYS))
 
 
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names all tasks of a run, whose places give them their colours."""
+    text = "tasks of all experiments in their order, which have the same colours in every figure (none: those shown)"
+    parser.add_argument("--tasks", nargs="+", default=[], help=text)
+
+
 def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
     """Return a type of option: a path whose name says one of the formats."""
 
