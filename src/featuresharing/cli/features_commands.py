@@ -2,18 +2,17 @@
 
 import argparse
 
+from featuresharing.cli.figure_options import add_figure, read_page
 from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
-    add_figure,
     add_layer,
     add_network,
     add_wait,
     choose_device,
     named_folder,
     read_aliases,
-    read_page,
     read_units,
     say,
     whole_range,

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from featuresharing.cli.options import Commands, add_command, add_figure, ending, named_path, read_page
+from featuresharing.cli.figure_options import add_figure, ending, read_page
+from featuresharing.cli.options import Commands, add_command, named_path
 from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS

@@ -3,20 +3,18 @@
 import argparse
 from pathlib import Path
 
+from featuresharing.cli.figure_options import add_figure, add_tasks, read_page
 from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
-    add_figure,
     add_list,
     add_network,
     add_output,
-    add_tasks,
     add_wait,
     choose_device,
     list_files,
     read_memory,
-    read_page,
     say,
     whole,
 )

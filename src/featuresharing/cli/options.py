@@ -11,21 +11,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from featuresharing.cli.setting_options import add_setting, add_settings, read_settings
+from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
-from featuresharing.figure_formats import FIGURES
 from featuresharing.replicates import FIRST, MOST_REPLICATES
 from featuresharing.runs.stopping import StoppedError
-from featuresharing.settings import Config, FigureSettings, JobSettings
-from featuresharing.settings.analysis_settings import PAGE_KEYS
+from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
 from featuresharing.settings.preprocessing_settings import MOST_SIDE
-from featuresharing.settings.sentences import listed
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ListFiles
     from featuresharing.data.preprocessing import ImageSize
-    from featuresharing.figures.style import Page
 
 Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
@@ -343,39 +339,6 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the file that a command writes."""
     parser.add_argument("--output", type=Path, required=True, help=what)
-
-
-def add_figure(parser: argparse.ArgumentParser, what: str = "file", *, page: bool = True) -> None:
-    """Add the file of a figure, and the page that it is drawn for."""
-    if page:
-        add_settings(parser, FigureSettings, *PAGE_KEYS)
-    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
-
-
-def read_page(options: argparse.Namespace) -> "Page":
-    """Return the page that the options of :func:`add_figure` say."""
-    from featuresharing.figures.style import Page
-
-    return Page.of(read_settings(options, FigureSettings, *PAGE_KEYS))
-
-
-def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names all tasks of a run, whose places give them their colours."""
-    text = "tasks of all experiments in their order, which have the same colours in every figure (none: those shown)"
-    parser.add_argument("--tasks", nargs="+", default=[], help=text)
-
-
-def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
-    """Return a type of option: a path whose name says one of the formats."""
-
-    def parse(text: str) -> Path:
-        if Path(text).suffix.lower() not in accepted:
-            raise argparse.ArgumentTypeError(
-                f"found '{text}'; accepted is a name that ends in {listed(tuple(accepted))}"
-            )
-        return Path(text)
-
-    return parse
 
 
 def choose_device(options: argparse.Namespace) -> str:
