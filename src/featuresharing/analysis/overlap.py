@@ -24,7 +24,8 @@ TOP = 0.1
 class Measure:
     """A measure of overlap.
 
-    ``prepare`` takes contributions [..., U] of one task; of two, unit by unit, the smaller or the ``product`` counts. It is NaN where contributions cannot be prepared, such as those of a task that relies on no unit.
+    ``prepare`` takes contributions [..., U] of one task; of two, unit by unit, the smaller or the ``product`` counts.
+    It is NaN where contributions cannot be prepared, such as those of a task that relies on no unit.
     """
 
     prepare: Callable[[Array], Prepared]
