@@ -7,8 +7,8 @@ Dashes = str | tuple[int, tuple[float, ...]]
 """A dash pattern as matplotlib takes it."""
 
 # Okabe and Ito's palette for colour-blind readers, without its yellow, which is too light for lines. The first three
-# differ in grey as well (lightness 58, 46 and 71 of 100).
-PALETTE = ("#009E73", "#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# differ in grey as well (lightness 58, 46 and 71 of 100), as do the next two (54 and 0).
+PALETTE = ("#009E73", "#0072B2", "#E69F00", "#D55E00", "#000000", "#CC79A7", "#56B4E9")
 
 DASHES: tuple[Dashes, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2.5, 1)))
 MARKERS = "osD^vPX*"
@@ -23,15 +23,15 @@ class Look:
     marker: str
 
 
-def looks_of(names: Sequence[str]) -> dict[str, Look]:
-    """Return the look of each of ``names``, of tasks or of lines, by its place among them.
+def looks_of(names: Sequence[str], *, first: int = 0) -> dict[str, Look]:
+    """Return the look of each of ``names``, such as tasks, by its place among them, counted from ``first``.
 
     >>> looks_of(["object", "word"])["word"].colour
     '#0072B2'
     """
     return {
         name: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
-        for place, name in enumerate(dict.fromkeys(names))
+        for place, name in enumerate(dict.fromkeys(names), first)
     }
 
 
