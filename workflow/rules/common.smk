@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from itertools import product
 
 from featuresharing.errors import InputError
+from featuresharing.figure_formats import FIGURES
 from featuresharing.files.atomic import file_digest
+from featuresharing.settings.analysis_settings import PAGE_KEYS
+from featuresharing.data.columns import TABLES
 from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import estimator_of, in_order, layer_problems, name_layers
@@ -24,6 +27,7 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
+ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
 
 # The tasks of all experiments as they first appear: a task has the same colour in all figures.
 ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
@@ -104,6 +108,11 @@ if LESION:
 ESTIMATOR = estimator_of(SETTINGS)
 METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
+
+
+# The page that every figure is drawn for, and the ends of figures' names.
+PAGE = {key: config["figures"][key] for key in PAGE_KEYS}
+FORMATS = [ending.removeprefix(".") for ending in FIGURES]
 
 
 def alternatives(names):
