@@ -17,8 +17,9 @@ from featuresharing.data.columns import ACCURACY, SHARING, TRAINING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
-from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
+from featuresharing.figures.sharing_lines import plot_sharing
+from featuresharing.figures.training_curves import plot_training
 from featuresharing.figures.unit_map import LINE, plot_units
 from featuresharing.settings import FigureSettings
 from tests.support import all_figures

@@ -23,9 +23,9 @@ from featuresharing.analysis.tables import layer_contributions
 from featuresharing.cli import main
 from featuresharing.data.table_files import check_table, write_table
 from featuresharing.data.whole_tables import read_sharing
-from featuresharing.figures.curves import plot_sharing
 from featuresharing.figures.layer_map import plot_layer
 from featuresharing.figures.lesion_curves import plot_lesions
+from featuresharing.figures.sharing_lines import plot_sharing
 from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.store import LayerConditionals
 

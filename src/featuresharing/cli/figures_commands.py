@@ -62,8 +62,8 @@ def _animate_units(options: argparse.Namespace) -> None:
 
 def _plot_sharing(options: argparse.Namespace) -> None:
     from featuresharing.data.whole_tables import read_sharing
-    from featuresharing.figures.curves import plot_sharing
     from featuresharing.figures.saving import save_figure
+    from featuresharing.figures.sharing_lines import plot_sharing
 
     table = read_sharing(options.sharing, checkpoint=options.checkpoint, layers=options.layers)
     title = f"How much two tasks share at checkpoint {options.checkpoint}"
@@ -74,8 +74,8 @@ def _plot_training(options: argparse.Namespace) -> None:
     from featuresharing.data.columns import ACCURACY
     from featuresharing.data.table_files import read_table
     from featuresharing.data.whole_tables import read_log
-    from featuresharing.figures.curves import plot_training
     from featuresharing.figures.saving import save_figure
+    from featuresharing.figures.training_curves import plot_training
 
     logs = dict(options.logs)
     if len(logs) < len(options.logs):

@@ -1,8 +1,9 @@
 """Curves of lesions: accuracy against how many units of a layer are removed, beside random orders and chance."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 from featuresharing.errors import InputError
 from featuresharing.figures.panels import EDGE, Grid, balanced, framed, text_width, wrapped, write_at
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import Look, looks_of
+from featuresharing.figures.task_colours import DOTS, Look, looks_of
 from featuresharing.settings import LesionSettings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PANEL = 0.72
+PANEL = 0.66
 """The least width of a panel, in inches."""
+
+SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+"""Where the numbers below a panel stand, so that those of two panels do not touch."""
 
 STEP = 0.08
 """Distance of the rows of marks above a panel, in shares of accuracy."""
@@ -47,13 +51,17 @@ def plot_lesions(
     looks = {task: look for task, look in looks_of([*tasks, *shown]).items() if task in shown}
     several = curves["replicate"].nunique() > 1
     with page.drawing():
-        blocks, figure, width = _frame(curves, layers, orders, _legend(looks, several, threshold), title, page)
+        blocks, figure, width = _frame(
+            layers, orders, _legend(looks, several, threshold), title or _title(curves), page
+        )
         for (order, layer), axes in blocks.items():
             panel = curves[(curves["layer"] == layer) & (curves["order"] == order)]
             for height, (task, look) in enumerate(looks.items()):
                 _draw_task(axes, panel[panel["task"] == task], look, 1.04 + STEP * (height + 1), threshold)
             axes.set(xlim=(0, 1), ylim=(0, 1.06 + STEP * (len(shown) + 0.5)))
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+            for tick, side in zip(axes.xaxis.get_major_ticks(), SIDES, strict=True):
+                tick.label1.set_horizontalalignment(side)
             axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
             axes.grid(color="0.92")
             page.tidy(axes)
@@ -62,22 +70,23 @@ def plot_lesions(
 
 
 def _frame(
-    curves: "DataFrame", layers: Sequence[str], orders: Sequence[str], legend: Mapping[str, Any], title: str | None, page: Page
+    layers: Sequence[str], orders: Sequence[str], legend: Mapping[str, Any], title: str, page: Page
 ) -> tuple[dict[tuple[str, str], Axes], Figure, float]:
     """Return the panels of each order and layer, the figure, and the width of a panel."""
     left, beside = page.lines(2.9), 0.09
     columns = balanced(len(layers), int((page.inches - left) / (PANEL + beside)))
     wraps = -(-len(layers) // columns)
-    heading, ticks = page.lines(1.5), page.lines(1.2)
-    above = heading + page.lines(1.2)
-    grid = Grid(wraps * len(orders), columns, 0.82, left, above, ticks + page.lines(1.3), beside, above + ticks)
-    figure, panels = framed(page, grid, title or _title(curves), legend, sharex=True, sharey=True)
+    names, ticks = page.lines(1.1), page.lines(1.2)
+    above = names + page.lines(1.6)
+    between = [ticks + (above if row % wraps == 0 else names) for row in range(1, wraps * len(orders))]
+    grid = Grid(wraps * len(orders), columns, 0.82, left, above, ticks + page.lines(1.2), beside, between)
+    figure, panels = framed(page, grid, title, [legend], sharey=True)
     height = figure.get_size_inches()[1]
     blocks: dict[tuple[str, str], Axes] = {}
     for block, order in enumerate(orders):
         rows = panels[block * wraps : (block + 1) * wraps]
         blocks |= {(order, layer): axes for layer, axes in zip(layers, rows.flat, strict=False)}
-        top = rows[0][0].get_position().y1 * height + above - page.lines(0.2)
+        top = rows[0][0].get_position().y1 * height + above - page.lines(0.3)
         text = f"Units removed first: those that {order} relies on most"
         line = wrapped(text, page.inches - 2 * EDGE, page.font_size)[0]
         write_at(figure, EDGE, top, line, va="top", fontweight="bold", color="0.25")
@@ -102,7 +111,8 @@ def _hide(rows: "NDArray[Any]", used: int) -> None:
 def _shortened(name: str, width: float, page: Page) -> str:
     if text_width(name, page.font_size) <= width:
         return name
-    return wrapped(name, width - text_width("\N{HORIZONTAL ELLIPSIS}", page.font_size), page.font_size)[0] + "\N{HORIZONTAL ELLIPSIS}"
+    dots = "\N{HORIZONTAL ELLIPSIS}"
+    return wrapped(name, width - text_width(dots, page.font_size), page.font_size)[0] + dots
 
 
 def _title(curves: "DataFrame") -> str:
@@ -119,10 +129,10 @@ def _draw_task(axes: Axes, curves: "DataFrame", look: Look, height: float, thres
     if len(networks) > 1:
         for each in networks:
             axes.plot(each["fraction"], each["accuracy"], color=look.colour, linewidth=0.35, alpha=0.7)
-    axes.axhline(means["chance"].mean(), color=look.colour, linestyle=":", linewidth=0.9)
+    axes.axhline(means["chance"].mean(), color=look.colour, linestyle=DOTS, linewidth=0.8)
     axes.plot(x, means["accuracy"].to_numpy(), color=look.colour, linestyle=look.dashes, linewidth=1.2, clip_on=False)
     marked = _differs(curves, threshold)
-    marks = {"markersize": 1.9, "markeredgewidth": 0, "clip_on": False}
+    marks: dict[str, Any] = {"markersize": 1.9, "markeredgewidth": 0, "clip_on": False}
     axes.plot(marked, [height] * len(marked), look.marker, color=look.colour, **marks)
 
 
@@ -131,7 +141,7 @@ def _differs(curves: "DataFrame", threshold: float) -> "NDArray[Any]":
     side = (curves["accuracy"] > curves["random_mean"]).astype(int)
     told = curves.assign(marked=curves["p_corrected"] <= threshold, side=side).groupby("fraction")
     agreeing = told["marked"].all() & (told["side"].nunique() == 1)
-    return agreeing.index[agreeing].to_numpy()
+    return np.asarray(agreeing.index[agreeing])
 
 
 def _legend(looks: Mapping[str, Look], several: bool, threshold: float) -> dict[str, Any]:
@@ -142,7 +152,7 @@ def _legend(looks: Mapping[str, Look], several: bool, threshold: float) -> dict[
     if several:
         legend["thin: a single network"] = Line2D([], [], color="0.4", linewidth=0.35)
     legend["95 % of random orders"] = Patch(color="0.8")
-    legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=":", linewidth=0.9)
+    legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=DOTS, linewidth=0.8)
     who = "every network differs" if several else "differs"
     dot = Line2D([], [], color="0.4", marker="o", markersize=1.9, linestyle="none")
     legend[f"{who} from random orders, p \N{LESS-THAN OR EQUAL TO} {f'{threshold:g}'.removeprefix('0')}"] = dot

@@ -1,15 +1,16 @@
-"""Panels of a figure in rows and columns, with a title above and a legend below: sizes in inches, so nothing overlaps."""
+"""Panels in rows and columns, with a title above and a legend below: their sizes are in inches, so nothing overlaps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
@@ -38,13 +39,11 @@ def wrapped(text: str, inches: float, points: float, *, bold: bool = False) -> l
         lines += [word] if lines[-1] else []
         lines[-1] = lines[-1] or word
         while len(lines[-1]) > 1 and text_width(lines[-1], points, bold=bold) > inches:
-            fits = next(n for n in range(len(lines[-1]) - 1, 0, -1) if n == 1 or _fits(lines[-1][:n], inches, points, bold))
+            fits = len(lines[-1]) - 1
+            while fits > 1 and text_width(lines[-1][:fits], points, bold=bold) > inches:
+                fits -= 1
             lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
     return lines
-
-
-def _fits(text: str, inches: float, points: float, bold: bool) -> bool:
-    return text_width(text, points, bold=bold) <= inches
 
 
 def balanced(count: int, most: int) -> int:
@@ -59,7 +58,10 @@ def balanced(count: int, most: int) -> int:
 
 @dataclass(frozen=True)
 class Grid:
-    """``rows`` and ``columns`` of panels of a ``height``, and the room around and between them, in inches."""
+    """``rows`` and ``columns`` of panels of a ``height``, and the room around and between them, in inches.
+
+    There is as much ``between`` all rows, or so much below each but the last.
+    """
 
     rows: int
     columns: int
@@ -68,18 +70,23 @@ class Grid:
     above: float
     below: float
     beside: float = 0.1
-    between: float = 0.1
+    between: float | Sequence[float] = 0.1
     right: float = 0.12
 
     def width(self, page: Page) -> float:
         """Return how wide a panel is on a page."""
         return (page.inches - self.left - self.right - self.beside * (self.columns - 1)) / self.columns
 
+    def gaps(self) -> list[float]:
+        """Return the room above each row but the first, which has 0."""
+        between = self.between if isinstance(self.between, Sequence) else [self.between] * (self.rows - 1)
+        return [0.0, *between]
+
 
 def framed(
-    page: Page, grid: Grid, title: str, legend: Mapping[str, Artist], *, note: str = "", **shared: bool | str
-) -> tuple[Figure, NDArray[np.object_]]:
-    """Return a figure with a title, panels [rows, columns] and a legend, which says what the names in it stand for.
+    page: Page, grid: Grid, title: str, legends: Sequence[Mapping[str, Artist]], *, note: str = "", **shared: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure with a title, panels [rows, columns] and legends, each of which says what its names stand for.
 
     Its height is what these need; ``shared`` are matplotlib's ``sharex`` and ``sharey``.
     """
@@ -88,36 +95,38 @@ def framed(
     heads = [(line, page.large, True) for line in wrapped(title, room, page.large, bold=True)]
     heads += [(line, page.small, False) for line in (wrapped(note, room, page.small) if note else [])]
     head = EDGE + sum(page.lines(1, points) for _, points, _ in heads)
-    foot = EDGE + _legend_below(figure, page, legend)
-    panels = grid.above + grid.rows * grid.height + (grid.rows - 1) * grid.between + grid.below
-    height = head + panels + foot
+    foot = EDGE
+    made = []
+    for legend in [each for each in legends if each][::-1]:
+        made.append((_legend(figure, page, legend), foot))
+        foot += _height(figure, made[-1][0])
+    gaps = grid.gaps()
+    height = head + grid.above + grid.rows * grid.height + sum(gaps[1:]) + grid.below + foot + EDGE
     figure.set_size_inches(page.inches, height)
+    for each, bottom in made:
+        each.set_bbox_to_anchor((0, bottom / height, 1, 1))
     y = height - EDGE
     for line, points, bold in heads:
-        options = {"fontweight": "bold"} if bold else {"color": GREY}
+        options: dict[str, Any] = {"fontweight": "bold"} if bold else {"color": GREY}
         figure.text(EDGE / page.inches, y / height, line, fontsize=points, ha="left", va="top", **options)
         y -= page.lines(1, points)
     axes = figure.subplots(grid.rows, grid.columns, squeeze=False, **shared)
-    figure.subplots_adjust(
-        left=grid.left / page.inches,
-        right=1 - grid.right / page.inches,
-        top=1 - (head + grid.above) / height,
-        bottom=(foot + grid.below) / height,
-        wspace=grid.beside / grid.width(page),
-        hspace=grid.between / grid.height,
-    )
+    width, bottom = grid.width(page), height - head - grid.above + gaps[0]
+    for row, gap in zip(axes, gaps, strict=True):
+        bottom -= gap + grid.height
+        for column, each in enumerate(row):
+            left = grid.left + column * (width + grid.beside)
+            each.set_position((left / page.inches, bottom / height, width / page.inches, grid.height / height))
     return figure, axes
 
 
-def _legend_below(figure: Figure, page: Page, legend: Mapping[str, Artist]) -> float:
-    """Write a legend at the bottom of a figure; return how many inches it is high."""
-    if not legend:
-        return 0.0
+def _legend(figure: Figure, page: Page, legend: Mapping[str, Artist]) -> Legend:
+    """Write a legend into a figure, in as many columns as fit."""
     room, handle = page.inches - 2 * EDGE, 3.2 * page.small / 72
     labels = ["\n".join(wrapped(name, room - handle, page.small)) for name in legend]
     widest = max(text_width(line, page.small) for label in labels for line in label.split("\n"))
     columns = balanced(len(labels), max(1, int((room + EDGE) / (widest + handle + 1.5 * EDGE))))
-    made = figure.legend(
+    return figure.legend(
         list(legend.values()),
         labels,
         loc="lower center",
@@ -130,12 +139,16 @@ def _legend_below(figure: Figure, page: Page, legend: Mapping[str, Artist]) -> f
         handletextpad=0.6,
         labelspacing=0.35,
     )
-    extent = made.get_window_extent(FigureCanvasAgg(figure).get_renderer())
-    return float(extent.height / figure.dpi) + EDGE
+
+
+def _height(figure: Figure, legend: Legend) -> float:
+    """Return how many inches a legend is high."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    return float(legend.get_window_extent(renderer).height / figure.dpi)
 
 
 def name_ticks(axes: Axes, names: Sequence[str], page: Page, width: float) -> None:
-    """Name places 0, 1, ... along x of axes that are ``width`` inches wide, upright where they do not fit side by side."""
+    """Name places 0, 1, ... along x of axes that are ``width`` inches wide, upright where they do not fit otherwise."""
     every = _every(names, page, width)
     shown = [name if place % every == 0 else "" for place, name in enumerate(names)]
     axes.set_xticks(range(len(names)), shown, rotation=90 if upright(names, page, width) else 0)
@@ -157,7 +170,7 @@ def names_height(names: Sequence[str], page: Page, width: float) -> float:
     return max(text_width(name, page.small) for name in names) + line / 2 if upright(names, page, width) else line
 
 
-def write_at(figure: Figure, x: float, y: float, text: str, **options: object) -> None:
+def write_at(figure: Figure, x: float, y: float, text: str, **options: Any) -> None:
     """Write text at inches from the left and from the bottom of a figure."""
     width, height = figure.get_size_inches()
-    figure.text(x / width, y / height, text, **options)  # type: ignore[arg-type]
+    figure.text(x / width, y / height, text, **options)

@@ -1,6 +1,7 @@
 """Sharing against layer: what two tasks share beside what chance gives, and how much more or less that is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ LINE = ["experiment", "task_a", "task_b"]
 WIDE = 5.0
 """Inches from which the two panels stand side by side."""
 
+MOST = 30
+"""Most marks of a panel that stands beside another."""
+
 CHANCE = "0.82"
 """Grey that stands for what chance gives."""
 
@@ -36,7 +40,7 @@ def plot_sharing(
     tasks: Sequence[str] = (),
     page: Page = SCREEN,
 ) -> Figure:
-    """Draw sharing against the layer, a line for each experiment and pair of tasks, and below or beside it excess sharing.
+    """Draw sharing against the layer, a line for each experiment and pair of tasks, and excess sharing beside or below.
 
     ``table`` is a frame of :data:`.columns.SHARING` at one checkpoint. Layers stand in the order in which they first
     appear. Marks have 95 % intervals; upright pale bars are 95 % of what chance gives, with its median. Marks are
@@ -75,14 +79,14 @@ def _plot_sharing(
 ) -> Figure:
     layers, names = list(means["layer"].unique()), line_names(means)
     used = len(dict.fromkeys([*tasks, *means["task_a"], *means["task_b"]]))
-    looks = dict(zip(names, looks_of(list(names.values()), first=used).values(), strict=True))
-    columns = 2 if page.inches >= WIDE and len(layers) <= 20 else 1
+    looks = dict(zip(names, looks_of(list(names.values()), other_than=used).values(), strict=True))
+    columns = 2 if page.inches >= WIDE and len(layers) * len(names) <= MOST else 1
     beside = page.lines(4.4)
-    grid = Grid(3 - columns, columns, max(1.4, 0.36 * page.inches / columns), page.lines(3.4), page.lines(1.2), 0, beside)
+    grid = Grid(3 - columns, columns, 1.75, page.lines(3.4), page.lines(1.4), 0, beside)
     width = grid.width(page)
-    below = names_height(layers, page, width) + page.lines(1.5)
-    grid = Grid(grid.rows, columns, grid.height, grid.left, grid.above, below, beside, below + page.lines(1.4))
-    figure, panels = framed(page, grid, title, _legend(means, single, names, looks))
+    below = names_height(layers, page, width) + page.lines(1.6)
+    grid = replace(grid, below=below, between=below + grid.above)
+    figure, panels = framed(page, grid, title, _legends(means, single, names, looks))
     upper, lower = panels.flat
     dodge = 0.7 / len(names)
     for index, (line, look) in enumerate(looks.items()):
@@ -123,6 +127,7 @@ def _draw_line(
             chance = {name: (values - middle) / (1 - middle) for name, values in chance.items()}
     bar = 0.8 * dodge
     bottom, height = chance["chance_low"], chance["chance_high"] - chance["chance_low"]
+    axes.use_sticky_edges = False
     axes.bar(x, height, bar, bottom, color=look.colour, alpha=0.22, linewidth=0, zorder=1)
     if value == "sharing":
         axes.hlines(chance["chance"], x - bar / 2, x + bar / 2, color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
@@ -134,9 +139,7 @@ def _draw_line(
         axes.plot(x[which], y[which], look.marker, color=look.colour, markerfacecolor=face, clip_on=False, zorder=4)
 
 
-def _draw_networks(
-    axes: Axes, points: "DataFrame", layers: list[str], shift: float, value: str, look: Look
-) -> None:
+def _draw_networks(axes: Axes, points: "DataFrame", layers: list[str], shift: float, value: str, look: Look) -> None:
     x = [layers.index(layer) + shift for layer in points["layer"]]
     axes.plot(x, points[value].to_numpy(), ".", color=look.colour, markersize=2.2, alpha=0.6, zorder=3)
 
@@ -147,16 +150,17 @@ def _limit_excess(axes: Axes) -> None:
     axes.set_ylim(max(low, -1.05), min(max(high, 0.1), 1.0))
 
 
-def _legend(
+def _legends(
     means: "DataFrame",
     single: "DataFrame | None",
     names: Mapping[tuple[str, str, str], str],
     looks: Mapping[tuple[str, str, str], Look],
-) -> dict[str, Artist]:
-    legend: dict[str, Any] = {
+) -> list[dict[str, Artist]]:
+    lines: dict[str, Any] = {
         names[line]: Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker)
         for line, look in looks.items()
     }
+    legend: dict[str, Any] = {}
     bar = Line2D([], [], color="0.4", marker="|", markersize=7, linestyle="none")
     intervals = not means[["low", "high"]].isna().all(axis=None)
     if single is not None:
@@ -167,4 +171,4 @@ def _legend(
     if (means["near_zero"] != "").any():
         hollow = Line2D([], [], color="0.4", marker="o", markerfacecolor="white", linestyle="none")
         legend["hollow: units contribute nearly nothing to a task"] = hollow
-    return legend
+    return [lines, legend]

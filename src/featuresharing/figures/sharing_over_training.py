@@ -1,6 +1,7 @@
 """Excess sharing over training: a line a layer, a panel an experiment and pair of tasks, with what chance gives."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from featuresharing.figures.panels import Grid, balanced, framed, names_height, name_ticks, wrapped
+from featuresharing.figures.panels import Grid, balanced, framed, name_ticks, names_height, wrapped
 from featuresharing.figures.sharing_lines import CHANCE, LINE, line_names, nothing_shared
 from featuresharing.figures.step_axis import scale_steps, steps_of
 from featuresharing.figures.style import SCREEN, Page
@@ -44,7 +45,7 @@ def plot_sharing_over_training(
 
     ``table`` is a frame of :data:`.columns.SHARING` of one replicate, or of :data:`.columns.SHARING_OVER_NETWORKS`.
     Layers and checkpoints stand in the order in which they first appear; checkpoints that are called as their steps
-    stand at these. The grey band is the widest range of the layers in which 95 % of what chance gives lie. Marks are
+    stand at these. The grey band holds 95 % of what chance gives, on average over the layers. Marks are
     large where p is at most 5 %, and hollow where the units contribute nearly nothing to a task. Without rows, as of
     experiments with one task each, the figure says so.
     """
@@ -57,18 +58,19 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     checkpoints = list(table["checkpoint"].unique())
     columns = balanced(len(names), int(page.inches / PANEL))
     rows = -(-len(names) // columns)
-    grid = Grid(rows, columns, 1.5, page.lines(3.4), page.lines(2.2), 0)
+    grid = Grid(rows, columns, 1.75, page.lines(3.4), 0, 0)
     width = grid.width(page)
+    titles = {line: wrapped(name, width, page.font_size) for line, name in names.items()}
+    above = page.lines(max(map(len, titles.values())) + 0.4)
     steps = steps_of(checkpoints)
     below = page.lines(1.3) + (page.lines(1.2) if steps else names_height(checkpoints, page, width))
-    between = below + page.lines(2.4)
-    grid = Grid(rows, columns, grid.height, grid.left, grid.above, below, between=between)
-    figure, panels = framed(page, grid, title, _legend(table, layers), sharey=True)
+    grid = replace(grid, above=above, below=below, between=below + above)
+    figure, panels = framed(page, grid, title, _legends(table, layers), sharey=True)
     places = dict(zip(checkpoints, steps or range(len(checkpoints)), strict=True))
-    for axes, (line, name) in zip(panels.flat, names.items(), strict=False):
+    for axes, (line, name) in zip(panels.flat, titles.items(), strict=False):
         points = table[(table[LINE] == list(line)).all(axis=1)]
         _draw_panel(axes, points.assign(place=points["checkpoint"].map(places)), layers)
-        axes.set_title("\n".join(wrapped(name, width, page.font_size)), loc="left")
+        axes.set_title("\n".join(name), loc="left")
         if steps:
             scale_steps(axes, steps, page, width)
         else:
@@ -103,25 +105,28 @@ def _draw_panel(axes: Axes, points: "DataFrame", layers: Sequence[str]) -> None:
 
 
 def _chance(points: "DataFrame") -> tuple[Any, Any, Any]:
-    """Return places, and the lowest and highest excess sharing in which 95 % of what chance gives lie in any layer."""
+    """Return places, and between what excess sharing 95 % of what chance gives lie there, on average over layers."""
     with np.errstate(divide="ignore", invalid="ignore"):
         edges = {
             name: (points[f"chance_{name}"] - points["chance"]) / (1 - points["chance"]) for name in ("low", "high")
         }
     told = points.assign(**edges)[points["near_zero"] == ""]
-    range_ = (told if len(told) else points.assign(**edges)).groupby("place").agg({"low": "min", "high": "max"})
-    return range_.index.to_numpy(), range_["low"].to_numpy(), range_["high"].to_numpy()
+    band = (told if len(told) else points.assign(**edges)).groupby("place")[["low", "high"]].mean()
+    return band.index.to_numpy(), band["low"].to_numpy(), band["high"].to_numpy()
 
 
-def _legend(table: "DataFrame", layers: Sequence[str]) -> dict[str, Any]:
-    legend: dict[str, Any] = {
+def _legends(table: "DataFrame", layers: Sequence[str]) -> list[dict[str, Any]]:
+    lines: dict[str, Any] = {
         layer: Line2D([], [], color=colour, marker=MARKERS[index % len(MARKERS)], markersize=3.4, linewidth=1)
         for index, (layer, colour) in enumerate(layer_colours(layers).items())
     }
+    legend: dict[str, Any] = {}
     grey: dict[str, Any] = {"color": "0.4", "marker": "o", "linestyle": "none"}
-    legend["95 % of what chance gives (widest of the layers)"] = Patch(facecolor=CHANCE)
-    legend["large: differs from chance, p \N{LESS-THAN OR EQUAL TO} .05"] = Line2D([], [], markersize=4.2, **grey)
+    legend["95 % of what chance gives (mean of the layers)"] = Patch(facecolor=CHANCE)
+    legend["large: differs from chance in its layer, p \N{LESS-THAN OR EQUAL TO} .05"] = Line2D(
+        [], [], markersize=4.2, **grey
+    )
     if (table["near_zero"] != "").any():
         hollow = Line2D([], [], markersize=3.4, markerfacecolor="white", **grey)
         legend["hollow: units contribute nearly nothing to a task"] = hollow
-    return legend
+    return [lines, legend]

@@ -12,7 +12,7 @@ from featuresharing.errors import InputError
 from featuresharing.figures.panels import Grid, balanced, framed, wrapped
 from featuresharing.figures.step_axis import scale_steps
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import Look, looks_of
+from featuresharing.figures.task_colours import DOTS, Look, looks_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,7 +39,7 @@ def plot_training(
 
     Raises :class:`InputError` if there are no points at all.
     """
-    listed = {name: [log] if hasattr(log, "columns") else list(log) for name, log in logs.items()}
+    listed = {name: list(log) if isinstance(log, Sequence) else [log] for name, log in logs.items()}
     frames = [*(log for each in listed.values() for log in each), accuracy]
     if all(frame.empty for frame in frames):
         raise InputError("a figure of training has no points; accepted: at least one")
@@ -58,7 +58,7 @@ def plot_training(
                 _draw_logs(upper, lower, own, look)
                 _draw_tested(lower, tested[tested["task"] == task], look)
                 if chance and task in chance.get(experiment, {}):
-                    lower.axhline(chance[experiment][task], color=look.colour, linestyle=":", linewidth=0.9)
+                    lower.axhline(chance[experiment][task], color=look.colour, linestyle=DOTS, linewidth=0.8)
             upper.set_title("\n".join(wrapped(experiment, width, page.font_size, bold=True)), fontweight="bold")
             lower.set_xlabel("Training step (logarithmic)")
         _scale([axes for pair in blocks for axes in pair], frames, page, width)
@@ -73,8 +73,9 @@ def _frame(
     below = page.lines(2.6)
     titles = page.lines(1.4)
     grid = Grid(2 * rows, columns, 1.25, page.lines(3.8), titles, below, 0.12, below + titles + 0.05)
-    figure, panels = framed(page, grid, "Loss and accuracy of every task during training", legend, sharey="row")
-    blocks = [(panels[2 * row][column], panels[2 * row + 1][column]) for row in range(rows) for column in range(columns)]
+    figure, panels = framed(page, grid, "Loss and accuracy of every task during training", [legend], sharey="row")
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    blocks = [(panels[2 * row][column], panels[2 * row + 1][column]) for row, column in places]
     for row in range(rows):
         panels[2 * row][0].set_ylabel("Training loss (nats)")
         panels[2 * row + 1][0].set_ylabel("Accuracy")
@@ -92,7 +93,7 @@ def _draw_logs(upper: Axes, lower: Axes, logs: "Sequence[DataFrame]", look: Look
 
 def _draw_mean(axes: Axes, lines: Sequence[tuple[Any, Any]], style: Mapping[str, Any]) -> None:
     """Draw a line, or of several the mean and each faintly; those of the same steps are averaged."""
-    from pandas import concat, Series
+    from pandas import Series, concat
 
     if len(lines) > 1:
         for steps, values in lines:
@@ -133,5 +134,5 @@ def _legend(looks: Mapping[str, Look], several: bool, chance: bool) -> dict[str,
     if several:
         legend["faint: a single network"] = Line2D([], [], color="0.4", linewidth=0.4, alpha=0.6)
     if chance:
-        legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=":", linewidth=0.9)
+        legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=DOTS, linewidth=0.8)
     return legend
