@@ -73,7 +73,7 @@ def test_tables_have_a_row_a_task_and_a_row_a_pair(count: int, tmp_path: Path) -
     assert len(path.read_text().splitlines()) == 1 + count * (count - 1) // 2
     check_table(path, [TABLES["sharing"]])
     assert len(read_table(path, TABLES["sharing"])) == len(table)
-    read = read_sharing(path, checkpoint="checkpoint", layers=["hidden"])
+    read = read_sharing(path, checkpoints=["checkpoint"], layers=["hidden"])
     figure = plot_sharing(read)
     said = [text.get_text() for text in figure.texts]
     assert ("Nothing is shared: every experiment has one task." in said) == (count == 1)

@@ -19,13 +19,16 @@ from featuresharing.figures.style import GREY, Page
 EDGE = 0.06
 """Inches that are left blank along the edges of a figure, and between its parts."""
 
+SPARE = 1.06
+"""By how much a text may be wider than its letters are."""
+
 _MEASURE = TextToPath()
 
 
 def text_width(text: str, points: float, *, bold: bool = False) -> float:
-    """Return how many inches a line of text is wide."""
+    """Return how many inches a line of text is wide at most; letters are moved to whole pixels when it is drawn."""
     font = FontProperties(size=points, weight="bold" if bold else "normal")
-    return float(_MEASURE.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+    return float(_MEASURE.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * SPARE
 
 
 def wrapped(text: str, inches: float, points: float, *, bold: bool = False) -> list[str]:

@@ -86,7 +86,9 @@ def _plot_sharing(
     width = grid.width(page)
     below = names_height(layers, page, width) + page.lines(1.6)
     grid = replace(grid, below=below, between=below + grid.above)
-    figure, panels = framed(page, grid, title, _legends(means, single, names, looks))
+    bare = means[["low", "high"]].isna().any(axis=1)
+    note = "No intervals: too few images." if bare.all() else ""
+    figure, panels = framed(page, grid, title, _legends(means, single, names, looks), note=note)
     upper, lower = panels.flat
     dodge = 0.7 / len(names)
     for index, (line, look) in enumerate(looks.items()):
@@ -162,12 +164,14 @@ def _legends(
     }
     legend: dict[str, Any] = {}
     bar = Line2D([], [], color="0.4", marker="|", markersize=7, linestyle="none")
-    intervals = not means[["low", "high"]].isna().all(axis=None)
+    bare = means[["low", "high"]].isna().any(axis=1)
     if single is not None:
         legend["a single network"] = Line2D([], [], color="0.4", marker=".", markersize=2.2, linestyle="none")
-    if intervals:
-        legend["95 % interval" if single is None else "95 % interval over networks and images"] = bar
-    legend["95 % of what chance gives, and its median"] = Patch(facecolor=CHANCE)
+    if not bare.all():
+        over = "" if single is None else " over networks and images"
+        legend[f"95 % interval{over}{' (none: too few images)' if bare.any() else ''}"] = bar
+    whom = "" if single is None else " a single network"
+    legend[f"95 % of what chance gives{whom}, and its median"] = Patch(facecolor=CHANCE)
     if (means["near_zero"] != "").any():
         hollow = Line2D([], [], color="0.4", marker="o", markerfacecolor="white", linestyle="none")
         legend["hollow: units contribute nearly nothing to a task"] = hollow

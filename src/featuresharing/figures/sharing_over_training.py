@@ -122,7 +122,8 @@ def _legends(table: "DataFrame", layers: Sequence[str]) -> list[dict[str, Any]]:
     }
     legend: dict[str, Any] = {}
     grey: dict[str, Any] = {"color": "0.4", "marker": "o", "linestyle": "none"}
-    legend["95 % of what chance gives (mean of the layers)"] = Patch(facecolor=CHANCE)
+    whom = " a single network" if "networks" in table and table["networks"].max() > 1 else ""
+    legend[f"95 % of what chance gives{whom} (mean of the layers)"] = Patch(facecolor=CHANCE)
     legend["large: differs from chance in its layer, p \N{LESS-THAN OR EQUAL TO} .05"] = Line2D(
         [], [], markersize=4.2, **grey
     )
