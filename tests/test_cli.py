@@ -52,7 +52,7 @@ COMMANDS = (
         "tabulate-accuracy",
     ),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
-    "plot-sharing-over-training",
+    "plot-excess-sharing",
     *ARCHIVES,
     *(
         "overlay-words",

@@ -304,7 +304,7 @@ def test_commands_draw_tables_of_several_networks(tmp_path: Path, capsys: pytest
     over = ["--over-networks", str(tmp_path / "over.csv"), "--layers", "conv3", "conv1"]
     plot = ["plot-sharing", "--sharing", str(tmp_path / "sharing.csv"), *over, "--checkpoint", "0000032", "--output"]
     assert main([*plot, str(tmp_path / "sharing.png")]) == 0
-    training = ["plot-sharing-over-training", *over, "--checkpoints", "0000032", "0000000", "--output"]
+    training = ["plot-excess-sharing", *over, "--checkpoints", "0000032", "0000000", "--output"]
     assert main([*training, str(tmp_path / "over.svg")]) == 0
     assert (tmp_path / "over.svg").read_bytes().startswith(b"<?xml")
     assert main([*training[:-3], "7", "--output", str(tmp_path / "x.png")]) == 2

@@ -117,5 +117,5 @@ rule plot_sharing_over_training:
     message:
         "Plotting sharing over training."
     shell:
-        "featuresharing plot-sharing-over-training {params.page:q} --over-networks {input:q} --layers {params.layers:q}"
+        "featuresharing plot-excess-sharing {params.page:q} --over-networks {input:q} --layers {params.layers:q}"
         " --checkpoints {params.checkpoints:q} --output {output:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Commands for figures of curves: ``plot-sharing``, ``plot-sharing-over-training`` and ``plot-training``."""
+"""Commands for figures of curves: ``plot-sharing``, ``plot-excess-sharing`` and ``plot-training``."""
 
 import argparse
 from pathlib import Path
@@ -19,11 +19,18 @@ def add_commands(commands: Commands) -> None:
     add_figure(parser)
 
     parser = add_command(
-        commands, "plot-sharing-over-training", _plot_over_training, "plot excess sharing against training step"
+        commands, "plot-excess-sharing", _plot_over_training, "plot excess sharing against training step"
     )
     parser.add_argument("--over-networks", type=Path, required=True, help="table of sharing over networks")
     parser.add_argument("--layers", nargs="+", required=True, help="layers in their order")
-    parser.add_argument("--checkpoints", nargs="+", required=True, help="checkpoints in their order")
+    parser.add_argument(
+        "--checkpoints",
+        dest="shown_checkpoints",
+        metavar="NAME",
+        nargs="+",
+        required=True,
+        help="checkpoints in their order",
+    )
     add_figure(parser)
 
     parser = add_command(commands, "plot-training", _plot_training, "plot loss and accuracy against training step")
@@ -61,7 +68,7 @@ def _plot_over_training(options: argparse.Namespace) -> None:
     from featuresharing.figures.saving import save_figure
     from featuresharing.figures.sharing_over_training import plot_sharing_over_training
 
-    given: dict[str, Any] = {"checkpoints": options.checkpoints, "layers": options.layers}
+    given: dict[str, Any] = {"checkpoints": options.shown_checkpoints, "layers": options.layers}
     table = read_sharing(options.over_networks, table=SHARING_OVER_NETWORKS, **given)
     save_figure(plot_sharing_over_training(table, page=read_page(options)), options.output)
 
