@@ -39,7 +39,7 @@ from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
-WITHOUT_OUTPUT = ("status", "verify", "check", "inspect")
+WITHOUT_OUTPUT = ("status", "verify", "check", "inspect", "unit")
 COMMANDS = (
     *(
         "render-images",
@@ -51,6 +51,7 @@ COMMANDS = (
         "merge-blocks",
         "tabulate-accuracy",
     ),
+    *("tabulate-images", "unit"),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
     *ARCHIVES,
     *(
@@ -237,7 +238,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
+    assert f"warning: {options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -498,6 +499,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
         "tabulate-contributions": conditionals,
         "tabulate-sharing": {**conditionals, "resamples": 5},
+        "tabulate-images": {**conditionals, "kept": folder / "lists/classes.csv"},
         "plot-units": conditionals,
         "animate-units": {"frames": folder / "figures/0.png"},
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},

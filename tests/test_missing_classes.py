@@ -296,7 +296,7 @@ def test_lists_have_a_hyphen_where_a_class_is_missing(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.h5", Predictions(probabilities, dict(zip(classes, targets.T, strict=True)), 1))
     said: list[str] = []
     listed = ListFiles(tmp_path / "all.txt", tmp_path / "classes.csv")
-    select_to_file(tmp_path / "p.h5", listed, tmp_path / "kept.txt", most=9, seed=0, say=said.append)
+    select_to_file(tmp_path / "p.h5", listed, tmp_path / "kept.txt", most=9, seed=0, say=said.append, warn=said.append)
     assert (tmp_path / "kept.txt").read_bytes() == (tmp_path / "all.txt").read_bytes()
     assert (tmp_path / "kept.csv").read_text() == "index,image,word,basic\n0,a.png,x,-\n1,b c.png,-,v\n2,d.png,z,u\n"
     assert said[0].startswith(f"{tmp_path / 'all.txt'}: only 2 images are analysed")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import Array
 from featuresharing.analysis.extreme_images import COUNT, ExtremeImages, layer_images
-from featuresharing.data.columns import IMAGES, KEPT
+from featuresharing.data.columns import EXTREMES, KEPT
 from featuresharing.data.lists import NO_CLASS
 from featuresharing.data.table_files import frame_of_columns
 from featuresharing.errors import InputError
@@ -36,9 +36,9 @@ def image_table(
     a task with fewer images has fewer. Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``unit``,
     ``task``, ``side``, ``place``, ``image`` (its position in the list of analysed images), ``file`` and ``evidence``.
 
-    ``kept`` is the table of the analysed images (:data:`.columns.KEPT`), one for all ``layers`` or one for each. Layers
-    are looked at one by one. Raises InputError for tables of other images, and for what :func:`.extreme_images` and
-    evidence refuse.
+    ``kept`` is the table of the analysed images (:data:`.columns.KEPT`): one for all ``layers``, or one for each
+    network, in the order in which layers name them. Layers are looked at one by one. Raises InputError for tables of
+    other images or too few, and for what :func:`.extreme_images` and evidence refuse.
 
     >>> from featuresharing import TABLES, read_conditionals, read_table
     >>> frame = image_table([read_conditionals("conv5_7.h5")], read_table("kept.csv", TABLES["kept"]))
@@ -48,12 +48,23 @@ def image_table(
     from pandas import DataFrame, concat
 
     tables: Iterator[DataFrame] = repeat(kept) if isinstance(kept, DataFrame) else iter(kept)
-    frames = []
+    of_network: dict[tuple[str, int], DataFrame] = {}
+    frames = [frame_of_columns(EXTREMES, {name: [] for name in EXTREMES.names})]
     for layer in layers:
-        if (table := next(tables, None)) is None:
-            raise InputError(f"kept: found {len(frames)} tables for more layers; accepted is one for all, or for each.")
-        frames.append(_rows_of(layer, table, layer_images(layer, count=count, method=method, laplace=laplace)))
-    return concat(frames, ignore_index=True) if frames else frame_of_columns(IMAGES, dict.fromkeys(IMAGES.names, []))
+        network = layer.place[:2]
+        if network not in of_network:
+            of_network[network] = _next(tables, network_label(*network), len(of_network))
+        images = layer_images(layer, count=count, method=method, laplace=laplace)
+        frames.append(_rows_of(layer, of_network[network], images))
+    return concat(frames, ignore_index=True)
+
+
+def _next(tables: "Iterator[DataFrame]", network: str, before: int) -> "DataFrame":
+    if (table := next(tables, None)) is None:
+        raise InputError(
+            f"kept images: found tables of {before} networks, and none of {network}; accepted is one each."
+        )
+    return table
 
 
 def _rows_of(
@@ -85,7 +96,7 @@ def _rows_of(
         "file": kept["image"].to_numpy(object)[positions],
         "evidence": np.concatenate([found.evidence for _, found in blocks], axis=1).ravel(),
     }
-    return frame_of_columns(IMAGES, columns)
+    return frame_of_columns(EXTREMES, columns)
 
 
 def check_kept(place: tuple[str, int, str, str], predictions: Mapping[str, Array], kept: "DataFrame") -> None:

@@ -35,8 +35,9 @@ class UnitCard:
     ``step`` (-1: unknown), ``task``, ``contribution``, ``average`` (of the layer's units), ``multiple`` of that (nan if
     it is 0), ``rank`` (1: no other unit contributes more; as many as are ``ranked``) and ``near_zero`` (the average is
     under ``limit``, so that multiples and ranks mean little). ``images`` are the extremes of ``checkpoint``: ``task``,
-    ``side``, ``place``, ``image`` (position) and ``evidence``, and where images are named ``file`` and the true class
-    in each task, by the task's name. Numbers are in ``measure``; ``attributes`` are those of the file of ``checkpoint``.
+    ``side``, ``place``, ``image`` (position) and ``evidence``, and where images are named ``file`` and for each task
+    ``class_{task}``, the true class (- for none). Numbers are in ``measure``; ``attributes`` are those of the file of
+    ``checkpoint``.
     """
 
     experiment: str
@@ -138,7 +139,9 @@ class _Look:
 def _look(layer: "LayerConditionals", unit: int, method: str, laplace: str) -> _Look:
     rows = np.flatnonzero(layer.units == unit)
     if not len(rows):
-        raise InputError(f"{_named(layer.place)} has no unit {unit}; accepted are {_ranges(layer.units)}.")
+        raise InputError(
+            f"{_named(layer.place)}, checkpoint {layer.place[2]}, has no unit {unit}; accepted are {_ranges(layer.units)}."
+        )
     row = int(rows[0])
     evidence = layer_evidence(layer, method=method, laplace=laplace)
     numbers = {}
@@ -198,14 +201,13 @@ def _images(look: _Look, count: int, kept: "DataFrame | None") -> "DataFrame":
     frame = DataFrame(rows, columns=PICTURED)
     if kept is None:
         return frame
-    named = kept.rename(columns={"image": "file"})[["file", *look.evidence]].iloc[frame["image"]]
-    return frame.join(named.reset_index(drop=True))
+    named = kept.iloc[frame["image"]].reset_index(drop=True)
+    return frame.assign(file=named["image"], **{f"class_{task}": named[task] for task in look.evidence})
 
 
 def _named(place: tuple[str, int, str, str]) -> str:
-    """Return a place in words."""
-    experiment, replicate, checkpoint, alias = place
-    return f"{alias} of {network_label(experiment, replicate)}, checkpoint {checkpoint},"
+    """Return what a layer is called in sentences."""
+    return f"{place[3]} of {network_label(*place[:2])}"
 
 
 def _ranges(units: NDArray[np.int64]) -> str:

@@ -24,18 +24,12 @@ def add_commands(commands: Commands) -> None:
 
 
 def _unit(options: argparse.Namespace) -> None:
-    from featuresharing.runs.unit_files import read_card, read_run_settings
+    from featuresharing.runs.unit_files import find_layer, read_card, read_run_settings
     from featuresharing.runs.unit_text import card_lines, card_values
 
     settings = read_run_settings(options.results)
-    card, around = read_card(
-        options.results,
-        settings,
-        (options.experiment, options.replicate, options.layer),
-        options.unit,
-        checkpoint=options.checkpoint,
-        count=options.top,
-    )
+    place = find_layer(options.results, settings.kind, options.experiment, options.layer, options.replicate)
+    card, around = read_card(place, options.unit, settings, checkpoint=options.checkpoint, count=options.top)
     if options.json:
         say(json.dumps(card_values(card, around), indent=1))
         return

@@ -8,15 +8,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featuresharing.analysis.extreme_images import COUNT
+from featuresharing.analysis.unit_card import UnitCard, unit_card
 from featuresharing.data.columns import KEPT
 from featuresharing.data.lists import split_lines
 from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError, quoted
-from featuresharing.replicates import FIRST, network_label
+from featuresharing.replicates import FIRST
 from featuresharing.settings import Config, EvidenceSettings, FigureSettings, SharingSettings
 from featuresharing.settings.checking import check_block
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
-from featuresharing.store import peek_final
+from featuresharing.store import read_conditionals
+from featuresharing.store.layer_files import peek_final
 from featuresharing.store.status import check_results
 
 if TYPE_CHECKING:
@@ -79,6 +82,20 @@ class LayerPlace:
         return [path for path in found if path.exists()]
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What stands on a card beside the unit: its pictures, those of its layer, and paths of the analysed images.
+
+    ``feature`` is where the picture of what drives it is or would be, and ``sheet`` the target that makes it.
+    ``drawings`` are figures of its layer, and ``images`` None where no list names them.
+    """
+
+    feature: Path
+    sheet: Path
+    drawings: Sequence[Path]
+    images: Sequence[Path] | None
+
+
 def read_run_settings(folder: Path) -> RunSettings:
     """Return what ``config.yaml`` in a folder of results says; the defaults where there is none.
 
@@ -128,10 +145,27 @@ def find_layer(folder: Path, kind: str, experiment: str, layer: str, replicate: 
     return LayerPlace(folder, network, alias, _in_order(by_layer[alias]))
 
 
-def check_checkpoint(place: LayerPlace, checkpoint: str | None) -> None:
-    """Raise InputError that says which checkpoints a layer has, if it does not have this one."""
+def read_card(
+    place: LayerPlace, unit: int, settings: RunSettings, *, checkpoint: str | None = None, count: int = COUNT
+) -> tuple[UnitCard, Surroundings]:
+    """Return the card of a unit of a layer, and what stands beside it; arguments as in :func:`.unit_card`.
+
+    Raises InputError for a checkpoint or unit that is not there, and for files that do not belong together.
+    """
     if checkpoint is not None:
         _check_name("checkpoint", checkpoint, list(place.files), f"{place.network}, layer {place.layer}")
+    card = unit_card(
+        map(read_conditionals, place.files.values()),
+        unit,
+        checkpoint=checkpoint,
+        kept=place.kept(),
+        count=count,
+        method=settings.evidence.method,
+        laplace=settings.evidence.laplace,
+        near_zero=getattr(settings.sharing, "near_zero", None),
+    )
+    pictures = place.feature(card.checkpoint, unit), place.sheet(card.checkpoint)
+    return card, Surroundings(*pictures, place.drawings(card.checkpoint), place.images())
 
 
 def _folders(place: Path) -> list[Path]:

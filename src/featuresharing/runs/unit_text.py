@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.analysis.unit_card import UnitCard
 from featuresharing.figures.unit_map import brightness
 from featuresharing.replicates import network_label
+from featuresharing.runs.unit_files import Surroundings
 from featuresharing.settings import FigureSettings
 
 if TYPE_CHECKING:
@@ -31,25 +31,12 @@ SHORT = {"bits": "bits", "probability": "prob.", "scores": "score"}
 """What heads the column of contributions."""
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What stands on a card beside the unit: its pictures, those of its layer, and paths of the analysed images.
-
-    ``feature`` is where the picture of what drives it is or would be, ``sheet`` the target that makes it.
-    """
-
-    feature: Path
-    sheet: Path
-    drawings: Sequence[Path] = ()
-    images: Sequence[Path] | None = None
-
-
 def card_lines(
     card: UnitCard, around: Surroundings, style: FigureSettings, *, width: int = 80, block: str = "#"
 ) -> Iterator[str]:
     """Yield the lines of a card, which are ``width`` characters long where that fits; bars are made of ``block``."""
     width = min(max(width, NARROW), WIDE)
-    yield from _head(card)
+    yield from _head(card, width)
     yield ""
     yield from _contributions(card, style, width, block)
     yield ""
@@ -86,20 +73,23 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _head(card: UnitCard) -> Iterator[str]:
-    module = f" (module {card.path})" if card.path != card.layer else ""
-    some = "" if card.ranked == card.units else f", of which {card.ranked} are in the file"
-    yield (
-        f"Unit {card.unit} of {card.layer}{module} in {network_label(card.experiment, card.replicate)}, "
-        f"checkpoint {card.checkpoint}; the layer has {card.units} units{some}"
-    )
-    yield f"Taken out: {_removal(card)}"
-    rows = card.at().sort_values("multiple", ascending=False)
+def _head(card: UnitCard, width: int) -> Iterator[str]:
+    module = f", module {card.path}" if card.path != card.layer else ""
+    some = "" if card.ranked == card.units else f", of which {card.ranked} are there"
+    network = network_label(card.experiment, card.replicate)
+    first = f"Unit {card.unit} of {card.layer} in {network}, checkpoint {card.checkpoint}"
+    yield from _wrapped(f"{first} ({card.units} units{some}{module})", width)
+    yield from _wrapped(f"Taken out: {_removal(card)}.", width)
+    rows = card.at().sort_values("multiple", ascending=False, kind="stable")
     said = [
-        f"{task} {_multiple(row.multiple)} times (rank {row.rank} of {card.ranked}{', near zero' * row.near_zero})"
-        for task, row in zip(rows.index, rows.itertuples(), strict=True)
+        f"{_multiple(row['multiple'])} times as much to {task} (rank {row['rank']} of {card.ranked})"
+        for task, row in rows.iterrows()
     ]
-    yield f"It contributes, as a multiple of the layer's average unit: {', '.join(said)}"
+    yield from _wrapped(f"Against the layer's average unit it contributes {', and '.join(said)}.", width)
+
+
+def _wrapped(sentence: str, width: int) -> list[str]:
+    return wrap(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _removal(card: UnitCard) -> str:
@@ -108,10 +98,10 @@ def _removal(card: UnitCard) -> str:
     if name == "lesion":
         return "set to zero (lesion)" + (", seen in raw scores" if card.measure == "scores" else "")
     if not math.isfinite(card.effective_samples):
-        return f"averaged over its prior without drawing ({name})"
+        return f"averaged over its prior without draws ({name})"
     drawn = f"averaged over {values['samples']} draws of its weights ({name})" if "samples" in values else name
-    lost = f", at most {card.skipped_mass:.2g} of the weight is left out" if card.skipped_mass else ""
-    return f"{drawn}; {card.effective_samples:.3g} of them carry the weight{lost}"
+    lost = f", and {card.skipped_mass:.2g} of it at most is left out" if card.skipped_mass else ""
+    return f"{drawn}, of which {card.effective_samples:.3g} carry the weight{lost}"
 
 
 def _contributions(card: UnitCard, style: FigureSettings, width: int, block: str) -> Iterator[str]:
@@ -132,9 +122,9 @@ def _contributions(card: UnitCard, style: FigureSettings, width: int, block: str
             yield _joined(f"{mark}{checkpoint:>{label - 1}}", cells)
         yield ""
     low, high = style.limits
-    yield f"x: multiples of the layer's average unit; bars: brightness on the map, from {low:g} x to {high:g} x"
+    yield f"x: multiples of the layer's average unit. Bars: brightness on the map, from {low:g} x to {high:g} x."
     if card.contributions["near_zero"].any():
-        yield f"~: the average unit contributes under {card.limit:g} {card.measure}: multiples and ranks mean little"
+        yield f"~: the average unit contributes under {card.limit:g} {card.measure}: multiples and ranks mean little."
 
 
 def _joined(label: str, cells: Sequence[str]) -> str:
@@ -154,7 +144,10 @@ def _images(card: UnitCard, around: Surroundings, width: int) -> Iterator[str]:
     yield f"Evidence for the right class of an image, in {card.measure}{place}:"
     images = card.images.assign(text=texts)
     sides = [[images[(images["task"] == task) & (images["side"] == side)] for side in SIDES] for task in card.tasks]
-    cells = [[[f"{row.evidence:+7.3g}  {row.text}" for row in one.itertuples()] for one in pair] for pair in sides]
+    digits = 2 if card.measure == "bits" else 4
+    cells = [
+        [[f"{row.evidence:+8.{digits}f}  {row.text}" for row in one.itertuples()] for one in pair] for pair in sides
+    ]
     wide = max(len(text) for pair in cells for one in pair for text in one)
     for task, (most, least) in zip(card.tasks, cells, strict=True):
         heads = (f"{task}: most", f"{task}: least")
