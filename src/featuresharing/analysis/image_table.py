@@ -43,7 +43,7 @@ def image_table(
     >>> from featuresharing import TABLES, read_conditionals, read_table
     >>> frame = image_table([read_conditionals("conv5_7.h5")], read_table("kept.csv", TABLES["kept"]))
     >>> frame[frame["unit"] == 8][["task", "side", "place", "file"]].values.tolist()[0]
-    ['word', 'highest', 1, '03.png']
+    ['word', 'highest', 1, '13.png']
     """
     from pandas import DataFrame, concat
 

@@ -88,7 +88,7 @@ def unit_card(
 
     >>> card = unit_card(map(read_conditionals, paths), 8)
     >>> card.contributions[["checkpoint", "task", "rank"]].values.tolist()
-    [['7', 'word', 3], ['7', 'basic', 6]]
+    [['7', 'word', 3], ['7', 'basic', 1]]
     """
     looks = [_look(layer, unit, method, laplace) for layer in layers]
     shown = _shown(looks, checkpoint)
@@ -139,9 +139,8 @@ class _Look:
 def _look(layer: "LayerConditionals", unit: int, method: str, laplace: str) -> _Look:
     rows = np.flatnonzero(layer.units == unit)
     if not len(rows):
-        raise InputError(
-            f"{_named(layer.place)}, checkpoint {layer.place[2]}, has no unit {unit}; accepted are {_ranges(layer.units)}."
-        )
+        found = f"{_named(layer.place)}, checkpoint {layer.place[2]}, has no unit {unit}"
+        raise InputError(f"{found}; accepted are {_ranges(layer.units)}.")
     row = int(rows[0])
     evidence = layer_evidence(layer, method=method, laplace=laplace)
     numbers = {}

@@ -162,7 +162,7 @@ def read_card(
         count=count,
         method=settings.evidence.method,
         laplace=settings.evidence.laplace,
-        near_zero=getattr(settings.sharing, "near_zero", None),
+        near_zero=settings.sharing.near_zero,
     )
     pictures = place.feature(card.checkpoint, unit), place.sheet(card.checkpoint)
     return card, Surroundings(*pictures, place.drawings(card.checkpoint), place.images())

@@ -122,9 +122,11 @@ def _contributions(card: UnitCard, style: FigureSettings, width: int, block: str
             yield _joined(f"{mark}{checkpoint:>{label - 1}}", cells)
         yield ""
     low, high = style.limits
-    yield f"x: multiples of the layer's average unit. Bars: brightness on the map, from {low:g} x to {high:g} x."
+    key = f"x: multiples of the layer's average unit. Bars: brightness on the map, from {low:g} x to {high:g} x."
+    yield from _wrapped(key, width)
     if card.contributions["near_zero"].any():
-        yield f"~: the average unit contributes under {card.limit:g} {card.measure}: multiples and ranks mean little."
+        few = f"~: the average unit contributes under {card.limit:g} {card.measure}: multiples and ranks mean little."
+        yield from _wrapped(few, width)
 
 
 def _joined(label: str, cells: Sequence[str]) -> str:
