@@ -14,6 +14,7 @@ from pandas import DataFrame
 from featuresharing import InputError, image_table, read_conditionals, unit_card, write_table
 from featuresharing.data.columns import EXTREMES, KEPT
 from featuresharing.data.table_files import frame_of, read_table
+from featuresharing.replicates import network_label
 from featuresharing.store import LayerConditionals
 from tests.support import stores
 from tests.support.commands import run
@@ -303,7 +304,7 @@ def test_a_card_for_programs_has_every_number(results: Path, capsys: pytest.Capt
 
 def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for replicate in (1, 2):
-        place = results / f"lesion/object_text/{replicate}/conv5_10.h5"
+        place = results / "lesion" / network_label("object_text", replicate) / "conv5_10.h5"
         compute(place, attributes={"replicate": replicate}, estimator="lesion", softmax=False)
     config = (
         "method: lesion\nlesions: {softmax: false}\nevidence: {method: probdiff}\nsharing: {near_zero: 0.4, later: 1}\n"
@@ -314,10 +315,11 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
     assert [each["contribution"] for each in values["contributions"]] == card.contributions["contribution"].tolist()
     assert (values["measure"], values["limit"], values["replicate"]) == ("scores", 0.4, 2)
     assert values["feature"]["target"] == "results/features/object_text/2/conv5_10.png"
-    text = shown(capsys, "object_text", "conv5", 8)
+    text = shown(capsys, "object_text", "conv5", 8, replicate=2)
     assert "Taken out: set to zero (lesion), seen in raw scores." in text
     assert "~: the average unit contributes under 0.4 scores" in text
-    assert "  image " in text  # no table names the images of this replicate
+    assert "  image 13" in text  # nothing names the images of this network
+    assert "  image13" in shown(capsys, "object_text", "conv5", 8)
 
 
 @pytest.mark.parametrize(

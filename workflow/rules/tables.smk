@@ -10,7 +10,7 @@ localrules:
 
 rule tabulate_accuracy:
     input:
-        expand(rules.predict_images.output, experiment=EXPERIMENTS, checkpoint=CHECKPOINTS),
+        expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),
     output:
         report(
             "results/tables/accuracy.csv",
@@ -32,7 +32,13 @@ rule tabulate_accuracy:
 
 rule tabulate_contributions:
     input:
-        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+        expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=CHECKPOINTS,
+        ),
     output:
         report(
             "results/tables/contributions.csv",
@@ -58,7 +64,13 @@ rule tabulate_contributions:
 
 rule tabulate_sharing:
     input:
-        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+        expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=CHECKPOINTS,
+        ),
     output:
         sharing=report(
             "results/tables/sharing.csv",
@@ -106,8 +118,14 @@ rule tabulate_sharing:
 
 rule tabulate_images:
     input:
-        conditionals=expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=LAST),
-        kept=expand(rules.select_images.output.table, experiment=EXPERIMENTS),
+        conditionals=expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=LAST,
+        ),
+        kept=expand(rules.select_images.output.table, experiment=EXPERIMENTS, nth=REPLICATES),
     output:
         report(
             "results/tables/images.csv",

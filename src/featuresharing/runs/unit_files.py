@@ -14,7 +14,7 @@ from featuresharing.data.columns import KEPT
 from featuresharing.data.lists import split_lines
 from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError, quoted
-from featuresharing.replicates import FIRST
+from featuresharing.replicates import FIRST, network_label
 from featuresharing.settings import Config, EvidenceSettings, FigureSettings, SharingSettings
 from featuresharing.settings.checking import check_block
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
@@ -46,7 +46,7 @@ class RunSettings:
 class LayerPlace:
     """Where a layer of a network is in a ``folder`` of results.
 
-    ``network`` is the experiment, with the replicate where a folder of its own has it. ``files`` are the conditionals
+    ``network`` is the experiment, with the replicate behind it but for the first. ``files`` are the conditionals
     by checkpoint, in the order of training.
     """
 
@@ -128,14 +128,12 @@ def find_layer(folder: Path, kind: str, experiment: str, layer: str, replicate: 
     """
     check_results(folder)
     root = folder / kind
-    experiments = [place.name for place in _folders(root) if _conditionals(place) or _replicates(place)]
+    experiments = [place.name for place in _folders(root) if _replicates(place)]
     if not experiments:
         raise InputError(f"{root} holds no conditionals; accepted is a folder of results with layers that are done.")
     _check_name("experiment", experiment, experiments, str(root))
-    place = root / experiment
-    replicates = _replicates(place) or [FIRST]
-    _check_name("replicate", str(replicate), list(map(str, replicates)), str(place))
-    network = f"{experiment}/{replicate}" if _replicates(place) else experiment
+    _check_name("replicate", str(replicate), list(map(str, _replicates(root / experiment))), str(root / experiment))
+    network = network_label(experiment, replicate)
     by_layer: dict[str, dict[str, Path]] = {}
     for path in _conditionals(root / network):
         alias, _, checkpoint = path.stem.partition("_")
@@ -173,9 +171,10 @@ def _folders(place: Path) -> list[Path]:
 
 
 def _replicates(place: Path) -> list[int]:
-    """Return which replicates have folders of conditionals in that of an experiment."""
-    found = (path for path in _folders(place) if re.fullmatch("[1-9][0-9]{0,2}", path.name))
-    return sorted(int(path.name) for path in found if _conditionals(path))
+    """Return which replicates have conditionals in the folder of an experiment: the first has no folder of its own."""
+    numbered = (path for path in _folders(place) if re.fullmatch("[1-9][0-9]{0,2}", path.name))
+    others = sorted(int(path.name) for path in numbered if _conditionals(path))
+    return [FIRST, *others] if _conditionals(place) else others
 
 
 def _conditionals(place: Path) -> list[Path]:
