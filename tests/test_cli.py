@@ -28,9 +28,11 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.cli import main
+from featuresharing.data.columns import KEPT
 from featuresharing.data.images import load_images, read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.preprocessing import stimulus_preprocessing
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.figures.unit_map import plot_units
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
@@ -484,6 +486,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    images = frame_of(KEPT, ((i, "x.png", "boat", "sun") for i in range(4)), rest=["basic", "word"])
+    write_table(tmp_path / "kept.csv", images, KEPT)
     output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
@@ -501,7 +505,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
         "tabulate-contributions": conditionals,
         "tabulate-sharing": {**conditionals, "resamples": 5},
-        "tabulate-images": {**conditionals, "kept": folder / "lists/classes.csv"},
+        "tabulate-images": {**conditionals, "kept": tmp_path / "kept.csv"},
         "plot-units": conditionals,
         "animate-units": {"frames": folder / "figures/0.png"},
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
