@@ -17,7 +17,7 @@ from featuresharing.data.table_files import frame_of, read_table
 from featuresharing.replicates import network_label
 from featuresharing.store import LayerConditionals
 from tests.support import stores
-from tests.support.commands import run
+from tests.support.commands import run, run_python
 from tests.support.files import rows
 from tests.test_extreme_images import sorted_by_hand
 
@@ -300,6 +300,14 @@ def test_a_card_for_programs_has_every_number(results: Path, capsys: pytest.Capt
     assert values["taken_out"] == {"estimator": "prior-weighted", "samples": 100, "scale": 1.0}
     assert (values["effective_samples"], values["limit"], values["measure"]) == (1.8, 0.05, "bits")
     assert not values["feature"]["exists"]
+
+
+def test_a_card_is_shown_without_torch(results: Path) -> None:
+    code = (
+        "import sys\nfrom featuresharing.cli import main\n"
+        "assert main(['unit', 'object_text', 'conv5', '5']) == 0\nassert 'torch' not in sys.modules"
+    )
+    assert "What drives it" in run_python(code)
 
 
 def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
