@@ -28,7 +28,7 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-WRITTEN = ("output", "output_folder", "exported", "reuse")
+WRITTEN = ("output", "output_folder", "exported", "page", "reuse")
 """Options of paths that need not be there."""
 
 CALLED = {
@@ -37,16 +37,20 @@ CALLED = {
     "class_map": "class map",
     "classes": "table of classes",
     "conditionals": "file of conditionals",
+    "contributions": "table of contributions",
     "curves": "table of curves",
     "frames": "frame",
     "held_out": "image list",
     "images": "folder of images",
     "list": "image list",
+    "kept": "table of kept images",
+    "lesions": "table of lesions",
     "logs": "log of training",
     "predictions": "file of predictions",
     "resources": "folder of resources",
     "sharing": "table of sharing",
     "stimuli": "table of stimuli",
+    "trends": "table of trends",
     "words": "list of words",
 }
 """What messages call a path that does not exist, where its option does not say it."""
