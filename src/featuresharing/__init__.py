@@ -35,6 +35,7 @@ _HOMES = {
     "describe_network": "featuresharing.engine.describing",
     "estimate_sharing": "featuresharing.analysis.sharing",
     "export_arrays": "featuresharing.analysis.array_export",
+    "extreme_images": "featuresharing.analysis.extreme_images",
     "fit_probe": "featuresharing.analysis.probe_fitting",
     "group_targets": "featuresharing.data.class_groups",
     "information_difference": "featuresharing.analysis.evidence",

@@ -35,7 +35,8 @@ rule measure_lesions:
         ),
         device=unrecorded(config["device"]),
         stimuli=stimuli_of,
-        numerics=[NUMERICS[stage] for stage in ("evidence", "lesions")],
+        columns=TABLES["lesions"].names,
+        numerics=[NUMERICS[stage] for stage in ("evidence", "removal", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
     shell:
@@ -79,7 +80,11 @@ rule plot_lesions:
         "results/logs/plot_lesions/{experiment}.log",
     conda:
         ENVIRONMENT
+    params:
+        settings=flags({"threshold": config["lesions"]["threshold"]}),
+        tasks=ALL_TASKS,
     message:
         "Plotting lesions of {wildcards.experiment}."
     shell:
-        "featuresharing plot-lesions --curves {input:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-lesions {params.settings:q} --curves {input:q} --tasks {params.tasks:q} --output {output:q}"
+        " > {log:q} 2>&1"

@@ -1,28 +1,50 @@
-"""How far an accuracy is from those of units removed in random orders (paper, chapter 3)."""
+"""How far accuracies are from those of units removed in random orders, by rank (paper, chapter 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from featuresharing.errors import InputError
 
+Array = NDArray[np.float64]
 
-def deviation_p_values(accuracy: NDArray[np.float64], random: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return two-sided p-values, in the shape of ``accuracy``, that it is one more of the ``random`` [orders, ...].
+SAME = 1e-9
+"""Accuracies, and deviations, that differ by less are equal up to rounding."""
 
-    Those are taken to be normal with unknown mean and deviation, so that (y - m) / (s sqrt(1 + 1/n)) has Student's t
-    distribution with n - 1 degrees of freedom. The paper's code compares the *density* of a normal distribution with
-    its threshold, which depends on the unit of measurement (docs/fidelity.md). Where all random orders agree, p is 1
-    for the same value and 0 for any other. Raises InputError for fewer than two orders.
+
+def rank_p_values(accuracy: Array, random: Array) -> Array:
+    """Return two-sided p-values of every point of curves ``accuracy`` [C, ...] by rank among ``random`` [n, C, ...].
+
+    Of n random orders, k are as low or lower, or as high or higher, whichever are fewer: p is 2 (k + 1) / (n + 1), at
+    most 1. It is never 0. Raises InputError for fewer than two orders.
     """
-    count = len(random)
-    if count < 2 or random.shape[1:] != accuracy.shape:
+    accuracy, random = _check_orders(accuracy, random)
+    lower, higher = (random <= accuracy + SAME).sum(axis=0), (random >= accuracy - SAME).sum(axis=0)
+    return np.asarray(np.minimum(1.0, 2 * (np.minimum(lower, higher) + 1) / (len(random) + 1)))
+
+
+def corrected_p_values(accuracy: Array, random: Array) -> Array:
+    """Return p-values [C, ...] of the points of curves ``accuracy``, corrected for their number by the largest of each.
+
+    The curve and the n ``random`` [n, C, ...] ones are taken together. Every point is measured from their mean, in
+    standard deviations, and every curve by the point that is farthest. p of a point is the share of curves, itself
+    among them, that have a point as far: (k + 1) / (n + 1). If the curve is one more of the random ones, then some p is
+    at most 5 % for at most 5 % of the curves, however its points depend on each other. A point's variance is averaged
+    with that of all points: where one curve alone differs from the rest, as where few units are removed, its own would
+    make that curve as far as can be. Raises InputError for fewer than two orders.
+    """
+    accuracy, random = _check_orders(accuracy, random)
+    curves = np.concatenate([accuracy[None], random])
+    variance = curves.var(axis=0)
+    spread = np.sqrt((variance + variance.mean(axis=0)) / 2)
+    distance = np.abs(curves - curves.mean(axis=0)) / np.where(spread > SAME, spread, 1)
+    farthest = distance[1:].max(axis=1)
+    as_far = farthest[:, None] >= distance[0] - SAME
+    return np.asarray((1 + as_far.sum(axis=0)) / len(curves))
+
+
+def _check_orders(accuracy: Array, random: Array) -> tuple[Array, Array]:
+    accuracy, random = np.asarray(accuracy, np.float64), np.asarray(random, np.float64)
+    if len(random) < 2 or random.shape[1:] != accuracy.shape:
         found = f"{list(random.shape)} for accuracies {list(accuracy.shape)}"
         raise InputError(f"random: found accuracies of shape {found}; accepted are two or more of their shape.")
-    spread = random.std(axis=0, ddof=1) * np.sqrt(1 + 1 / count)
-    distance = np.abs(accuracy - random.mean(axis=0))
-    # sums of equal numbers are equal up to rounding
-    same = distance < 1e-12
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p_values = 2 * student.sf(distance / spread, count - 1)
-    return np.where(same, 1.0, np.where(spread < 1e-12, 0.0, p_values))
+    return accuracy, random

@@ -11,6 +11,7 @@ from featuresharing.cli.options import (
     add_list,
     add_network,
     add_output,
+    add_tasks,
     add_wait,
     choose_device,
     list_files,
@@ -44,6 +45,8 @@ def add_commands(commands: Commands) -> None:
 
     parser = add_command(commands, "plot-lesions", _plot, "plot how accuracy falls as units are removed")
     parser.add_argument("--curves", type=Path, nargs="+", required=True, help="CSV files of an experiment's layers")
+    add_settings(parser, LesionSettings, "threshold")
+    add_tasks(parser)
     add_figure(parser)
 
 
@@ -86,4 +89,5 @@ def _plot(options: argparse.Namespace) -> None:
     from featuresharing.figures.lesion_curves import plot_lesions
     from featuresharing.figures.saving import save_figure
 
-    save_figure(plot_lesions(concat(map(read_curves, options.curves))), options.output)
+    curves = concat(map(read_curves, options.curves))
+    save_figure(plot_lesions(curves, tasks=options.tasks, threshold=options.threshold), options.output)

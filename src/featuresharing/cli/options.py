@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
 from featuresharing.figure_formats import FIGURES
+from featuresharing.replicates import FIRST, MOST_REPLICATES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
@@ -280,6 +281,16 @@ def image_size(text: str) -> "ImageSize":
     return (3, parse(height), parse(width)) if times else parse(text)
 
 
+def add_replicate(parser: argparse.ArgumentParser) -> None:
+    """Add which of an experiment's networks it is."""
+    parser.add_argument(
+        "--replicate",
+        type=whole(FIRST, MOST_REPLICATES),
+        default=FIRST,
+        help="which of the experiment's networks, for tables",
+    )
+
+
 def add_layer(parser: argparse.ArgumentParser) -> None:
     """Add a layer and names for layers."""
     parser.add_argument("--layer", required=True, help="alias or module path")
@@ -339,6 +350,12 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
 def add_figure(parser: argparse.ArgumentParser, what: str = "file") -> None:
     """Add the file of a figure."""
     parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names all tasks of a run, whose places give them their colours."""
+    text = "tasks of all experiments in their order, which have the same colours in every figure (none: those shown)"
+    parser.add_argument("--tasks", nargs="+", default=[], help=text)
 
 
 def ending(accepted: Sequence[str]) -> Callable[[str], Path]:

@@ -104,6 +104,14 @@ def tables_of(path: PurePosixPath) -> list["Table"]:
 _METHOD, _DRAWINGS = "docs/method.md", "resources/drawings/drawings.csv"
 
 EXPERIMENT = Column("experiment", "name of the experiment", "config: experiments.name")
+REPLICATE = Column(
+    "replicate",
+    "which of the experiment's networks, which differ by their seeds",
+    "replicates.py",
+    "whole",
+    "counted from 1",
+    low=1,
+)
 CHECKPOINT = Column("checkpoint", "name of the checkpoint: its step, or pretrained", "config: training.checkpoints")
 LAYER = Column("layer", "name of the layer", "config: layers")
 TASK = Column("task", "name of the task", "config: experiments.tasks")
@@ -133,6 +141,7 @@ CONTRIBUTIONS = Table(
     "what a unit contributes to a task",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         _count("unit", "number of the unit in its layer", "estimators/draws.py", "counted from 0"),
@@ -169,6 +178,7 @@ SHARING = Table(
     "two tasks in a layer at a checkpoint",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         Column("task_a", "name of the first task", "config: experiments.tasks"),
@@ -209,6 +219,7 @@ ACCURACY = Table(
     "a task of a network on the held-out images",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         STEP,
         TASK,
@@ -224,6 +235,7 @@ LESIONS = Table(
     "the accuracy of a task without some units of a layer",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         Column("order", "the task whose strongest units are removed first", "analysis/lesions.py"),
@@ -232,18 +244,23 @@ LESIONS = Table(
         _share("fraction", "removed units over all units of the layer", "analysis/lesions.py", digits=6),
         _share("accuracy", RIGHT, "analysis/lesions.py"),
         _share("random_mean", "mean accuracy over random orders", "paper, chapter 3: analysis/lesions.py"),
-        Column(
-            "random_sd",
-            "standard deviation of the accuracy over random orders",
-            "paper, chapter 3: analysis/lesions.py",
-            "number",
-            "share",
-            0,
+        _share("random_low", "2.5 % quantile of the accuracies over random orders", f"{_METHOD}: analysis/tables.py"),
+        _share("random_high", "97.5 % quantile of them", f"{_METHOD}: analysis/tables.py"),
+        _share(
+            "chance",
+            "accuracy of always naming the task's most frequent class; nan where nothing says it",
+            f"{_METHOD}: analysis/true_classes.py",
+            none=True,
         ),
         _share(
             "p",
-            "two-sided p-value that the accuracy is one more of the random orders",
-            "paper, chapter 3 (docs/fidelity.md): analysis/deviation.py",
+            "two-sided p-value by the rank of the accuracy among the random orders",
+            f"{_METHOD} (docs/fidelity.md): analysis/deviation.py",
+        ),
+        _share(
+            "p_corrected",
+            "the same for all points of a curve together, by its largest deviations",
+            f"{_METHOD} (docs/fidelity.md): analysis/deviation.py",
         ),
     ),
     what="table of curves",

@@ -1,6 +1,6 @@
 """Curves of lesions: accuracy against how many units of a layer are removed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -10,46 +10,50 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
-from featuresharing.figures.curves import COLOURS
 from featuresharing.figures.style import STYLE
+from featuresharing.figures.task_colours import colours_of
+from featuresharing.settings import LesionSettings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-THRESHOLD = 1e-5
-"""Below this p-value, an accuracy is marked as different from random orders (paper, chapter 3)."""
-
 
 ENTRY = 2.2
 """Inches of an entry of the legend where it has many."""
 
 
 @rc_context(STYLE)
-def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
+def plot_lesions(
+    curves: "DataFrame",
+    *,
+    title: str | None = None,
+    tasks: Sequence[str] = (),
+    threshold: float = LesionSettings.threshold,
+) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 
-    ``curves`` is a frame of :data:`.columns.LESIONS` of one experiment and checkpoint. Lines are the tasks, bands the
-    mean and standard deviation of random orders; dots above mark p < THRESHOLD. Layers and orders stand as they first
-    appear. Raises InputError if there are none.
+    ``curves`` is a frame of :data:`.columns.LESIONS` of one experiment and checkpoint. Lines are the tasks, whose
+    colours are theirs among ``tasks``; bands hold 95 % of the random orders, and dots above mark corrected p-values of
+    at most ``threshold``. Layers and orders stand as they first appear. Raises InputError if there are none.
     """
     if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
-    layers, orders, tasks = (list(curves[name].unique()) for name in ("layer", "order", "task"))
+    layers, orders, shown = (list(curves[name].unique()) for name in ("layer", "order", "task"))
     width = max(7.2, 1.2 + 1.75 * len(layers))
-    entries = len(tasks) + 2
+    entries = len(shown) + 2
     columns = entries if entries <= 4 else min(entries, max(3, int(width / ENTRY)))
     legend = 0.2 * (ceil(entries / columns) - 1)
     figure = Figure(figsize=(width, 1.3 + 1.75 * len(orders) + legend), dpi=100, facecolor="white")
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
-    colours = {task: COLOURS[index % len(COLOURS)] for index, task in enumerate(tasks)}
+    colours = colours_of([*tasks, *shown])
+    colours = {task: colours[task] for task in shown}
     for row, order in enumerate(orders):
         for column, layer in enumerate(layers):
             panel = curves[(curves["layer"] == layer) & (curves["order"] == order)]
             axes = panels[row][column]
-            for height, task in enumerate(tasks):
+            for height, task in enumerate(shown):
                 line = panel[panel["task"] == task].sort_values("fraction", kind="stable")
-                _draw_line(axes, line, colours[task], 1.05 + 0.06 * height)
-            axes.set(xlim=(0, 1), ylim=(0, 1.1 + 0.06 * len(tasks)))
+                _draw_line(axes, line, colours[task], 1.05 + 0.06 * height, threshold)
+            axes.set(xlim=(0, 1), ylim=(0, 1.1 + 0.06 * len(shown)))
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
             axes.set_yticks([0, 0.5, 1])
             axes.grid(color="0.92")
@@ -60,7 +64,7 @@ def plot_lesions(curves: "DataFrame", *, title: str | None = None) -> Figure:
     _arrange(figure, legend)
     figure.suptitle(title or _title(curves), x=0.01, ha="left", fontweight="bold", fontsize=11)
     panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
-    _write_legend(figure, colours, columns)
+    _write_legend(figure, colours, columns, threshold)
     return figure
 
 
@@ -76,18 +80,22 @@ def _title(curves: "DataFrame") -> str:
     return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
 
 
-def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float) -> None:
-    x, y, mean, deviation, p = (
-        line[name].to_numpy() for name in ("fraction", "accuracy", "random_mean", "random_sd", "p")
+def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float, threshold: float) -> None:
+    x, y, low, high, p = (
+        line[name].to_numpy() for name in ("fraction", "accuracy", "random_low", "random_high", "p_corrected")
     )
-    axes.fill_between(x, mean - deviation, mean + deviation, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
+    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
     axes.plot(x, y, color=colour, linewidth=1.6, clip_on=False)  # type: ignore[attr-defined]
-    marked = x[p < THRESHOLD]
+    marked = x[p <= threshold]
     axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
 
 
-def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int) -> None:
+def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int, threshold: float) -> None:
     handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
     handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
-    labels = [*(f"accuracy of {task}" for task in colours), "random orders, mean ± sd", f"differs, p < {THRESHOLD:g}"]
+    labels = [
+        *(f"accuracy of {task}" for task in colours),
+        "95 % of random orders",
+        f"differs, p \N{LESS-THAN OR EQUAL TO} {threshold:g}",
+    ]
     figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9)

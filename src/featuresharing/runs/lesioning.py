@@ -14,6 +14,7 @@ from torch import Tensor
 from featuresharing.analysis.lesions import lesion_accuracy
 from featuresharing.analysis.removal import Removal, plan_removal
 from featuresharing.analysis.tables import layer_contributions, lesion_table
+from featuresharing.analysis.true_classes import chance_accuracy
 from featuresharing.arguments import as_path, kind_of
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
@@ -125,7 +126,7 @@ def measure_curves_of_file(
     removal = plan_removal(contributions, steps=steps, repeats=random_orders, seed=seed)
     alias, path = layer.attribute("alias", str), layer.attribute("layer", str)
     chosen = choose_layer(subject.network, alias, aliases={alias: path})
-    origin = Origin(layer.attribute("experiment", str), layer.attribute("checkpoint", str))
+    origin = Origin(layer.attribute("experiment", str), layer.attribute("checkpoint", str), layer.replicate)
     measure_curves(subject, chosen, removal, output, origin, computation, wait=wait, say=say)
 
 
@@ -147,7 +148,7 @@ def measure_curves(
     if len(removal.random[0]) != layer.size:
         found = f"found {len(removal.random[0])} for {layer.size} units"
         raise InputError(f"contributions to layer '{layer.name}': {found}; accepted is one for each.")
-    place = (origin.experiment, origin.checkpoint, layer.name)
+    place = (origin.experiment, origin.replicate, origin.checkpoint, layer.name)
     check_place(output)
     measured = Measurements(output, _identity(subject, layer, removal, computation).key)
     orders = {task: _name(order) for task, order in removal.orders.items()}
@@ -170,7 +171,8 @@ def measure_curves(
         with stopper.deferred():
             names, tasks = list(removal.orders), list(subject.classes)
             accuracy, random = accuracies[: len(names)], accuracies[len(names) :]
-            table = lesion_table(place, names, tasks, removal.counts, accuracy, random)
+            chance = chance_accuracy(subject.targets)
+            table = lesion_table(place, names, tasks, removal.counts, accuracy, random, chance)
             write_table(output, table, LESIONS, key=key)
             keep_second_name(output, key)
             measured.remove()
@@ -189,7 +191,7 @@ def _identity(subject: Subject, layer: ChosenLayer, removal: Removal, computatio
     values |= {"dtype": computation.dtype} if computation.dtype else {}
     if computation.engine != Computation.engine:
         values |= {"engine": computation.engine, "filters": "effective"}
-    return Identity("lesions", values)
+    return Identity("removal", values)
 
 
 def _measured(

@@ -61,6 +61,12 @@ class LesionSettings(Block):
     softmax: bool = setting(True, "with `method: lesion`, look at predictions, or at raw scores")
     steps: int = setting(20, "points of the curves of accuracy beside that of the whole layer", least=1, most=10**4)
     random_orders: int = setting(20, "random orders of removal to compare with", least=2, most=10**4)
+    threshold: float = setting(
+        0.05,
+        "figures mark p-values up to this one, corrected for the points of a curve",
+        above=0,
+        below=1,
+    )
 
 
 @dataclass(frozen=True)
