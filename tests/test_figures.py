@@ -35,7 +35,7 @@ def draw(first: Any, second: Any, **style: Any) -> Figure:
         second_name="basic",
         title="conv5 after 400 steps",
         note="sharing 0.61",
-        style=FigureSettings(**style),
+        style=FigureSettings(**{"dpi": 100} | style),
     )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from itertools import product
 
 from featuresharing.errors import InputError
+from featuresharing.figure_formats import FIGURES
 from featuresharing.files.atomic import file_digest
+from featuresharing.settings.analysis_settings import PAGE_KEYS
 from featuresharing.data.columns import TABLES
 from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
@@ -106,6 +108,11 @@ if LESION:
 ESTIMATOR = estimator_of(SETTINGS)
 METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
+
+
+# The page that every figure is drawn for, and the ends of figures' names.
+PAGE = {key: config["figures"][key] for key in PAGE_KEYS}
+FORMATS = [ending.removeprefix(".") for ending in FIGURES]
 
 
 def alternatives(names):

@@ -32,12 +32,13 @@ rule visualize_units:
         settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         device=unrecorded(config["device"]),
+        page=unrecorded(flags(PAGE)),
         numerics=NUMERICS["features"],
     message:
         "Finding what drives the units of {wildcards.layer} in {wildcards.experiment},"
         " checkpoint {wildcards.checkpoint}."
     shell:
-        "featuresharing visualize-units {params.settings:q} --title {wildcards.experiment:q}"
+        "featuresharing visualize-units {params.settings:q} {params.page:q} --title {wildcards.experiment:q}"
         " --layer {wildcards.layer:q} --aliases {wildcards.layer:q}={params.path:q}"
         " --checkpoint {input.checkpoint:q} --device {params.device:q} --threads {threads}"
         " --wait {resources.runtime} --output-folder {output.pictures:q} --output {output.sheet:q} > {log:q} 2>&1"

@@ -16,16 +16,16 @@ rule plot_units:
         rules.marginalize_layer.output,
     output:
         report(
-            "results/figures/{experiment}/{layer}_{checkpoint}.png",
+            "results/figures/{experiment}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
             category="Units",
             subcategory="{experiment}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
     log:
-        "results/logs/plot_units/{experiment}/{layer}_{checkpoint}.log",
+        "results/logs/plot_units/{experiment}/{layer}_{checkpoint}.{format}.log",
     benchmark:
-        "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.tsv"
+        "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.{format}.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -72,20 +72,21 @@ rule plot_sharing:
         rules.tabulate_sharing.output,
     output:
         report(
-            "results/figures/sharing.png",
+            "results/figures/sharing.{format}",
             caption="../report/sharing.rst",
             category="Sharing",
             labels={"figure": "sharing against layer"},
         ),
     log:
-        "results/logs/plot_sharing.log",
+        "results/logs/plot_sharing.{format}.log",
     conda:
         ENVIRONMENT
     params:
+        page=flags(PAGE),
         layers=list(LAYERS),
         checkpoint=LAST,
     message:
         "Plotting sharing against layer."
     shell:
-        "featuresharing plot-sharing --sharing {input:q} --layers {params.layers:q} --checkpoint {params.checkpoint:q}"
+        "featuresharing plot-sharing {params.page:q} --sharing {input:q} --layers {params.layers:q} --checkpoint {params.checkpoint:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -20,6 +20,7 @@ wildcard_constraints:
     experiment=alternatives(EXPERIMENTS),
     layer=alternatives(LAYERS),
     checkpoint=alternatives(CHECKPOINTS),
+    format=alternatives(FORMATS),
 
 
 JOBS = {

@@ -71,17 +71,17 @@ rule plot_lesions:
         expand(rules.measure_lesions.output, layer=LAYERS, checkpoint=LAST, allow_missing=True),
     output:
         report(
-            "results/figures/{experiment}/lesions.png",
+            "results/figures/{experiment}/lesions.{format}",
             caption="../report/lesions.rst",
             category="Lesions",
             labels={"figure": "{experiment}"},
         ),
     log:
-        "results/logs/plot_lesions/{experiment}.log",
+        "results/logs/plot_lesions/{experiment}.{format}.log",
     conda:
         ENVIRONMENT
     params:
-        settings=flags({"threshold": config["lesions"]["threshold"]}),
+        settings=flags(PAGE | {"threshold": config["lesions"]["threshold"]}),
         tasks=ALL_TASKS,
     message:
         "Plotting lesions of {wildcards.experiment}."

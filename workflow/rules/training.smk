@@ -62,18 +62,20 @@ rule plot_training:
         accuracy="results/tables/accuracy.csv",
     output:
         report(
-            "results/figures/training.png",
+            "results/figures/training.{format}",
             caption="../report/training.rst",
             category="Networks",
             labels={"figure": "training"},
         ),
     log:
-        "results/logs/plot_training.log",
+        "results/logs/plot_training.{format}.log",
     conda:
         ENVIRONMENT
     params:
+        page=flags(PAGE),
         logs=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.logs)],
     message:
         "Plotting training."
     shell:
-        "featuresharing plot-training --logs {params.logs:q} --accuracy {input.accuracy:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-training {params.page:q} --logs {params.logs:q} --accuracy {input.accuracy:q}"
+        " --output {output:q} > {log:q} 2>&1"
