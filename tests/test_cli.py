@@ -237,7 +237,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
+    assert f"{options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
