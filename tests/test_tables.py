@@ -20,19 +20,19 @@ from featuresharing import (
 )
 from featuresharing.cli import main
 from featuresharing.data.column_docs import markdown
+from featuresharing.data.column_kinds import Column
 from featuresharing.data.columns import (
     ACCURACY,
     CLASSES,
     CONTRIBUTIONS,
     KEPT,
     LESIONS,
-    SHARING,
     TABLES,
     TRAINING,
-    Column,
     tables_of,
 )
 from featuresharing.data.lists import ImageList, kept_table
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
