@@ -18,7 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from featuresharing.analysis.guessing import GUESSED, guessing_probability
-from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING_OVER_NETWORKS, TRENDS
+from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
+from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import read_table, write_table
 from featuresharing.reports.claims import Line, against_chance, differences, of_line, trend_of
 from featuresharing.reports.phrases import NUMERALS, counted, decimal, percent, spans

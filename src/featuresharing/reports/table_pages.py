@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from featuresharing.data.columns import Table
+from featuresharing.data.column_kinds import Table
 from featuresharing.reports.text_blocks import Block, Grid, Heading, Paragraph
 
 if TYPE_CHECKING:

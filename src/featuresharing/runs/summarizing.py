@@ -35,7 +35,8 @@ def read_run(
     of an experiment's networks in their order, and ``predictions`` those of its last ``checkpoint``. Raises InputError
     for files that are not what they should be, and for an experiment without kept images or predictions.
     """
-    from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, KEPT, LESIONS, SHARING_OVER_NETWORKS, TRENDS
+    from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, KEPT, LESIONS
+    from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
     from featuresharing.data.table_files import read_table
 
     kinds = {"accuracy": ACCURACY, "contributions": CONTRIBUTIONS, "sharing": SHARING_OVER_NETWORKS}
