@@ -54,7 +54,8 @@ def estimate_over_networks(values: Array, samples: Array, *, seed: int = Config.
     distribution. With one network, the interval is that over its images. Raises InputError for other shapes, and a
     seed below 0.
 
-    >>> mean, low, high = estimate_over_networks(np.array([0.2, 0.4]), np.array([[0.2, 0.2], [0.4, 0.4]]))
+    >>> values = np.array([0.2, 0.4])
+    >>> mean, low, high = estimate_over_networks(values, values[:, None] + np.zeros(100))
     >>> round(mean, 2), low < mean < high
     (0.3, True)
     """

@@ -73,8 +73,8 @@ class SharingTables:
 def sharing_tables(
     layers: "Iterable[LayerConditionals]",
     *,
-    order: Sequence[str] = (),
-    checkpoints: Sequence[str] = (),
+    layer_order: Sequence[str] = (),
+    checkpoint_order: Sequence[str] = (),
     method: str = EvidenceSettings.method,
     laplace: str = EvidenceSettings.laplace,
     resamples: int = SharingSettings.resamples,
@@ -85,11 +85,11 @@ def sharing_tables(
 ) -> SharingTables:
     """Return all frames of what tasks share, from one pass over layers of any experiments, networks and checkpoints.
 
-    ``order`` are the names of the layers from the image on and ``checkpoints`` those of the checkpoints over training:
-    trends go along them (none: as they come). ``resamples``, ``permutations`` and ``near_zero`` are as in the config.
-    ``say`` is told which experiments have few images, and which tasks rely on no unit of a layer: what they share is
-    rounding. Raises InputError for conditionals that have no evidence, a layer of a network that comes twice, and
-    names that ``order`` or ``checkpoints`` lack.
+    ``layer_order`` are the names of the layers from the image on and ``checkpoint_order`` those of the checkpoints over
+    training: trends go along them (none: as they come). ``resamples``, ``permutations`` and ``near_zero`` are as in the
+    config. ``say`` is told which experiments have few images, and which tasks rely on no unit of a layer: what they
+    share is rounding. Raises InputError for conditionals that have no evidence, a layer of a network that comes twice,
+    and names that the orders lack.
 
     >>> from featuresharing import read_conditionals, sharing_tables
     >>> found = sharing_tables(map(read_conditionals, paths))
@@ -104,8 +104,8 @@ def sharing_tables(
     measuring = Measuring(chances, method, laplace, resamples, near_zero)
     cells = list(_cells(layers, measuring, say))
     names = (
-        _ordered("order", order, [cell.layer for cell in cells]),
-        _ordered("checkpoints", checkpoints, [cell.checkpoint for cell in cells]),
+        _ordered("layer_order", layer_order, [cell.layer for cell in cells]),
+        _ordered("checkpoint_order", checkpoint_order, [cell.checkpoint for cell in cells]),
     )
     lines = list(_lines(cells, *names, resamples))
     return SharingTables(

@@ -45,9 +45,9 @@ def _add_sharing(parser: argparse.ArgumentParser) -> None:
         ("--trends", "trends over layers and checkpoints, and their differences"),
     ):
         parser.add_argument(name, type=Path, help=f"CSV file of {what}")
-    for name, dest, what in (("--layers", "order", "layers"), ("--checkpoints", "checkpoints", "checkpoints")):
-        help_text = f"{what} in the order that trends follow (none: that of the conditionals)"
-        parser.add_argument(name, dest=dest, metavar="NAME", nargs="+", default=(), help=help_text)
+    for what in ("layer", "checkpoint"):
+        help_text = f"{what}s in the order that trends follow (none: that of the conditionals)"
+        parser.add_argument(f"--{what}s", dest=f"{what}_order", metavar="NAME", nargs="+", default=(), help=help_text)
     add_settings(parser, SharingSettings)
     add_seed(parser, "the bootstrap and the permutations")
 
@@ -88,7 +88,7 @@ def _sharing(options: argparse.Namespace) -> None:
     wanted = {name: (path, table) for name, (path, table) in outputs.items() if path is not None}
     for path, _ in wanted.values():
         check_place(path)
-    names = ("order", "checkpoints", "method", "laplace", "resamples", "permutations", "near_zero", "seed")
+    names = ("layer_order", "checkpoint_order", "method", "laplace", "resamples", "permutations", "near_zero", "seed")
     settings = {name: getattr(options, name) for name in names}
     found = sharing_tables(map(read_conditionals, options.conditionals), **settings, say=say)
     for name, (path, table) in wanted.items():
