@@ -34,9 +34,9 @@ rule summarize:
         ENVIRONMENT
     params:
         settings=flags(
-            {"method": EVIDENCE["method"], "near_zero": config["sharing"]["near_zero"]}
-            | {"softmax": config["lesions"]["softmax"], "samples": config["marginalization"]["samples"]}
-            | {"seed": config["seed"], "trained": hasattr(rules, "train_network")}
+            {"method": EVIDENCE["method"], "near_zero": config["sharing"]["near_zero"], "seed": config["seed"]}
+            | {key: METHOD.get(key) for key in ("samples", "softmax")}
+            | {"trained": hasattr(rules, "train_network")}
         ),
         kept=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.kept)],
         layers=list(LAYERS),

@@ -27,8 +27,8 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-WRITTEN = ("output", "output_folder", "exported", "page", "reuse")
-"""Options of paths that need not be there."""
+WRITTEN = ("output", "exported", "page", "reuse")
+"""Options of paths that need not be there, as do those that begin with the first of them."""
 
 CALLED = {
     "accuracy": "table of accuracy",
@@ -85,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
             return super().add_argument(*names, **settings)
         group = self._required if settings.get("required") else self._optional
         action = group.add_argument(*names, **settings)
-        if settings.get("type") in (Path, named_path) and action.dest not in WRITTEN:
+        if settings.get("type") in (Path, named_path) and not action.dest.startswith(WRITTEN):
             self._read.append(action.dest)
         return action
 
