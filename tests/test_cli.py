@@ -264,7 +264,7 @@ def test_the_summary_says_what_the_chain_found(
     assert run("show-table", table=tables["lesions"], output=tmp_path / "lesions.html") == 0
     assert (tmp_path / "lesions.html").read_text().count('<td class="text">demo</td>') == len(rows(tables["lesions"]))
     assert run("show-table", table=folder / "tables/curves.csv", output=tmp_path / "x.html") == 2
-    assert "curves.csv: found a name that says no kind of table; accepted are results/" in capsys.readouterr().err
+    assert "found curves.csv; accepted are contributions.csv, sharing.csv," in capsys.readouterr().err
     assert run("summarize", **words | {"kept": f"other={tmp_path / 'kept.csv'}"}) == 2
     expected = "--kept: found 0 for 1 networks of 'demo'; accepted is a table of kept images for each network."
     assert expected in capsys.readouterr().err
@@ -528,6 +528,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
+    tables = {name: folder / f"tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")}
+    if command == "summarize":
+        made = {"over_networks": tmp_path / "means.csv", "trends": tmp_path / "trends.csv"}
+        assert run("tabulate-sharing", **conditionals, resamples=5, **made, output=tmp_path / "sharing.csv") == 0
+        (tmp_path / "kept.csv").write_text("index,image,basic,word\n0,a,b,c\n")
+        tables |= {"sharing": made["over_networks"], "trends": made["trends"]}
     if command == "select-images":
         assert run("predict", **lists, checkpoint=options["checkpoint"], device="cpu", output=kept) == 0
     arguments: dict[str, dict[str, Any]] = {
@@ -547,6 +553,15 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
         "lesion-curves": {**lists, **conditionals, "checkpoint": options["checkpoint"], "steps": 1},
+        "summarize": {
+            **tables,
+            "lesions": folder / "tables/curves.csv",
+            "kept": f"demo={tmp_path / 'kept.csv'}",
+            "predictions": folder / "baseline/demo/5.h5",
+            "layers": "conv2",
+            "checkpoint": "5",
+        },
+        "show-table": {"table": tables["sharing"]},
         "tabulate-lesions": {"curves": folder / "tables/curves.csv"},
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},

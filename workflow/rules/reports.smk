@@ -21,8 +21,8 @@ rule summarize:
     input:
         **{name: f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "trends", "lesions")},
         sharing="results/tables/sharing_over_networks.csv",
-        kept=expand("results/baseline/{experiment}/kept.csv", experiment=EXPERIMENTS),
-        predictions=expand("results/baseline/{experiment}/{checkpoint}.h5", experiment=EXPERIMENTS, checkpoint=LAST),
+        kept=expand("results/baseline/{experiment}{nth}/kept.csv", experiment=EXPERIMENTS, nth=REPLICATES),
+        predictions=expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=LAST),
     output:
         text="results/summary.md",
         page=report(
@@ -38,7 +38,9 @@ rule summarize:
             | {key: METHOD.get(key) for key in ("samples", "softmax")}
             | {"trained": hasattr(rules, "train_network")}
         ),
-        kept=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.kept)],
+        kept=lambda wildcards, input: [
+            f"{name}={path}" for name, path in zip([name for name in EXPERIMENTS for _ in REPLICATES], input.kept)
+        ],
         layers=list(LAYERS),
         checkpoint=LAST,
         numerics=NUMERICS["words"],

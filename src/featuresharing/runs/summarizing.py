@@ -103,16 +103,18 @@ def write_summary(run: RunTables, output: Path, page: Path | None = None) -> Non
 
 
 def write_table_page(path: Path, output: Path) -> None:
-    """Write a table of a kind that its path tells as a page; raises InputError for a path that tells none."""
+    """Write a table as a page; raises InputError for one whose name is none of those in results/tables."""
     from featuresharing.data.columns import TABLES, tables_of
     from featuresharing.data.table_files import read_table
     from featuresharing.reports.table_pages import table_page
     from featuresharing.reports.text_blocks import as_page
 
-    kinds = tables_of(PurePosixPath(path.resolve()))
+    folder = PurePosixPath("results/tables")
+    kinds = tables_of(folder / path.name)
     if not kinds:
-        accepted = ", ".join(pattern for table in TABLES.values() for pattern in table.files)
-        raise InputError(f"{path}: found a name that says no kind of table; accepted are {accepted}.")
+        places = [PurePosixPath(pattern) for table in TABLES.values() for pattern in table.files]
+        accepted = ", ".join(place.name for place in places if place.parent == folder)
+        raise InputError(f"{path}: its name says no kind of table: found {path.name}; accepted are {accepted}.")
     blocks = table_page(kinds[0], read_table(path, kinds[0]), path.name)
     write_text(output, as_page(path.stem, blocks))
 
