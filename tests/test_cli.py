@@ -243,7 +243,10 @@ def test_the_summary_says_what_the_chain_found(
     assert run("tabulate-lesions", curves=folder / "tables/curves.csv", output=tables["lesions"]) == 0
     predictions = folder / "baseline/demo/5.h5"
     (tmp_path / "kept.csv").write_text("index,image,basic,word\n" + "".join(f"{i},a,b,c\n" for i in range(4)))
-    given = {"accuracy": folder / "tables/accuracy.csv", "contributions": folder / "tables/contributions.csv"}
+    given: dict[str, Any] = {
+        "accuracy": folder / "tables/accuracy.csv",
+        "contributions": folder / "tables/contributions.csv",
+    }
     given |= {"sharing": tables["sharing_over_networks"], "trends": tables["trends"], "lesions": tables["lesions"]}
     given |= {"predictions": predictions, "layers": ["conv2"], "checkpoint": "5"}
     words = {**given, "kept": f"demo={tmp_path / 'kept.csv'}", "output": tmp_path / "summary.md"}
