@@ -39,6 +39,7 @@ rule predict_images:
 
 
 # The last checkpoint chooses for all: at the first, hardly an image is right, and curves compare the same images.
+# What it warns of, such as few images, is shown as well as logged.
 rule select_images:
     input:
         images=TEST_IMAGES,
