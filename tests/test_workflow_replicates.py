@@ -119,4 +119,5 @@ def test_networks_of_ones_own_are_named_by_the_number_of_their_replicate(tmp_pat
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = run_snakemake(folder, "--dry-run", configs=configs)
     assert result.returncode != 0
-    assert "config key 'replicates': found 2, of which experiment 'reader' has one network" in result.stdout + result.stderr
+    said = result.stdout + result.stderr
+    assert "config key 'replicates': found 2, of which experiment 'reader' has one network" in said
