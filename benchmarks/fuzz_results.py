@@ -63,9 +63,9 @@ def make_results(folder: Path) -> list[Target]:
     write_classes(folder / "lists/classes.csv", CLASSES)
     write_image_list(folder / "lists/test.txt", paths, np.arange(24).reshape(12, 2) % 2)
     numbers = (0.5, 0.4, 0.6, 0.25, 0.1, 0.05)
-    curves = [("e", "10", "conv1", task, task, n, n / 4, 1 - n / 5, *numbers) for task in CLASSES for n in range(5)]
+    curves = [("e", 1, "10", "conv1", task, task, n, n / 4, 1 - n / 5, *numbers) for task in CLASSES for n in range(5)]
     write_table(folder / "curves/conv1.csv", frame_of(LESIONS, curves), LESIONS)
-    sharing = [("e", "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, float("nan")) for n in range(5)]
+    sharing = [("e", 1, "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, float("nan")) for n in range(5)]
     write_table(folder / "tables/sharing.csv", frame_of(SHARING, sharing), SHARING)
     with replacing(folder / "figures/conv1.png") as temporary:
         Image.effect_noise((20, 20), 50).save(temporary, "PNG")

@@ -134,7 +134,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "wait: found '1'; accepted is a number of seconds from 0": lambda: to_file(wait="1"),
     "wait: found nan; accepted is a number of seconds from 0": lambda: to_file(wait=float("nan")),
     "say: found an int; accepted is a function that takes a text": lambda: to_file(say=3),
-    "origin: found a str; accepted is Origin(experiment, checkpoint)": lambda: to_file(origin="mine"),
+    "origin: found a str; accepted is Origin(experiment, checkpoint, replicate)": lambda: to_file(origin="mine"),
+    "replicate: found 0; accepted is a whole number from 1 to 100": lambda: to_file(origin=Origin(replicate=0)),
     "origin: found an int for a name; accepted are two texts": lambda: to_file(origin=Origin(checkpoint=wrong(3))),
     "task: found the name 'a/b'; accepted are texts without '/'": lambda: marginalize_to_file(
         NETWORK, "1", IMAGES, {"a/b": [0, 0]}, "unused.h5"
@@ -158,11 +159,11 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "image_shape: found 'a'; accepted are the pixels of square RGB images, or the shape of one image, "
     "such as (1, 28, 28)": lambda: describe_network(NETWORK, wrong("a")),
     "layer: found None; accepted is one name: 1": lambda: lesion(NETWORK, wrong(None), IMAGES),
-    "place: found ('a', 'b'); accepted are three names, of experiment, checkpoint and layer": lambda: lesion_table(
+    "place: found ('a', 'b'); accepted are experiment, replicate, checkpoint and layer": lambda: lesion_table(
         wrong(("a", "b")), ["t"], ["t"], **TABLE
     ),
     "accuracy: found [1, 1]; accepted is [orders, counts, tasks]: [1, 2, 1]": lambda: lesion_table(
-        ("a", "b", "c"), ["t"], ["t"], **TABLE | {"accuracy": [[0.5]]}
+        ("a", 1, "b", "c"), ["t"], ["t"], **TABLE | {"accuracy": [[0.5]]}
     ),
 }
 

@@ -176,7 +176,7 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
     assert [(row["unit"], row["task"]) for row in table] == [(str(u), task) for u in range(4) for task in classes]
     for row in table:
         unit = int(row["unit"])
-        assert (row["experiment"], row["checkpoint"], row["layer"]) == ("demo", "5", "conv2")
+        assert (row["experiment"], row["replicate"], row["checkpoint"], row["layer"]) == ("demo", "1", "5", "conv2")
         assert float(row["contribution"]) == pytest.approx(wanted[row["task"]][unit], rel=1e-6)
         assert float(row["effective_samples"]) == pytest.approx(conditionals.effective_samples[unit], rel=1e-8)
         assert float(row["skipped_mass"]) == pytest.approx(conditionals.skipped_mass[unit], rel=1e-8)

@@ -23,7 +23,7 @@ MODULES = {
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 ORDER = (
-    *("version", "errors", "arguments", "randomness", "progress_bar", "figure_formats", "own_code"),
+    *("version", "errors", "arguments", "randomness", "replicates", "progress_bar", "figure_formats", "own_code"),
     *("files", "torch7", "hdf5"),
     *("settings", "computation", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
     *("figures", "workflow", "runs", "cli", "__main__"),

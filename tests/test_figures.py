@@ -216,9 +216,9 @@ def test_animation_says_what_is_wrong_with_its_frames(tmp_path: Path) -> None:
 
 def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> None:
     rows = [
-        ("object_text", "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, 0.5),
-        ("object_text", "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, 0.5),
-        ("related", "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), 0.5),
+        ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, 0.5),
+        ("object_text", 1, "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, 0.5),
+        ("related", 1, "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), 0.5),
     ]
     figure = plot_sharing(frame_of(SHARING, rows))
     save_figure(figure, tmp_path / "sharing.png")
@@ -235,8 +235,8 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
 
 
 def test_sharing_says_why_it_has_no_bars() -> None:
-    point = ("object_text", "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, 0.5)
-    bare = (*point[:2], "conv2", *point[3:6], float("nan"), float("nan"), 0.5)
+    point = ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, 0.5)
+    bare = (*point[:3], "conv2", *point[4:7], float("nan"), float("nan"), 0.5)
     for rows, words in (
         ([point], "Bars: 95 % bootstrap intervals."),
         ([bare], "No bars: too few images for intervals."),
@@ -247,7 +247,7 @@ def test_sharing_says_why_it_has_no_bars() -> None:
 
 def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
     log = frame_of(TRAINING, [(s, t, 3 / (s + 1), s / 1000) for t in ("x", "y") for s in range(0, 1001, 50)])
-    accuracies = [(e, str(s), s, t, s / 2000, 9) for e in "ab" for t in ("x", "y") for s in (0, 10, 100, 1000)]
+    accuracies = [(e, 1, str(s), s, t, s / 2000, 9) for e in "ab" for t in ("x", "y") for s in (0, 10, 100, 1000)]
     figure = plot_training({"a": log, "b": log}, frame_of(ACCURACY, accuracies))
     save_figure(figure, tmp_path / "training.png")
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
@@ -303,7 +303,7 @@ def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Pa
 
 
 def test_commands_draw_where_matplotlib_would_not_load(tmp_path: Path) -> None:
-    table = "experiment,checkpoint,layer,task_a,task_b,sharing,low,high,spearman\na,5,conv1,x,y,0.5,0.4,0.6,0.1\n"
+    table = f"{','.join(SHARING.names)}\na,1,5,conv1,x,y,0.5,0.4,0.6,0.1\n"
     (tmp_path / "sharing.csv").write_text(table)
     (tmp_path / "rc").write_bytes(b"font.family: caf\xe9\n")
     settings = ["--sharing", "sharing.csv", "--layers", "conv1", "--checkpoint", "5", "--output", "a.svg"]

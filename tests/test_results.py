@@ -22,6 +22,7 @@ from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest, replacing
 from featuresharing.files.records import ChangedError, record, record_folder, record_of
+from featuresharing.hdf5.attributes import replicate_attribute
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs import verification
 from featuresharing.runs.kinds import KINDS, UNKNOWN, kind_of
@@ -40,10 +41,18 @@ def layout() -> Layout:
 
 
 def store(
-    folder: Path, name: str, units: range, *, layer: str = "conv5", checkpoint: str = "10", seed: int = 0
+    folder: Path,
+    name: str,
+    units: range,
+    *,
+    layer: str = "conv5",
+    checkpoint: str = "10",
+    replicate: int = 1,
+    seed: int = 0,
 ) -> UnitStore:
     network = folder / f"networks/demo/{checkpoint}.pt"
-    attributes = {"experiment": "demo", "alias": layer, "checkpoint": checkpoint, "tasks": ["basic", "word"]}
+    attributes: dict[str, Any] = {"experiment": "demo", "alias": layer, "checkpoint": checkpoint}
+    attributes |= {"tasks": ["basic", "word"], **replicate_attribute(replicate)}
     if network.exists():
         attributes["network_sha256"] = file_digest(network)
     given: dict[str, Any] = {"layer_units": 8, "settings": {"seed": seed}, "say": lambda _: None}
@@ -88,7 +97,7 @@ def test_status_says_what_is_done_how_fast_and_how_long_it_will_take(tmp_path: P
                 write(opened, rows, images)
         clock.now += 1
         (found,) = layer_statuses(tmp_path, clock.now)
-        assert (found.experiment, found.checkpoint, found.layer) == ("demo", "10", "conv5")
+        assert (found.experiment, found.replicate, found.checkpoint, found.layer) == ("demo", 1, "10", "conv5")
         assert (found.done, found.units, found.jobs) == (4, 8, 1)
         assert found.rate == pytest.approx(0.2)
         assert found.seconds_left == pytest.approx(20)
@@ -131,6 +140,7 @@ def test_status_takes_the_settings_that_were_written_last(tmp_path: Path, clock:
 def test_status_is_a_table(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     complete(tmp_path, "demo/conv5_9.h5", checkpoint="9")
     complete(tmp_path, "demo/conv1_10.h5", layer="conv1")
+    complete(tmp_path, "demo/3/conv1_10.h5", layer="conv1", replicate=3)
     with store(tmp_path, "demo/conv5_10.h5", range(8)) as opened:
         opened.begin(step=4, conditions={})
 
@@ -151,7 +161,8 @@ def test_status_is_a_table(tmp_path: Path, clock: Clock, capsys: pytest.CaptureF
     assert re.split(r"  +", lines[1]) == ["demo", "10", "conv1", "8 of 8", "100.0 %", "complete"]
     assert re.split(r"  +", lines[2]) == ["demo", "9", "conv5", "8 of 8", "100.0 %", "complete"]
     assert re.fullmatch(r"demo +10 +conv5 +6 of 8 +75\.0 % +stopped \d+ d \d+ h ago", lines[3])
-    assert lines[4] == "2 of 3 layers that were started are complete, 22 of 24 units; 0 jobs run."
+    assert re.split(r"  +", lines[4]) == ["demo/3", "10", "conv1", "8 of 8", "100.0 %", "complete"]
+    assert lines[5] == "3 of 4 layers that were started are complete, 30 of 32 units; 0 jobs run."
 
 
 def test_status_is_a_frame_in_python(tmp_path: Path, clock: Clock) -> None:
@@ -160,14 +171,16 @@ def test_status_is_a_frame_in_python(tmp_path: Path, clock: Clock) -> None:
         opened.begin(step=4, conditions={})
         write(opened, slice(0, 6))
     clock.now += 100_000
+    complete(tmp_path, "demo/2/conv5_9.h5", checkpoint="9", replicate=2)
     frame = status_table(tmp_path)
-    assert frame[["experiment", "checkpoint", "layer"]].to_numpy().tolist() == [
-        ["demo", "9", "conv5"],
-        ["demo", "10", "conv5"],
+    assert frame[["experiment", "replicate", "checkpoint", "layer"]].to_numpy().tolist() == [
+        ["demo", 1, "9", "conv5"],
+        ["demo", 1, "10", "conv5"],
+        ["demo", 2, "9", "conv5"],
     ]
-    assert frame["done"].tolist() == [8, 6]
-    assert frame["units"].tolist() == [8, 8]
-    assert frame["seconds_left"].isna().tolist() == [False, True]
+    assert frame["done"].tolist() == [8, 6, 8]
+    assert frame["units"].tolist() == [8, 8, 8]
+    assert frame["seconds_left"].isna().tolist() == [False, True, False]
     assert frame.dtypes["silent"] == frame.dtypes["seconds_left"] == np.float64
     (tmp_path / "demo/conv4_10.h5").write_text("x")
     with pytest.raises(InputError, match=r"conv4_10\.h5 is no complete file of conditionals"):
@@ -320,7 +333,7 @@ def write_lists(folder: Path) -> None:
     paths = [folder / "images/test" / name for name in names]
     for output in ("lists/demo/train.txt", "baseline/demo/kept.txt"):
         write_image_list(folder / output, paths, np.zeros((60, 2), np.int64))
-    rows = [("demo", "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, 0.1) for number in range(40)]
+    rows = [("demo", 1, "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, 0.1) for number in range(40)]
     write_table(folder / "tables/sharing.csv", frame_of(SHARING, rows), SHARING)
     record(folder / "networks/demo/20.pt")
 

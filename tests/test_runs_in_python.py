@@ -23,6 +23,7 @@ from featuresharing import (
     InputError,
     Origin,
     contribution,
+    contribution_table,
     lesion,
     lesion_accuracy,
     lesion_curves_to_file,
@@ -209,9 +210,13 @@ def test_a_network_may_be_a_file(tmp_path: Path) -> None:
     found = compute(tmp_path / "fc6.h5", network=tmp_path / "7.pt", **given)
     named = [found.attributes[name] for name in ("experiment", "checkpoint", "alias", "layer", "step")]
     assert named == ["experiment", "7", "fc6", "1.2", 7]
-    given |= {"origin": Origin("noise", "epoch 7")}
+    assert found.replicate == 1
+    assert "replicate" not in found.attributes
+    given |= {"origin": Origin("noise", "epoch 7", replicate=3)}
     again = compute(tmp_path / "again.h5", network=str(tmp_path / "7.pt"), **given)
-    assert [again.attributes[name] for name in ("experiment", "checkpoint")] == ["noise", "epoch 7"]
+    assert again.place == ("noise", 3, "epoch 7", "fc6")
+    assert again.attributes["fingerprint"] == found.attributes["fingerprint"]
+    assert set(contribution_table([again, found], method="probdiff", say=lambda _: None)["replicate"]) == {1, 3}
     wanted = lesion(network, "1.2", images, softmax=False, units=[0, 2]).probabilities[0]
     assert np.array_equal(found.conditionals["word"], wanted[:, range(IMAGES), TARGETS["word"]])
 
@@ -286,7 +291,7 @@ def test_lesion_curves_go_on_at_the_next_order(tmp_path: Path, monkeypatch: pyte
         pair(), "hidden", IMAGES_GIVEN, np.stack(list(TARGETS.values()), axis=1), calls[-6], counts=[0, 2, 4, 6]
     )
     rows = [line.split(",") for line in found.decode().splitlines()[1:]]
-    columns = [[float(row[7]) for row in rows if row[3:5] == ["word", task]] for task in TARGETS]
+    columns = [[float(row[8]) for row in rows if row[4:6] == ["word", task]] for task in TARGETS]
     assert np.allclose(columns, accuracy[0].T, rtol=1e-8)
     with pytest.raises(InputError, match="contributions to layer 'hidden': found 5 for 6 units"):
         curves(tmp_path / "cut.csv", contributions=[np.ones(5), np.ones(5)])

@@ -73,13 +73,16 @@ def test_tables_are_found_by_their_paths() -> None:
 
 
 def test_numbers_are_written_with_the_digits_of_their_column_and_read_back(tmp_path: Path) -> None:
-    rows = [("e", "005", "conv1", 7, 'a "task", b', 1 / 3, np.inf, 0.0), ("e", "005", "conv1", 8, "t", 2e-12, 1.0, 1.0)]
+    rows = [
+        ("e", 1, "005", "conv1", 7, 'a "task", b', 1 / 3, np.inf, 0.0),
+        ("e", 2, "005", "conv1", 8, "t", 2e-12, 1.0, 1.0),
+    ]
     path, frame = tmp_path / "t.csv", frame_of(CONTRIBUTIONS, rows)
     assert [frame[name].dtype.kind for name in ("unit", "contribution")] == ["i", "f"]
     write_table(path, frame, CONTRIBUTIONS)
     assert path.read_bytes().decode() == (
-        "experiment,checkpoint,layer,unit,task,contribution,effective_samples,skipped_mass\n"
-        'e,005,conv1,7,"a ""task"", b",0.333333333,inf,0\ne,005,conv1,8,t,2e-12,1,1\n'
+        "experiment,replicate,checkpoint,layer,unit,task,contribution,effective_samples,skipped_mass\n"
+        'e,1,005,conv1,7,"a ""task"", b",0.333333333,inf,0\ne,2,005,conv1,8,t,2e-12,1,1\n'
     )
     again = read_table(path, CONTRIBUTIONS)
     assert again.dtypes.equals(frame.dtypes)
@@ -109,12 +112,12 @@ def test_columns_may_stand_in_any_order_and_others_are_left_out(tmp_path: Path) 
         ("0.5,0.4,inf,0", "line 3, column 'high': found 'inf'; accepted"),
         ("1_0,0.4,1,0", "line 3, column 'sharing': found '1_0'; accepted"),
         ("0.5,0.4,0.6,\u0663", "line 3, column 'spearman': found '\u0663'; accepted"),
-        ("0.5,0.4,0.6,0,0", "line 3: found 10 values; accepted are 9"),
+        ("0.5,0.4,0.6,0,0", "line 3: found 11 values; accepted are 10"),
     ],
 )
 def test_values_that_a_column_does_not_take_are_named(tmp_path: Path, values: str, found: str) -> None:
     head = ",".join(SHARING.names)
-    (tmp_path / "t.csv").write_text(f"{head}\na,5,conv1,x,y,nan,nan,nan,nan\na,5,conv1,x,y,{values}\n")
+    (tmp_path / "t.csv").write_text(f"{head}\na,1,5,conv1,x,y,nan,nan,nan,nan\na,1,5,conv1,x,y,{values}\n")
     with pytest.raises(InputError) as error:
         read_table(tmp_path / "t.csv", SHARING)
     assert f"table of sharing {tmp_path}/t.csv, {found}" in str(error.value)
@@ -142,11 +145,12 @@ def test_tables_that_are_not_whole_are_named(tmp_path: Path) -> None:
     ):
         check_whole(path, frame_of(TRAINING, rows[:-1]), of=("task",), along="step")
     curves = [
-        ("e", "5", layer, "a", "a", n, n / 2, 0.5, 0.5, 0.1, 0.9, 0.5, 1.0, 1.0) for layer in "xy" for n in (0, 1, 2)
+        ("e", 1, "5", layer, "a", "a", n, n / 2, 0.5, 0.5, 0.1, 0.9, 0.5, 1.0, 1.0) for layer in "xy" for n in (0, 1, 2)
     ]
-    of = ("experiment", "checkpoint", "layer", "order", "task")
+    of = ("experiment", "replicate", "checkpoint", "layer", "order", "task")
     check_whole(path, frame_of(LESIONS, curves), of=of, along="removed")
-    with pytest.raises(InputError, match=r"experiment 'e', checkpoint '5', layer 'x', order 'a', task 'a' has 2 of 3"):
+    place = "experiment 'e', replicate '1', checkpoint '5', layer 'x', order 'a', task 'a'"
+    with pytest.raises(InputError, match=f"{place} has 2 of 3"):
         check_whole(path, frame_of(LESIONS, curves[1:]), of=of, along="removed")
 
 
@@ -194,9 +198,10 @@ def test_sharing_of_a_task_that_relies_on_no_unit_is_called_rounding() -> None:
 def test_curves_of_lesions_are_a_tidy_frame() -> None:
     accuracy = np.array([[[1.0, 1.0], [0.5, 0.75]]])  # one order, none and all four units, two tasks
     random = np.array([[[1.0, 1.0], [0.25, 0.75]], [[1.0, 1.0], [0.75, 0.75]]])
-    place = ("e", "5", "conv1")
+    place = ("e", 3, "5", "conv1")
     frame = lesion_table(place, ["b"], ["a", "b"], np.array([0, 4]), accuracy, random, [0.25, 0.5])
     assert list(frame) == list(LESIONS.names)
+    assert frame[["experiment", "replicate", "checkpoint"]].drop_duplicates().to_numpy().tolist() == [["e", 3, "5"]]
     assert frame[["order", "task", "removed", "fraction", "accuracy"]].to_numpy().tolist() == [
         *(["b", "a", 0, 0.0, 1.0], ["b", "a", 4, 1.0, 0.5]),
         *(["b", "b", 0, 0.0, 1.0], ["b", "b", 4, 1.0, 0.75]),
@@ -223,13 +228,14 @@ def test_names_of_kept_images_that_are_not_utf_8_stand_there_as_escapes() -> Non
 
 def test_predictions_say_what_predicted_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     probabilities, targets = {"t": np.eye(2, dtype=np.float32)}, {"t": np.array([0, 0])}
-    named = Predictions(probabilities, targets, 10, experiment="demo", checkpoint="010")
+    named = Predictions(probabilities, targets, 10, experiment="demo", checkpoint="010", replicate=3)
     write_predictions(tmp_path / "named.h5", named)
     frame = accuracy_table([read_named_predictions(tmp_path / "named.h5")])
     assert list(frame) == list(ACCURACY.names)
-    assert frame.to_numpy().tolist() == [["demo", "010", 10, "t", 0.5, 2]]
+    assert frame.to_numpy().tolist() == [["demo", 3, "010", 10, "t", 0.5, 2]]
     write_predictions(tmp_path / "old.h5", Predictions(probabilities, targets, 10))
-    assert read_predictions(tmp_path / "old.h5").experiment == ""
+    old = read_predictions(tmp_path / "old.h5")
+    assert (old.experiment, old.replicate) == ("", 1)
     output = ["--output", str(tmp_path / "a.csv")]
     assert main(["tabulate-accuracy", "--predictions", str(tmp_path / "old.h5"), *output]) == 2
     assert "old.h5 does not say of which experiment and checkpoint it is" in capsys.readouterr().err
@@ -237,7 +243,7 @@ def test_predictions_say_what_predicted_them(tmp_path: Path, capsys: pytest.Capt
 
 def test_logs_have_the_names_of_their_experiments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_table(tmp_path / "log.csv", frame_of(TRAINING, [(1, "t", 1.0, 0.5)]), TRAINING)
-    write_table(tmp_path / "a.csv", frame_of(ACCURACY, [("e", "1", 1, "t", 0.5, 2)]), ACCURACY)
+    write_table(tmp_path / "a.csv", frame_of(ACCURACY, [("e", 1, "1", 1, "t", 0.5, 2)]), ACCURACY)
     log, rest = str(tmp_path / "log.csv"), ["--accuracy", str(tmp_path / "a.csv"), "--output", str(tmp_path / "a.png")]
     for logs, words in (
         ([log], f"argument --logs: found '{log}'; accepted is NAME=PATH."),

@@ -117,7 +117,7 @@ def test_commands_take_one_task(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["plot-units", "--conditionals", str(tmp_path / "h.h5"), "--output", str(tmp_path / "u.png")]) == 0
     assert (tmp_path / "u.png").stat().st_size > 1000
     (tmp_path / "odd.csv").write_text("experiment,checkpoint\n")
-    with pytest.raises(InputError, match="column 'layer' is missing"):
+    with pytest.raises(InputError, match="column 'replicate' is missing"):
         read_table(tmp_path / "odd.csv", TABLES["sharing"])
     (tmp_path / "odd.csv").write_text("")
     with pytest.raises(InputError, match="column 'experiment' is missing"):

@@ -25,11 +25,11 @@ def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> No
         for name, style in styles.items()
     }
     log = frame_of(TRAINING, [(step, "x", 1 / (step + 1), 0.5) for step in range(0, 2000, 50)])
-    sharing = frame_of(SHARING, [("a", "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, 0.1)])
-    curves = frame_of(LESIONS, [("e", "1000", "a", "b", "c", 2, 0.5, 0.5, 0.4, 0.3, 0.45, 0.25, 0.1, 0.05)])
+    sharing = frame_of(SHARING, [("a", 1, "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, 0.1)])
+    curves = frame_of(LESIONS, [("e", 1, "1000", "a", "b", "c", 2, 0.5, 0.5, 0.4, 0.3, 0.45, 0.25, 0.1, 0.05)])
     figures = maps | {
         "sharing": plot_sharing(sharing),
-        "training": plot_training({"a": log}, frame_of(ACCURACY, [("a", "1000", 1000, "x", 0.5, 9)])),
+        "training": plot_training({"a": log}, frame_of(ACCURACY, [("a", 1, "1000", 1000, "x", 0.5, 9)])),
         "lesions": plot_lesions(curves, title="t"),
         "features": plot_features({0: np.zeros((8, 8, 3), np.uint8)}, title="t"),
     }

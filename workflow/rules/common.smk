@@ -10,6 +10,7 @@ from itertools import product
 
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest
+from featuresharing.data.columns import TABLES
 from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import estimator_of, in_order, layer_problems, name_layers
@@ -24,6 +25,7 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
+ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
 
 # The tasks of all experiments as they first appear: a task has the same colour in all figures.
 ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))

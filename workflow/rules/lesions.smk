@@ -35,6 +35,7 @@ rule measure_lesions:
         ),
         device=unrecorded(config["device"]),
         stimuli=stimuli_of,
+        columns=TABLES["lesions"].names,
         numerics=[NUMERICS[stage] for stage in ("evidence", "removal", "lesions")],
     message:
         "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."

@@ -1,4 +1,4 @@
-# Tables over all experiments, layers and checkpoints.
+# Tables over all experiments, layers and checkpoints. Their columns are params: a table of another form is made anew.
 
 
 localrules:
@@ -21,6 +21,8 @@ rule tabulate_accuracy:
         "results/logs/tabulate_accuracy.log",
     conda:
         ENVIRONMENT
+    params:
+        columns=TABLES["accuracy"].names,
     message:
         "Tabulating accuracy."
     shell:
@@ -45,6 +47,7 @@ rule tabulate_contributions:
         ENVIRONMENT
     params:
         settings=flags(EVIDENCE),
+        columns=TABLES["contributions"].names,
         numerics=NUMERICS["evidence"],
     message:
         "Tabulating contributions."
@@ -70,6 +73,7 @@ rule tabulate_sharing:
         ENVIRONMENT
     params:
         settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
+        columns=TABLES["sharing"].names,
         numerics=[NUMERICS[stage] for stage in ("evidence", "sharing")],
     message:
         "Tabulating sharing."

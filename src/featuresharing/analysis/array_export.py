@@ -33,7 +33,8 @@ def layer_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Return the ``evidence`` or ``conditionals`` [units, images], or ``contributions`` [units], of layers by name.
 
-    Names are ``{layer}_{task}``; of several experiments or checkpoints ``{experiment}_{checkpoint}_{layer}_{task}``.
+    Names are ``{layer}_{task}``; of several experiments, checkpoints or replicates
+    ``{experiment}_{checkpoint}_{layer}_{task}``, of several replicates with ``_{replicate}`` behind the experiment.
     Of layers that are not there whole, ``{...}_units`` int64 [units] are the numbers of the units. Images that are not
     of a task are NaN. Raises InputError for anything else to export, for two layers of one name, and for conditionals
     that have no evidence.
@@ -45,11 +46,13 @@ def layer_arrays(
     if what not in EXPORTED:
         raise InputError(f"what: found {what!r}; accepted are {', '.join(EXPORTED)}.")
     given = list(layers)
-    places = {(layer.attribute("experiment", str), layer.attribute("checkpoint", str)) for layer in given}
+    several = len({layer.place[:3] for layer in given}) > 1
+    replicates = len({layer.replicate for layer in given}) > 1
     found: dict[str, NDArray[Any]] = {}
     for layer in given:
-        names = ("alias",) if len(places) < 2 else ("experiment", "checkpoint", "alias")
-        place = "_".join(layer.attribute(name, str) for name in names)
+        experiment, replicate, checkpoint, alias = layer.place
+        network = f"{experiment}_{replicate}" if replicates else experiment
+        place = "_".join([network, checkpoint, alias] if several else [alias])
         for name, values in _arrays_of(layer, what, method, laplace):
             if f"{place}_{name}" in found:
                 raise InputError(f"conditionals: found two of {place}_{name}; accepted are different layers.")

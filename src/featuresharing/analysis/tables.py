@@ -17,6 +17,7 @@ from featuresharing.analysis.sharing import bootstrap_sharing, few_images_of_tas
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
+from featuresharing.replicates import check_replicate, network_label
 from featuresharing.settings import Config, EvidenceSettings, SharingSettings, check
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> 
         try:
             found[task] = _evidence(METHODS[method], layer.predictions[task], conditionals, settings)
         except InputError as error:
-            raise InputError(f"{' '.join(_place(layer))}, task '{task}', {error}") from None
+            raise InputError(f"{_name(*layer.place)}, task '{task}', {error}") from None
     return found
 
 
@@ -74,7 +75,7 @@ def contribution_table(
 ) -> "DataFrame":
     """Return what every unit of the layers contributes to every task: a row a unit and task.
 
-    Columns are ``experiment``, ``checkpoint``, ``layer``, ``unit``, ``task``, ``contribution`` (bits),
+    Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``unit``, ``task``, ``contribution`` (bits),
     ``effective_samples`` and ``skipped_mass``. ``say`` is told which experiments have few images. Raises InputError for
     conditionals that have no evidence.
 
@@ -90,7 +91,7 @@ def contribution_table(
             for row, unit in enumerate(layer.units):
                 said = layer.effective_samples[row], layer.skipped_mass[row]
                 for task, values in contributions.items():
-                    yield *_place(layer), unit, task, values[row], *said
+                    yield *layer.place, unit, task, values[row], *said
 
     return frame_of(CONTRIBUTIONS, rows())
 
@@ -106,10 +107,10 @@ def sharing_table(
 ) -> "DataFrame":
     """Return how much the tasks share in every layer: a row a layer and pair of tasks.
 
-    Columns are ``experiment``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its 95 % interval
-    ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is told which
-    experiments have few images, and which tasks rely on no unit of a layer: what they share is rounding. Raises
-    InputError for conditionals that have no evidence.
+    Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its
+    95 % interval ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is
+    told which experiments have few images, and which tasks rely on no unit of a layer: what they share is rounding.
+    Raises InputError for conditionals that have no evidence.
 
     >>> from featuresharing import read_conditionals, sharing_table
     >>> sharing_table(map(read_conditionals, paths))["sharing"].round(2).tolist()
@@ -120,11 +121,11 @@ def sharing_table(
         for layer in _warned(layers, say):
             evidence = layer_evidence(layer, method=method, laplace=laplace)
             for task in _unmoved(layer) if len(evidence) > 1 else ():
-                place = f"{' '.join(_place(layer))}, task '{task}'"
+                place = f"{_name(*layer.place)}, task '{task}'"
                 say(f"{place}: no unit changes a prediction by more than rounding: its sharing means nothing.")
             for first, second in combinations(evidence, 2):
                 found = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
-                yield *_place(layer), first, second, found.sharing, found.low, found.high, found.spearman
+                yield *layer.place, first, second, found.sharing, found.low, found.high, found.spearman
 
     return frame_of(SHARING, rows())
 
@@ -132,8 +133,8 @@ def sharing_table(
 def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
     """Return how many images networks get right: a row a network and task.
 
-    Columns are ``experiment``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share) and ``images``, both of the
-    images that are of the task. Raises InputError for a task without images.
+    Columns are ``experiment``, ``replicate``, ``checkpoint``, ``step``, ``task``, ``accuracy`` (a share)
+    and ``images``, both of the images that are of the task. Raises InputError for a task without images.
 
     >>> from featuresharing.networks.predictions import Predictions
     >>> probabilities = {"word": np.array([[0.2, 0.8], [0.6, 0.4]])}
@@ -142,7 +143,7 @@ def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
     [0.5]
     """
     rows = (
-        (each.experiment, each.checkpoint, each.step, task, float(right.mean()), len(right))
+        (each.experiment, each.replicate, each.checkpoint, each.step, task, float(right.mean()), len(right))
         for each in predictions
         for task, right in _right(each)
     )
@@ -153,13 +154,13 @@ def _right(predictions: "Predictions") -> "Iterator[tuple[str, NDArray[np.bool_]
     """Yield each task, and which of its images are right; raises InputError for a task without images."""
     for task, present in predictions.present().items():
         if not present.any():
-            place = " ".join((predictions.experiment, predictions.checkpoint)).strip() or "predictions"
+            place = _name(predictions.experiment, predictions.replicate, predictions.checkpoint) or "predictions"
             raise InputError(f"{place}: found no image of task '{task}'; accepted is one at least.")
         yield task, predictions.right()[task][present]
 
 
 def lesion_table(
-    place: tuple[str, str, str],
+    place: tuple[str, int, str, str],
     orders: Sequence[str],
     tasks: Sequence[str],
     removed: NDArray[np.int64],
@@ -169,15 +170,15 @@ def lesion_table(
 ) -> "DataFrame":
     """Return how the accuracy of every task falls as a layer's units are removed in several orders.
 
-    ``place`` is experiment, checkpoint and layer. ``removed`` [C] are numbers of removed units, of which the last is
-    all; ``accuracy`` [orders, C, tasks] are the accuracies after ``orders``, each named after the task whose strongest
-    units go first; ``random`` [R, C, tasks] those after random orders; ``chance`` [tasks] the accuracies without any
-    unit's help (:func:`.true_classes.chance_accuracy`). Columns are ``experiment``, ``checkpoint``, ``layer``,
-    ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``, ``random_low`` and ``random_high``
-    (2.5 and 97.5 % quantiles), ``chance``, ``p`` (:func:`.deviation.rank_p_values`) and ``p_corrected``
-    (:func:`.deviation.corrected_p_values`). Raises InputError for fewer than two random orders.
+    ``place`` is experiment, replicate, checkpoint and layer. ``removed`` [C] are numbers of removed units, of which the
+    last is all; ``accuracy`` [orders, C, tasks] are the accuracies after ``orders``, each named after the task whose
+    strongest units go first; ``random`` [R, C, tasks] those after random orders; ``chance`` [tasks] the accuracies
+    without any unit's help (:func:`.true_classes.chance_accuracy`). Columns are ``experiment``, ``replicate``,
+    ``checkpoint``, ``layer``, ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``,
+    ``random_low`` and ``random_high`` (2.5 and 97.5 % quantiles), ``chance``, ``p`` (:func:`.deviation.rank_p_values`)
+    and ``p_corrected`` (:func:`.deviation.corrected_p_values`). Raises InputError for fewer than two random orders.
 
-    >>> place, removed = ("demo", "010", "conv5"), np.array([0, 2])
+    >>> place, removed = ("demo", 1, "010", "conv5"), np.array([0, 2])
     >>> accuracy, random = np.array([[[1.0], [0.25]]]), np.array([[[1.0], [0.5]], [[1.0], [1.0]]])
     >>> frame = lesion_table(place, ["word"], ["word"], removed, accuracy, random)
     >>> frame[["removed", "fraction", "accuracy", "random_mean"]].to_dict("list")
@@ -187,8 +188,9 @@ def lesion_table(
 
     removed, accuracy, random = np.asarray(removed), np.asarray(accuracy), np.asarray(random)
     guessed = np.full(len(tasks), np.nan) if chance is None else np.asarray(chance, np.float64)
-    if len(place) != 3 or isinstance(place, str):
-        raise InputError(f"place: found {place!r}; accepted are three names, of experiment, checkpoint and layer.")
+    if len(place) != 4 or isinstance(place, str):
+        raise InputError(f"place: found {place!r}; accepted are experiment, replicate, checkpoint and layer.")
+    check_replicate(place[1])
     for name, array, orders_of in (("accuracy", accuracy, [len(orders)]), ("random", random, [*random.shape[:1]])):
         wanted = [*orders_of, len(removed), len(tasks)]
         if list(array.shape) != wanted:
@@ -215,8 +217,8 @@ def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerC
     sentences: dict[str, list[str]] = {}
     for layer in layers:
         yield layer
-        experiment = str(layer.attributes["experiment"])
-        sentences[experiment] = few_images_of_tasks(experiment, layer.image_counts())
+        network = network_label(*layer.place[:2])
+        sentences[network] = few_images_of_tasks(network, layer.image_counts())
     for few in sentences.values():
         for sentence in few:
             say(sentence)
@@ -232,5 +234,6 @@ def _unmoved(layer: "LayerConditionals") -> list[str]:
     ]
 
 
-def _place(layer: "LayerConditionals") -> tuple[str, str, str]:
-    return tuple(str(layer.attributes[name]) for name in ("experiment", "checkpoint", "alias"))  # type: ignore[return-value]
+def _name(experiment: str, replicate: int, *rest: str) -> str:
+    """Return a place in words."""
+    return " ".join((network_label(experiment, replicate), *rest)).strip()

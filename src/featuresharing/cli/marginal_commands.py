@@ -11,6 +11,7 @@ from featuresharing.cli.options import (
     add_list,
     add_network,
     add_output,
+    add_replicate,
     add_wait,
     choose_device,
     list_files,
@@ -31,6 +32,7 @@ def add_commands(commands: Commands) -> None:
     add_list(parser)
     add_network(parser)
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")
+    add_replicate(parser)
     add_layer(parser)
     add_setting(
         parser,
@@ -81,7 +83,7 @@ def _marginalize(options: argparse.Namespace) -> None:
         layer,
         options.output,
         Method(estimation, computation, options.softmax, options.storage),
-        Origin(options.experiment, options.checkpoint.stem),
+        Origin(options.experiment, options.checkpoint.stem, options.replicate),
         reuse=options.reuse,
         wait=60 * options.wait,
         progress=True,

@@ -16,6 +16,7 @@ from featuresharing.cli.options import (
     add_list,
     add_network,
     add_output,
+    add_replicate,
     add_wait,
     choose_device,
     list_files,
@@ -52,6 +53,7 @@ def add_commands(commands: Commands) -> None:
     add_network(parser)
     add_settings(parser, BaselineSettings, "undecodable")
     parser.add_argument("--experiment", default="", help="name of the experiment, for tables")
+    add_replicate(parser)
     parser.add_argument("--checkpoint-name", default="", help="name of the checkpoint, for tables")
     add_device(parser)
     add_output(parser, "HDF5 file of predictions")
@@ -126,6 +128,7 @@ def _predict(options: argparse.Namespace) -> None:
         skip=options.undecodable == "skip",
         experiment=options.experiment,
         name=options.checkpoint_name,
+        replicate=options.replicate,
         say=say,
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
 from featuresharing.figure_formats import FIGURES
+from featuresharing.replicates import FIRST, MOST_REPLICATES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
@@ -274,6 +275,16 @@ def image_size(text: str) -> "ImageSize":
     parse = whole(1, MOST_SIDE)
     height, times, width = text.partition("x")
     return (3, parse(height), parse(width)) if times else parse(text)
+
+
+def add_replicate(parser: argparse.ArgumentParser) -> None:
+    """Add which of an experiment's networks it is."""
+    parser.add_argument(
+        "--replicate",
+        type=whole(FIRST, MOST_REPLICATES),
+        default=FIRST,
+        help="which of the experiment's networks, for tables",
+    )
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:

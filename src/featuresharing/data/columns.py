@@ -104,6 +104,14 @@ def tables_of(path: PurePosixPath) -> list["Table"]:
 _METHOD, _DRAWINGS = "docs/method.md", "resources/drawings/drawings.csv"
 
 EXPERIMENT = Column("experiment", "name of the experiment", "config: experiments.name")
+REPLICATE = Column(
+    "replicate",
+    "which of the experiment's networks, which differ by their seeds",
+    "replicates.py",
+    "whole",
+    "counted from 1",
+    low=1,
+)
 CHECKPOINT = Column("checkpoint", "name of the checkpoint: its step, or pretrained", "config: training.checkpoints")
 LAYER = Column("layer", "name of the layer", "config: layers")
 TASK = Column("task", "name of the task", "config: experiments.tasks")
@@ -133,6 +141,7 @@ CONTRIBUTIONS = Table(
     "what a unit contributes to a task",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         _count("unit", "number of the unit in its layer", "estimators/draws.py", "counted from 0"),
@@ -169,6 +178,7 @@ SHARING = Table(
     "two tasks in a layer at a checkpoint",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         Column("task_a", "name of the first task", "config: experiments.tasks"),
@@ -209,6 +219,7 @@ ACCURACY = Table(
     "a task of a network on the held-out images",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         STEP,
         TASK,
@@ -224,6 +235,7 @@ LESIONS = Table(
     "the accuracy of a task without some units of a layer",
     (
         EXPERIMENT,
+        REPLICATE,
         CHECKPOINT,
         LAYER,
         Column("order", "the task whose strongest units are removed first", "analysis/lesions.py"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def read_curves(path: Path) -> "DataFrame":
     """Return a table of lesion curves (:data:`.columns.LESIONS`); raises InputError for one that is not whole."""
     curves = read_table(path, LESIONS)
-    check_whole(path, curves, of=("experiment", "checkpoint", "layer", "order", "task"), along="removed")
+    check_whole(path, curves, of=("experiment", "replicate", "checkpoint", "layer", "order", "task"), along="removed")
     if missing := {*curves["task"]} ^ {*curves["order"]}:
         raise InputError(f"table {path}: the curves of '{min(missing)}' are missing; accepted is a whole table.")
     return curves

@@ -11,6 +11,7 @@ from featuresharing.analysis.sharing import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
 from featuresharing.figures.unit_map import plot_units
+from featuresharing.replicates import network_label
 from featuresharing.settings import EvidenceSettings, FigureSettings
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def _title(layer: "LayerConditionals") -> str:
     values = layer.attributes
     step = layer.attribute("step", int)
     when = f" after {step} training steps" if step >= 0 else ""
-    return f"{values['experiment']}: {values['alias']}{when}"
+    return f"{network_label(*layer.place[:2])}: {values['alias']}{when}"

@@ -9,6 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from featuresharing.errors import InputError
+from featuresharing.replicates import FIRST, check_replicate
+
 ATTRIBUTE_BYTES = 2**24
 """More than any attribute of ours has."""
 
@@ -59,4 +62,19 @@ def whole_number(attributes: Mapping[str, Any], name: str) -> int:
     found = attributes.get(name)
     if not isinstance(found, np.integer):
         raise ValueError(f"attribute '{name}' is no whole number")
+    return int(found)
+
+
+def replicate_attribute(replicate: int) -> dict[str, int]:
+    """Return the attribute that says which replicate a file is of: none of the first, as in files of one network."""
+    return {} if replicate == FIRST else {"replicate": replicate}
+
+
+def replicate_of(attributes: Mapping[str, Any]) -> int:
+    """Return which replicate attributes are of; raises ValueError for one that there cannot be."""
+    found = attributes.get("replicate", FIRST)
+    try:
+        check_replicate(found)
+    except InputError:
+        raise ValueError(f"attribute 'replicate' is {found!r}") from None
     return int(found)

@@ -14,9 +14,10 @@ from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.hdf5 import Source, opened
-from featuresharing.hdf5.attributes import whole_number
+from featuresharing.hdf5.attributes import replicate_attribute, replicate_of, whole_number
 from featuresharing.hdf5.writing import put, write_sealed
 from featuresharing.randomness import keyed_generator
+from featuresharing.replicates import FIRST
 
 SUM_TOLERANCE = 1e-4
 """How far the sum of predictions over classes may be from 1 by rounding."""
@@ -27,8 +28,8 @@ class Predictions:
     """By task: softmax ``probabilities`` float32 [N, K], true classes ``targets`` int64 [N]; and the ``step``.
 
     An image that is not of a task has :data:`.lists.MISSING` there. ``images`` int64 [N] are positions in the image
-    list, where some were skipped (None: all of them). ``experiment`` and ``checkpoint`` are the names of what predicted
-    them, blank where nobody said them.
+    list, where some were skipped (None: all of them). ``experiment``, ``checkpoint`` and ``replicate`` say which
+    network predicted them; names are blank where nobody said them.
     """
 
     probabilities: Mapping[str, NDArray[np.float32]]
@@ -37,6 +38,7 @@ class Predictions:
     images: NDArray[np.int64] | None = None
     experiment: str = ""
     checkpoint: str = ""
+    replicate: int = FIRST
 
     def right(self) -> dict[str, NDArray[np.bool_]]:
         """Return by task whether the likeliest class is the true one, [N]; false for images that are not of it."""
@@ -114,7 +116,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 def _attributes(predictions: Predictions) -> dict[str, Any]:
     names = {"experiment": predictions.experiment, "checkpoint": predictions.checkpoint}
-    said = {name: value for name, value in names.items() if value}
+    said = {name: value for name, value in names.items() if value} | replicate_attribute(predictions.replicate)
     return {"step": predictions.step, "tasks": list(predictions.targets)} | said
 
 
@@ -139,8 +141,9 @@ def read_predictions(path: Path | str) -> Predictions:
         known = {*(f"{name}_{task}" for name in ("probability", "target") for task in tasks), "image"}
         if unknown := sorted({*source.names} - known):
             raise ValueError(f"{unknown[0]} is no dataset of such a file")
-        names = [str(source.attributes.get(name, "")) for name in ("experiment", "checkpoint")]
-        return Predictions(probabilities, targets, step, images, *names)
+        experiment, checkpoint = (str(source.attributes.get(name, "")) for name in ("experiment", "checkpoint"))
+        replicate = replicate_of(source.attributes)
+        return Predictions(probabilities, targets, step, images, experiment, checkpoint, replicate)
 
 
 def read_named_predictions(path: Path) -> Predictions:

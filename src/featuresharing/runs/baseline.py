@@ -16,6 +16,7 @@ from featuresharing.networks.opening import StoredNetwork, check_fits, open_netw
 from featuresharing.networks.predicting import predict
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.networks.task_scores import attached_to
+from featuresharing.replicates import FIRST
 from featuresharing.runs.stopping import Say
 from featuresharing.settings.experiment_settings import SIGMOID, SIGMOID_SCORE
 
@@ -38,14 +39,15 @@ def predict_to_file(
     skip: bool = False,
     experiment: str = "",
     name: str = "",
+    replicate: int = FIRST,
     say: Say = print,
 ) -> None:
     """Write what the network of a file predicts on listed images, few of which are in memory at a time.
 
-    ``experiment`` and ``name``, that of the checkpoint, are for tables. With ``skip``, images that cannot be decoded
-    are left out, and ``say`` is told so, as it is of a head whose scores look like sigmoids. Raises InputError for such
-    images without it, for none at all, for images that were changed, and for a network with other heads than the list
-    has tasks.
+    ``experiment``, ``name`` (that of the checkpoint) and ``replicate`` are for tables. With ``skip``, images that
+    cannot be decoded are left out, and ``say`` is told so, as it is of a head whose scores look like sigmoids. Raises
+    InputError for such images without it, for none at all, for images that were changed, and for a network with other
+    heads than the list has tasks.
     """
     classes, images = listed.read()
     network = open_network(checkpoint, image_size=image_size)
@@ -70,6 +72,7 @@ def predict_to_file(
         np.array(read, dtype=np.int64) if skipped else None,
         experiment,
         name,
+        replicate,
     )
     write_predictions(output, predictions)
 

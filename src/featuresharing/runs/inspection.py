@@ -8,6 +8,7 @@ from featuresharing.data.preprocessing import ImageSize, shape_in_words
 from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.formats import format_of
+from featuresharing.replicates import network_label
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
@@ -123,7 +124,8 @@ def _conditionals(path: Path) -> Iterator[str]:
     said = layer.attributes
     yield f"{path} holds conditionals: predictions without each of {len(layer.units)} units of a layer"
     size = f" of {said['layer_units']}" if "layer_units" in said else ""
-    yield f"layer {said['alias']} ({said.get('layer')}){size} of {said['experiment']}, checkpoint {said['checkpoint']}"
+    network = network_label(said["experiment"], layer.replicate)
+    yield f"layer {said['alias']} ({said.get('layer')}){size} of {network}, checkpoint {said['checkpoint']}"
     images = layer.image_counts()
     tasks = (f"{task} ({count} classes, {images[task]} images)" for task, count in layer.classes.items())
     yield f"tasks: {', '.join(tasks)}"
@@ -137,7 +139,8 @@ def _predictions(path: Path) -> Iterator[str]:
     from featuresharing.networks.predictions import read_predictions
 
     found = read_predictions(path)
-    place = f" of {found.experiment}, checkpoint {found.checkpoint}" if found.experiment else ""
+    network = network_label(found.experiment, found.replicate)
+    place = f" of {network}, checkpoint {found.checkpoint}" if found.experiment else ""
     yield f"{path} holds predictions{place}"
     right, present = found.right(), found.present()
     for task, probabilities in found.probabilities.items():

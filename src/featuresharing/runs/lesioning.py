@@ -126,7 +126,7 @@ def measure_curves_of_file(
     removal = plan_removal(contributions, steps=steps, repeats=random_orders, seed=seed)
     alias, path = layer.attribute("alias", str), layer.attribute("layer", str)
     chosen = choose_layer(subject.network, alias, aliases={alias: path})
-    origin = Origin(layer.attribute("experiment", str), layer.attribute("checkpoint", str))
+    origin = Origin(layer.attribute("experiment", str), layer.attribute("checkpoint", str), layer.replicate)
     measure_curves(subject, chosen, removal, output, origin, computation, wait=wait, say=say)
 
 
@@ -148,7 +148,7 @@ def measure_curves(
     if len(removal.random[0]) != layer.size:
         found = f"found {len(removal.random[0])} for {layer.size} units"
         raise InputError(f"contributions to layer '{layer.name}': {found}; accepted is one for each.")
-    place = (origin.experiment, origin.checkpoint, layer.name)
+    place = (origin.experiment, origin.replicate, origin.checkpoint, layer.name)
     check_place(output)
     measured = Measurements(output, _identity(subject, layer, removal, computation).key)
     orders = {task: _name(order) for task, order in removal.orders.items()}

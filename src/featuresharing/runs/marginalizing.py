@@ -19,6 +19,7 @@ from featuresharing.estimators.estimation import Estimation
 from featuresharing.estimators.registry import estimator_names, find_estimator
 from featuresharing.files.atomic import check_place
 from featuresharing.files.identity import Identity
+from featuresharing.hdf5.attributes import replicate_attribute
 from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.layers import Units
 from featuresharing.networks.predicting import predict
@@ -172,7 +173,9 @@ def marginalize_subject(
 def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Origin) -> dict[str, Any]:
     return {
         "alias": layer.name,
-        **asdict(origin),
+        "experiment": origin.experiment,
+        "checkpoint": origin.checkpoint,
+        **replicate_attribute(origin.replicate),
         "step": subject.step,
         "tasks": list(subject.classes),
         "code_version": PACKAGE,

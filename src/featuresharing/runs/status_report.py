@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from featuresharing.replicates import network_label
 from featuresharing.store.status import LayerStatus
 
 HEAD = ("experiment", "checkpoint", "layer", "units", "done", "a second", "left", "state")
@@ -41,7 +42,8 @@ def _row(layer: LayerStatus) -> Sequence[str]:
     if state == "running" and not layer.jobs:
         state = "waiting" if layer.silent is None else f"stopped {_duration(layer.silent)} ago"
     counts = f"{int(layer.done + 1e-9)} of {layer.units}"
-    return (layer.experiment, layer.checkpoint, layer.layer, counts, f"{share:.1f} %", rate, left, state)
+    network = network_label(layer.experiment, layer.replicate)
+    return (network, layer.checkpoint, layer.layer, counts, f"{share:.1f} %", rate, left, state)
 
 
 def _duration(seconds: float) -> str:

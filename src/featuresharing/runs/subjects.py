@@ -25,6 +25,7 @@ from featuresharing.networks.layers import Units, choose_units, find_layer, unit
 from featuresharing.networks.network_digest import digest_of_network
 from featuresharing.networks.opening import check_fits, open_network
 from featuresharing.networks.preparation import prepare
+from featuresharing.replicates import FIRST, check_replicate
 
 Network = nn.Module | Path | str
 """A network in memory, or the file of one."""
@@ -65,23 +66,26 @@ class Subject:
 
 @dataclass(frozen=True)
 class Origin:
-    """Names of where numbers are from, for tables and figures: an experiment, and a checkpoint of its network.
+    """Where numbers are from, for tables and figures: an experiment, a checkpoint, and which of several networks.
 
-    >>> Origin("object_text", "4500")
-    Origin(experiment='object_text', checkpoint='4500')
+    >>> Origin("object_text", "4500", replicate=2)
+    Origin(experiment='object_text', checkpoint='4500', replicate=2)
     """
 
     experiment: str = "experiment"
     checkpoint: str = "checkpoint"
+    replicate: int = FIRST
 
 
 def check_origin(origin: Any) -> Origin:
-    """Return the argument ``origin``; raises InputError for what is none, and for names that are no texts."""
+    """Return the argument ``origin``; raises InputError for what is none, for names that are no texts,
+    and for a replicate that is none."""
     if not isinstance(origin, Origin):
-        raise InputError(f"origin: found {kind_of(origin)}; accepted is Origin(experiment, checkpoint).")
+        raise InputError(f"origin: found {kind_of(origin)}; accepted is Origin(experiment, checkpoint, replicate).")
     for name in (origin.experiment, origin.checkpoint):
         if not isinstance(name, str):
             raise InputError(f"origin: found {kind_of(name)} for a name; accepted are two texts.")
+    check_replicate(origin.replicate)
     return origin
 
 

@@ -17,7 +17,7 @@ from featuresharing.errors import InputError
 from featuresharing.estimators.labelled_arrays import IMAGE, UNIT, Variables, column_variables, dataset_of
 from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
 from featuresharing.hdf5 import DamagedError, Source, opened
-from featuresharing.hdf5.attributes import whole_number
+from featuresharing.hdf5.attributes import replicate_of, whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
 from featuresharing.hdf5.reading import Mode
 from featuresharing.networks.predictions import SUM_TOLERANCE
@@ -78,6 +78,17 @@ class LayerConditionals:
         variables |= column_variables(columns, list(self.classes))
         coordinates = {UNIT: self.units, IMAGE: range(count) if images is None else images}
         return dataset_of(variables, coordinates=coordinates, attributes=self.attributes)
+
+    @property
+    def replicate(self) -> int:
+        """Which of its experiment's networks the layer is of, from 1."""
+        return replicate_of(self.attributes)
+
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """Experiment, replicate, checkpoint and layer, as tables have them."""
+        experiment, alias, checkpoint = (str(self.attributes[name]) for name in NAMED)
+        return experiment, self.replicate, checkpoint, alias
 
     def attribute(self, name: str, kind: type) -> Any:
         """Return an attribute of a ``kind``, int or str; raises InputError if the file has none such."""
@@ -193,6 +204,7 @@ def check_names(attributes: Mapping[str, Any]) -> None:
     for name in NAMED:
         if not isinstance(attributes.get(name), str):
             raise ValueError(f"attribute '{name}' is missing")
+    replicate_of(attributes)
 
 
 def check_units(units: NDArray[np.int64], attributes: Mapping[str, Any]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from featuresharing.arguments import as_path
 from featuresharing.errors import InputError
 from featuresharing.hdf5 import DamagedError, GoneError
+from featuresharing.hdf5.attributes import replicate_of
 from featuresharing.store.layer_files import NAMED, check_names, layer_units_of, peek_final
 from featuresharing.store.progress_file import read_progress
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 SILENT_SECONDS = 120.0
 """A job that wrote nothing for so long is taken not to run."""
+
+
+Place = tuple[str, int, str, str]
+"""Experiment, replicate, layer and checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class LayerStatus:
     """
 
     experiment: str
+    replicate: int
     checkpoint: str
     layer: str
     done: float
@@ -52,7 +58,7 @@ class LayerStatus:
 class _Part:
     """What one file says: of which layer and settings it is, which share of each unit is done, and its clock."""
 
-    layer: tuple[str, str, str]
+    layer: Place
     fingerprint: str
     layer_units: int
     units: NDArray[np.int64]
@@ -69,7 +75,7 @@ def layer_statuses(
     Of a layer with progress of several settings, the settings that were written last count. ``now`` is a Unix time.
     ``say`` is told of files that cannot be read; those that vanish meanwhile are none.
     """
-    parts: dict[tuple[str, str, str], list[_Part]] = {}
+    parts: dict[Place, list[_Part]] = {}
     for part in _parts(folder, say):
         parts.setdefault(part.layer, []).append(part)
     moment = time.time() if now is None else now
@@ -86,9 +92,9 @@ def check_results(folder: Path) -> None:
 def status_table(folder: Path | str) -> "DataFrame":
     """Return the status of every layer in a folder, of all results or one below, as a frame: a row a layer.
 
-    Columns are ``experiment``, ``checkpoint``, ``layer``, ``done`` and ``units`` (units, of which parts count),
-    ``jobs``, ``rate`` (units a second), ``silent`` and ``seconds_left`` (nan where :class:`LayerStatus` has None).
-    Raises InputError if there is no such folder, or a file cannot be read.
+    Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``done`` and ``units`` (units, of which parts
+    count), ``jobs``, ``rate`` (units a second), ``silent`` and ``seconds_left`` (nan where :class:`LayerStatus` has
+    None). Raises InputError if there is no such folder, or a file cannot be read.
 
     >>> status_table(".")[["layer", "units", "done"]].to_dict("list")
     {'layer': ['conv5'], 'units': [9], 'done': [9.0]}
@@ -103,33 +109,31 @@ def status_table(folder: Path | str) -> "DataFrame":
     layers = layer_statuses(place, say=refuse)
     columns = [field.name for field in fields(LayerStatus)]
     frame = DataFrame([astuple(layer) for layer in layers], columns=columns)
-    numbers = dict.fromkeys(("done", "rate", "silent"), "float64") | dict.fromkeys(("units", "jobs"), "int64")
+    numbers = dict.fromkeys(("done", "rate", "silent"), "float64")
+    numbers |= dict.fromkeys(("replicate", "units", "jobs"), "int64")
     left = [layer.seconds_left for layer in layers]
     return frame.astype(numbers).assign(seconds_left=left).astype({"seconds_left": "float64"})
 
 
-def _status(layer: tuple[str, str, str], parts: list[_Part], now: float) -> LayerStatus:
+def _status(layer: Place, parts: list[_Part], now: float) -> LayerStatus:
+    experiment, replicate, name, checkpoint = layer
     newest = max(parts, key=lambda part: part.written)
     jobs, rate, silences = 0, 0.0, []
     present = [part for part in parts if part.fingerprint == newest.fingerprint]
     for part in present:
         if (part.shares < 1).any() or part.rate:
-            running = now - part.written < SILENT_SECONDS
-            jobs += running
-            rate += part.rate * running
-            silences += [] if running else [now - part.written]
+            alive = now - part.written < SILENT_SECONDS
+            jobs += alive
+            rate += part.rate * alive
+            silences += [] if alive else [now - part.written]
     units, rows = np.unique(np.concatenate([part.units for part in present]), return_inverse=True)
     shares = np.zeros(len(units))
     np.maximum.at(shares, rows, np.concatenate([part.shares for part in present]))
     done = float(shares.sum())
     complete = done >= newest.layer_units
     silent = min(silences) if silences and not jobs and not complete else None
-    return LayerStatus(*_names(layer), done, newest.layer_units, 0 if complete else jobs, rate, silent)
-
-
-def _names(layer: tuple[str, str, str]) -> tuple[str, str, str]:
-    experiment, layer_name, checkpoint = layer
-    return experiment, checkpoint, layer_name
+    running = 0 if complete else jobs
+    return LayerStatus(experiment, replicate, checkpoint, name, done, newest.layer_units, running, rate, silent)
 
 
 def _parts(folder: Path, say: Callable[[str], None]) -> Iterator[_Part]:
@@ -178,11 +182,11 @@ def _progress_part(path: Path) -> _Part:
     )
 
 
-def _layer(attributes: Any) -> tuple[str, str, str]:
+def _layer(attributes: Any) -> Place:
     experiment, alias, checkpoint = (str(attributes[name]) for name in NAMED)
-    return experiment, alias, checkpoint
+    return experiment, replicate_of(attributes), alias, checkpoint
 
 
-def _natural(names: tuple[str, ...]) -> list[Any]:
+def _natural(names: Place) -> list[Any]:
     """Return a key that sorts 2 before 10."""
-    return [(text, int(digits or 0)) for name in names for text, digits in re.findall(r"(\D*)(\d*)", name)]
+    return [(text, int(digits or 0)) for name in names for text, digits in re.findall(r"(\D*)(\d*)", str(name))]
