@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.document import Document
 from bokeh.models import (
     BoxSelectTool,
@@ -15,7 +16,6 @@ from bokeh.models import (
     LassoSelectTool,
     Legend,
     LegendItem,
-    LogScale,
     NumberFormatter,
     NumeralTickFormatter,
     Range1d,
@@ -91,6 +91,7 @@ def _plot(name: str, **settings: Any) -> figure:
     made.title.update(text_font=FONT, text_font_size="12px", text_color=INK, text_font_style="bold")
     for axis in made.axis:
         axis.update(
+            name=f"{'x' if axis in made.xaxis else 'y'}_{name}",
             axis_label_text_font=FONT,
             axis_label_text_font_style="normal",
             axis_label_text_font_size="12px",
@@ -104,11 +105,11 @@ def _plot(name: str, **settings: Any) -> figure:
     return made
 
 
-def _legend(made: figure, items: Sequence[LegendItem]) -> None:
+def _legend(made: figure, items: Sequence[LegendItem], orientation: str = "horizontal") -> None:
     """Put a legend under a plot, where it covers nothing and goes into exported files."""
-    legend = Legend(items=list(items), orientation="horizontal", border_line_color=None, padding=2, margin=2, spacing=8)
+    legend = Legend(items=list(items), orientation=orientation, border_line_color=None, padding=2, margin=2)
     legend.update(label_text_font=FONT, label_text_font_size="11px", label_text_color=INK, glyph_width=14)
-    legend.update(label_standoff=4, name=f"legend_{made.name}", ncols="auto")
+    legend.update(label_standoff=4, spacing=8 if orientation == "horizontal" else 0, glyph_height=14)
     made.add_layout(legend, "below")
 
 
@@ -117,7 +118,7 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
     made.axis.visible = False
     made.grid.visible = False
     drawn = made.rect("x", "y", 0.94, 0.94, source=source, fill_color="colour", line_color=None)
-    _mark_selection(drawn, line_width=2)
+    _mark_selection(drawn, line_width=3, faded=1)  # a fainter unit would look like one that serves both
     made.rect("x", "y", 1.05, 1.05, source=focus, fill_alpha=0, line_color=FOCUS, line_width=3)
     _add_tools(made, drawn, pane)
     key = _source(f"key{pane}", ("x", "colour", "label"))
@@ -129,9 +130,8 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
 
 def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> figure:
     made = _plot(f"scatter{pane}", x_axis_type="log", y_axis_type="log", min_width=120)
-    for scale in ("x_scale", "y_scale"):
-        assert isinstance(getattr(made, scale), LogScale)
     made.x_range, made.y_range = Range1d(0.01, 10), Range1d(0.01, 10)
+    made.axis.formatter = NumeralTickFormatter(format="0.[0000]")
     made.background_fill_color = "#d4d4d4"  # dark, yellow, blue and white dots all show on it
     made.grid.grid_line_color = "#c6c6c6"
     halves = _source(f"halves{pane}", ("xs", "ys"))
@@ -139,7 +139,7 @@ def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> fi
     drawn = made.scatter(
         "a", "b", source=source, size=7, fill_color="colour", line_color="#777777", line_width=0.5
     )
-    _mark_selection(drawn, line_width=1.5)
+    _mark_selection(drawn, line_width=1.5, faded=0.25)
     made.scatter("a", "b", source=focus, size=13, fill_alpha=0, line_color=FOCUS, line_width=3)
     corners = _source(f"corners{pane}", ("x", "y", "text", "align", "baseline"))
     made.text(
@@ -150,7 +150,7 @@ def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> fi
         text_baseline="baseline",
         source=corners,
         text_font_size="11px",
-        text_font=FONT,
+        text_font=value(FONT),
         text_color="#333333",
         x_offset=0,
     )
@@ -158,16 +158,15 @@ def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> fi
     return made
 
 
-def _mark_selection(drawn: GlyphRenderer[Any], line_width: float) -> None:
+def _mark_selection(drawn: GlyphRenderer, *, line_width: float, faded: float) -> None:
     """Outline what is selected, and fade what is not."""
-    selected = drawn.glyph.clone()
+    selected, others = drawn.glyph.clone(), drawn.glyph.clone()
     selected.update(line_color=FOCUS, line_width=line_width)
-    faded = drawn.glyph.clone()
-    faded.update(fill_alpha=0.35)
-    drawn.update(selection_glyph=selected, nonselection_glyph=faded, muted_glyph=None)
+    others.update(fill_alpha=faded, line_alpha=faded)
+    drawn.update(selection_glyph=selected, nonselection_glyph=others, muted_glyph=None)
 
 
-def _add_tools(made: figure, drawn: GlyphRenderer[Any], pane: str) -> None:
+def _add_tools(made: figure, drawn: GlyphRenderer, pane: str) -> None:
     """Let units be hovered over, clicked and brushed."""
     made.add_tools(
         HoverTool(renderers=[drawn], tooltips=[("unit", "@unit")], name=f"hover_{made.name}"),
@@ -185,7 +184,6 @@ def _sharing(over: str) -> figure:
     points = _source(
         f"points_{over}", ("x", "value", "low", "high", "colour", "fill", "line", "shown", "chance", "range", "note")
     )
-    made.vspan_strip if hasattr(made, "vspan_strip") else None
     made.quad("left", "right", top=9, bottom=-9, source=place, fill_color="#f0d9e6", line_color=None)
     made.patches("xs", "ys", source=bands, fill_color="colour", fill_alpha=0.15, line_color=None)
     made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, line_dash="dash")
@@ -194,7 +192,7 @@ def _sharing(over: str) -> figure:
     drawn.nonselection_glyph = drawn.selection_glyph = None
     tips = [("", "@line"), ("where", "@shown"), ("value", "@value{0.00} @range"), ("chance", "@chance"), ("", "@note")]
     made.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    _legend(made, [LegendItem(label={"field": "line"}, renderers=[drawn])])
+    _legend(made, [LegendItem(label={"field": "line"}, renderers=[drawn])], "vertical")
     made.xaxis.ticker = FixedTicker(ticks=[])
     made.xgrid.grid_line_color = None
     return made
@@ -233,15 +231,15 @@ def _unit_over_training() -> figure:
 
 def _table() -> DataTable:
     source = _source("rows", ("unit", "bits_a", "bits_b", "rank_a", "rank_b", "serves", "samples"))
-    number = NumberFormatter(format="0.000")
+    bits, draws = NumberFormatter(format="0.000"), NumberFormatter(format="0.00")
     columns = [
-        TableColumn(field="unit", title="unit", width=50),
-        TableColumn(field="bits_a", title="a", width=100, formatter=number),
-        TableColumn(field="bits_b", title="b", width=100, formatter=number),
-        TableColumn(field="rank_a", title="rank", width=60),
-        TableColumn(field="rank_b", title="rank", width=60),
-        TableColumn(field="serves", title="serves", width=120),
-        TableColumn(field="samples", title="effective samples", width=90, formatter=NumberFormatter(format="0.00")),
+        TableColumn(field="unit", title="unit", width=60),
+        TableColumn(field="bits_a", title="a", width=120, formatter=bits),
+        TableColumn(field="bits_b", title="b", width=120, formatter=bits),
+        TableColumn(field="rank_a", title="rank", width=120),
+        TableColumn(field="rank_b", title="rank", width=120),
+        TableColumn(field="serves", title="serves", width=180),
+        TableColumn(field="samples", title="effective samples", width=150, formatter=draws),
     ]
     return DataTable(
         name="table",
@@ -252,5 +250,5 @@ def _table() -> DataTable:
         height=320,
         selectable=True,
         reorderable=False,
-        autosize_mode="fit_viewport",
+        autosize_mode="none",
     )
