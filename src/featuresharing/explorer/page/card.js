@@ -37,6 +37,8 @@ function drawCard() {
   const effective = samples(pane)[unit];
   byId("card-samples").textContent =
     effective === undefined ? "" : `${digits(effective)} effective samples (how many draws carry the weight).`;
+  markPlace("place_unit", pane.checkpoint);
+  if (!isNew("card", `${keyOf(pane)} ${unit}`)) return;
   drawFeature(pane, unit);
   drawUnitCurve(pane, unit);
   drawImages(pane, unit);
@@ -114,6 +116,5 @@ function drawUnitCurve(pane, unit) {
   model(`y_${plot.name}`).axis_label = LOOKS.unit;
   plot.title.text = plain(`Unit ${unit} (dotted: the average unit)`);
   nameSteps(plot, checkpoints.map((each) => stepName(each).replace("step ", "")));
-  markPlace("place_unit", pane.checkpoint);
   layOut("unit", tasks);
 }

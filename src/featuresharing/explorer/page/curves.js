@@ -11,6 +11,7 @@ function nameSteps(plot, names) {
 }
 
 function markPlace(name, place) {
+  if (!isNew(name, place)) return;
   fill(name, place < 0 ? { left: [], right: [] } : { left: [place - 0.45], right: [place + 0.45] });
 }
 
@@ -40,7 +41,7 @@ function replicateFor(experiment) {
 const DASHES = ["solid", "solid", "dashed", "dotdash"];
 
 // Draws one plot of sharing: `at` gives the place of a row on the x axis, or -1 where it is not shown.
-function drawSharing(over, names, at, here, title) {
+function drawSharing(over, names, at, title) {
   const excess = state.measure === "excess";
   const chosen = (row) =>
     excess
@@ -81,7 +82,6 @@ function drawSharing(over, names, at, here, title) {
   fill(`points_${over}`, points);
   const plot = model(`sharing_${over}`);
   nameSteps(plot, names);
-  markPlace(`place_${over}`, here);
   const values = [...points.value, ...points.low, ...points.high].filter(Number.isFinite);
   plot.y_range.setv(excess ? { start: Math.min(-0.1, ...values) - 0.05, end: Math.max(0.1, ...values) + 0.05 } : { start: 0, end: 1.03 });
   model(`y_${plot.name}`).axis_label = excess ? "excess over chance" : "sharing";
@@ -92,23 +92,37 @@ function drawSharing(over, names, at, here, title) {
 }
 
 function drawCurves() {
-  const pane = activePane();
-  const { name, checkpoints, layers } = experimentOf(pane);
   if (DATA.sharing) {
-    const checkpoint = checkpoints[pane.checkpoint];
-    const layer = new Map(allLayers.map((each, place) => [each, place]));
-    const step = new Map(checkpoints.map((each, place) => [each, place]));
-    drawSharing("layers", allLayers, (row) => (row.checkpoint === checkpoint ? (layer.get(row.layer) ?? -1) : -1),
-      layer.get(pane.layer) ?? -1, `Sharing over layers, ${stepName(checkpoint)}`);
-    drawSharing("training", checkpoints.map((each) => stepName(each).replace("step ", "")),
-      (row) => (row.layer === pane.layer ? (step.get(row.checkpoint) ?? -1) : -1),
-      pane.checkpoint, `Sharing over training, ${pane.layer}`);
+    drawSharingOverLayers(activePane());
+    drawSharingOverTraining(activePane());
   }
-  if (DATA.lesions && layers.length) pane.pair.forEach((task, order) => drawLesions(pane, name, task, order));
+  const pane = activePane();
+  if (DATA.lesions && isNew("lesions", `${keyOf(pane)} ${pane.pair}`)) {
+    pane.pair.forEach((task, order) => drawLesions(pane, task, order));
+  }
 }
 
-function drawLesions(pane, experiment, task, order) {
-  const { tasks } = experimentOf(pane);
+function drawSharingOverLayers(pane) {
+  const checkpoint = experimentOf(pane).checkpoints[pane.checkpoint];
+  const places = new Map(allLayers.map((name, place) => [name, place]));
+  markPlace("place_layers", places.get(pane.layer));
+  if (!isNew("layers", `${checkpoint} ${pane.replicate} ${state.measure} ${state.networks}`)) return;
+  const at = (row) => (row.checkpoint === checkpoint ? places.get(row.layer) : -1);
+  drawSharing("layers", allLayers, at, `Sharing over layers, ${stepName(checkpoint)}`);
+}
+
+function drawSharingOverTraining(pane) {
+  const { checkpoints } = experimentOf(pane);
+  markPlace("place_training", pane.checkpoint);
+  if (!isNew("training", `${pane.experiment} ${pane.layer} ${pane.replicate} ${state.measure} ${state.networks}`)) return;
+  const places = new Map(checkpoints.map((name, place) => [name, place]));
+  const at = (row) => (row.layer === pane.layer ? (places.get(row.checkpoint) ?? -1) : -1);
+  const names = checkpoints.map((name) => stepName(name).replace("step ", ""));
+  drawSharing("training", names, at, `Sharing over training, ${pane.layer}`);
+}
+
+function drawLesions(pane, task, order) {
+  const { name: experiment, tasks } = experimentOf(pane);
   const first = task === null ? null : tasks[task];
   const there = once(`lesions ${keyOf(pane)} ${first}`, () =>
     rows("lesions").filter(

@@ -24,7 +24,7 @@ function drawMoving() {
 
 function drawResting() {
   drawTable();
-  for (const number of shownPanes()) describeHover(number);
+  for (const number of shownPanes()) describe(number);
   writeLink();
   document.body.dataset.rest = String(Number(document.body.dataset.rest ?? 0) + 1);
 }

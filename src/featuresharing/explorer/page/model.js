@@ -9,6 +9,15 @@ function once(key, make) {
   return kept.get(key);
 }
 
+const drawn = new Map();
+
+// Whether something must be drawn anew, since what it shows is of another key.
+function isNew(name, key) {
+  if (drawn.get(name) === key) return false;
+  drawn.set(name, key);
+  return true;
+}
+
 const placed = (list) => new Map(list.map((entry) => [`${entry.replicate}/${entry.layer}/${entry.experiment}`, entry]));
 const UNITS = placed(DATA.units);
 const IMAGES = placed(DATA.images);

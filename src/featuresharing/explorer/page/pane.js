@@ -108,19 +108,14 @@ function drawFrame(number, pane, grid, [low, high]) {
   range(map.y_range, grid.top + grid.down, grid.top);
   const { tasks } = experimentOf(pane);
   const [first, second] = pane.pair;
-  const size = unitCount(pane) > PARTED ? 1 : 0.93;
-  for (const glyph of unitGlyphs(number)) {
-    if (glyph.width?.value !== size) glyph.setv({ width: { value: size }, height: { value: size } });
-  }
-  map.title.text = plain(titleOf(pane));
-  drawKey(number, pane);
+  if (isNew(`glyphs${number}`, unitCount(pane) > PARTED)) drawGlyphs(number, unitCount(pane) > PARTED);
+  if (isNew(`key${number}`, `${pane.experiment} ${pane.pair}`)) drawKey(number, pane);
   if (second === null) return;
   const scatter = model(`scatter${number}`);
   range(scatter.x_range, low, high);
   range(scatter.y_range, low, high);
   model(`x_scatter${number}`).axis_label = plain(`contribution to ${tasks[first]} (${LOOKS.unit})`);
   model(`y_scatter${number}`).axis_label = plain(`contribution to ${tasks[second]} (${LOOKS.unit})`);
-  scatter.title.text = plain(`${tasks[second]} against ${tasks[first]}`);
   drawCorners(number, pane, [low, high]);
 }
 
@@ -134,9 +129,14 @@ function titleOf(pane) {
 
 const stepName = (checkpoint) => (/^\d+$/.test(checkpoint) ? `step ${Number(checkpoint)}` : checkpoint);
 
-function unitGlyphs(number) {
-  const renderer = model(`map${number}`).renderers[0];
-  return [renderer.glyph, renderer.selection_glyph, renderer.nonselection_glyph];
+// Of many units, cells stand without a gap and dots are small and without an outline: lines take longest to draw.
+function drawGlyphs(number, many) {
+  const glyphs = (renderer) => [renderer.glyph, renderer.selection_glyph, renderer.nonselection_glyph];
+  const size = { value: many ? 1 : 0.93 };
+  for (const glyph of glyphs(model(`map${number}`).renderers[0])) glyph.setv({ width: size, height: size });
+  const [dot, chosen, other] = glyphs(model(`scatter${number}`).renderers[1]);
+  for (const glyph of [dot, chosen, other]) glyph.setv({ size: { value: many ? 4 : 7 } });
+  for (const glyph of [dot, other]) glyph.setv({ line_width: { value: many ? 0 : 0.5 } });
 }
 
 // Four colours with what they mean; of one task, what it relies on.
@@ -179,8 +179,12 @@ function drawSelection(number) {
   fill(`focus${number}`, { x: at("x"), y: at("y"), a: at("a"), b: at("b") });
 }
 
-function describeHover(number) {
+// What is set once the slider rests: titles lay their plots out anew.
+function describe(number) {
   const pane = state.panes[number];
+  const title = titleOf(pane);
+  if (!isNew(`title${number}`, `${title} ${pane.pair}`)) return;
+  model(`map${number}`).title.text = model(`scatter${number}`).title.text = plain(title);
   const { tasks } = experimentOf(pane);
   const line = (task, column) => [tasks[task], `@bits_${column}{0.000} ${LOOKS.unit}, rank @rank_${column}`];
   const lines = [["unit", "@unit"], line(pane.pair[0], "a")];
