@@ -214,9 +214,10 @@ def test_a_sheet_shows_every_picture_in_order(tmp_path: Path) -> None:
         sheet = np.asarray(file.convert("RGB")).astype(int)
     corner = np.argwhere((sheet == colours[0]).all(axis=2))[0]
     for n, colour in enumerate(colours):
-        down, across = corner[0] + n // 6 * 61 + 30, corner[1] + n % 6 * 61 + 30
+        # 60 pixels and a line, .96 inches, are 183 dots: the fewest that are a multiple of 61 and 150 an inch
+        down, across = corner[0] + n // 6 * 183 + 90, corner[1] + n % 6 * 183 + 90
         assert tuple(sheet[down, across]) == colour
-        assert (sheet == colour).all(axis=2).sum() == 3600
+        assert (sheet == colour).all(axis=2).sum() == 180**2
     with pytest.raises(InputError, match="no pictures"):
         plot_features({}, title="conv1")
 
@@ -226,15 +227,15 @@ def test_small_pictures_are_enlarged(tmp_path: Path) -> None:
     picture[3, 5] = (255, 0, 0)
     save_figure(plot_features({0: picture}, title="conv1"), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as file:
-        assert (np.asarray(file.convert("RGB")) == (255, 0, 0)).all(axis=2).sum() == 16
+        assert (np.asarray(file.convert("RGB")) == (255, 0, 0)).all(axis=2).sum() == 36
 
 
 def test_large_sheets_are_reduced(tmp_path: Path) -> None:
     pictures = {n: np.full((224, 224, 3), n % 256, np.uint8) for n in range(256)}
     save_figure(plot_features(pictures, title="fc7"), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as file:
-        assert 1792 < file.width < 2000
-        assert 1792 < file.height < 2000
+        assert 16 * 112 < file.width < 2000
+        assert 16 * 112 < file.height < 2000
 
 
 @pytest.fixture

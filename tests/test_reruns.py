@@ -20,7 +20,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 
-names = {"experiment": "one", "layer": "fc6", "part": "test", "file": "a.tar", "checkpoint": "5"}
+names = {"experiment": "one", "layer": "fc6", "part": "test", "file": "a.tar", "checkpoint": "5", "nth": ""}
 wildcards = Wildcards(fromdict=names)
 
 def recorded(files):
@@ -86,24 +86,26 @@ training:
 baseline: {max_images: 9, undecodable: skip}
 marginalization:
   {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, engine: plain, storage: full, seed: 4}
-lesions: {softmax: false, steps: 3, random_orders: 4}
+lesions: {softmax: false, steps: 3, random_orders: 4, threshold: 0.01}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
 evidence: {laplace: standard}
 sharing: {resamples: 9}
 figures:
-  {colour_scale: linear, limits: [0.5, 2], sort: false, grid: false, columns: 4, dpi: 60, milliseconds: 40}
+  {colour_scale: linear, limits: [0.5, 2], sort: false, grid: false, columns: 4, dpi: 60, milliseconds: 40, width: 89,
+  font_size: 6}
 """)
 """Another value for every key that does not choose what is computed at all."""
 
-CHOICES = {"source", "method", "experiments", "layers", "estimator", "optimiser", "layout"}
+CHOICES = {"source", "method", "experiments", "layers", "estimator", "optimiser", "layout", "replicates"}
 FILES = {"train", "test", "hierarchy", "words", "font"}
 
 DRAWN = set(CHANGE["images"])
 OVERLAID = {"font_sizes", "colours", "outline", "seed", "content"}
 NETWORK = set(CHANGE["network"]) | {"image_size"}
 TRAINED = {"checkpoints", "batch_size", "learning_rate", "weight_decay", "dropout", "precision", "processes", "threads"}
-STYLE = {"colour_scale", "limits", "sort", "grid", "columns", "dpi"}
+PAGE = {"width", "dpi", "font_size"}
+STYLE = {"colour_scale", "limits", "sort", "grid", "columns"} | PAGE
 
 WANTED: dict[str, dict[str, set[str]]] = {
     "drawings": {
@@ -117,7 +119,9 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"laplace", "resamples", "seed"},
         "plot_units": {"laplace"} | STYLE,
         "animate_units": {"milliseconds"},
-        "plot_sharing": {"checkpoint"},
+        "plot_sharing": {"checkpoint"} | PAGE,
+        "plot_training": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
     },
     "folders": {
@@ -130,7 +134,9 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"resamples", "seed"},
         "plot_units": STYLE - {"grid", "columns"},
         "animate_units": {"milliseconds"},
-        "plot_sharing": {"checkpoint"},
+        "plot_sharing": {"checkpoint"} | PAGE,
+        "plot_training": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
     },
     "archives": {
@@ -142,6 +148,8 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"resamples", "seed"},
         "plot_units": STYLE,
         "animate_units": {"milliseconds"},
+        "plot_sharing": PAGE,
+        "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"image_size", "iterations", "step", "decay", "blur_every", "seed"},
     },
 }

@@ -2,11 +2,11 @@
 
 import argparse
 
+from featuresharing.cli.figure_options import add_figure, read_page
 from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
-    add_figure,
     add_layer,
     add_network,
     add_wait,
@@ -45,17 +45,17 @@ def _visualize(options: argparse.Namespace) -> None:
     from featuresharing.runs.subjects import NamedNetwork, choose_layer
 
     check_outputs(options.output_folder, options.output)
-    settings = read_settings(options, FeatureSettings)
     stored = open_network(options.checkpoint, image_size=options.image_size)
     network = NamedNetwork(stored.network, digest_of_file(options.checkpoint), stored.step)
     layer = choose_layer(stored.network, options.layer, read_units(options), read_aliases(options))
+    title = title_of(options.title or options.checkpoint.name, layer.name, stored.step)
     picture_layer(
         network,
         layer,
         stored.preprocessing.shape,
         options.output_folder,
-        Sheet(options.output, title_of(options.title or options.checkpoint.name, layer.name, stored.step)),
-        settings=settings,
+        Sheet(options.output, title, read_page(options)),
+        settings=read_settings(options, FeatureSettings),
         colour=getattr(stored.preprocessing, "colour", RGB),
         seed=options.seed,
         device=choose_device(options),

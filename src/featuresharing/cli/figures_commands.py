@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from featuresharing.cli.options import Commands, add_command, add_figure, ending, named_path
+from featuresharing.cli.figure_options import add_figure, ending, read_page
+from featuresharing.cli.options import Commands, add_command, named_path
 from featuresharing.cli.setting_options import add_settings, read_settings
-from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.settings.fields import keys_of
@@ -22,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--sort-by", help="task in red and green that sorts the units (none: the first)")
     add_settings(parser, EvidenceSettings)
     add_settings(parser, FigureSettings, *STYLE)
-    add_figure(parser)
+    add_figure(parser, page=False)
 
     parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
@@ -66,7 +67,7 @@ def _plot_sharing(options: argparse.Namespace) -> None:
 
     table = read_sharing(options.sharing, checkpoint=options.checkpoint, layers=options.layers)
     title = f"How much two tasks share at checkpoint {options.checkpoint}"
-    save_figure(plot_sharing(table, title=title), options.output)
+    save_figure(plot_sharing(table, title=title, page=read_page(options)), options.output)
 
 
 def _plot_training(options: argparse.Namespace) -> None:
@@ -76,8 +77,9 @@ def _plot_training(options: argparse.Namespace) -> None:
     from featuresharing.figures.curves import plot_training
     from featuresharing.figures.saving import save_figure
 
-    logs = dict(options.logs)
-    if len(logs) < len(options.logs):
-        raise InputError("--logs: found an experiment twice; accepted is one log of each.")
-    read = {experiment: read_log(path) for experiment, path in logs.items()}
-    save_figure(plot_training(read, read_table(options.accuracy, ACCURACY)), options.output)
+    logs: dict[str, Any] = {}
+    for experiment, path in options.logs:
+        logs.setdefault(experiment, []).append(read_log(path))
+    single = {experiment: read[0] if len(read) == 1 else read for experiment, read in logs.items()}
+    figure = plot_training(single, read_table(options.accuracy, ACCURACY), page=read_page(options))
+    save_figure(figure, options.output)

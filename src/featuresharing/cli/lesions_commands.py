@@ -3,15 +3,14 @@
 import argparse
 from pathlib import Path
 
+from featuresharing.cli.figure_options import add_figure, add_tasks, read_page
 from featuresharing.cli.options import (
     Commands,
     add_command,
     add_device,
-    add_figure,
     add_list,
     add_network,
     add_output,
-    add_tasks,
     add_wait,
     choose_device,
     list_files,
@@ -90,4 +89,5 @@ def _plot(options: argparse.Namespace) -> None:
     from featuresharing.figures.saving import save_figure
 
     curves = concat(map(read_curves, options.curves))
-    save_figure(plot_lesions(curves, tasks=options.tasks, threshold=options.threshold), options.output)
+    figure = plot_lesions(curves, tasks=options.tasks, threshold=options.threshold, page=read_page(options))
+    save_figure(figure, options.output)

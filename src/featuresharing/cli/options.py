@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.errors import InputError, quoted
-from featuresharing.figure_formats import FIGURES
 from featuresharing.replicates import FIRST, MOST_REPLICATES
 from featuresharing.runs.stopping import StoppedError
 from featuresharing.settings import Config, JobSettings
 from featuresharing.settings.network_settings import MOST_UNITS
 from featuresharing.settings.preprocessing_settings import MOST_SIDE
-from featuresharing.settings.sentences import listed
 
 if TYPE_CHECKING:
     from featuresharing.data.lists import ListFiles
@@ -341,30 +339,6 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the file that a command writes."""
     parser.add_argument("--output", type=Path, required=True, help=what)
-
-
-def add_figure(parser: argparse.ArgumentParser, what: str = "file") -> None:
-    """Add the file of a figure."""
-    parser.add_argument("--output", type=ending(FIGURES), required=True, help=f"{what}: {', '.join(FIGURES)}")
-
-
-def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names all tasks of a run, whose places give them their colours."""
-    text = "tasks of all experiments in their order, which have the same colours in every figure (none: those shown)"
-    parser.add_argument("--tasks", nargs="+", default=[], help=text)
-
-
-def ending(accepted: Sequence[str]) -> Callable[[str], Path]:
-    """Return a type of option: a path whose name says one of the formats."""
-
-    def parse(text: str) -> Path:
-        if Path(text).suffix.lower() not in accepted:
-            raise argparse.ArgumentTypeError(
-                f"found '{text}'; accepted is a name that ends in {listed(tuple(accepted))}"
-            )
-        return Path(text)
-
-    return parse
 
 
 def choose_device(options: argparse.Namespace) -> str:

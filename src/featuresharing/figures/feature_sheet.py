@@ -4,26 +4,17 @@ from collections.abc import Mapping
 from math import ceil, sqrt
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.figures.style import STYLE
+from featuresharing.figures.style import GREY, SCREEN, Page
 
-DPI = 100
 SHEET_PIXELS = 3000
 """Pixels that the pictures of a sheet take side by side at most; larger ones are reduced by a whole factor."""
 
-READABLE_PIXELS = 96
-"""Width up to which smaller pictures are enlarged by a whole factor, if the sheet has room for it."""
-
-MARGIN = 0.55
-HEAD = 0.85
-"""Inches left of and above the pictures, for numbers and title."""
-
-NARROWEST = 6.0
-"""Inches that the title needs."""
+LARGEST = 0.96
+"""Inches of a picture's side where the page has room for it."""
 
 FLAT = 127
 """Grey of an image that is the same everywhere."""
@@ -43,9 +34,13 @@ def feature_picture(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return scaled
 
 
-@rc_context(STYLE)
 def plot_features(
-    pictures: Mapping[int, NDArray[np.uint8]], *, title: str, note: str = "", columns: int | None = None
+    pictures: Mapping[int, NDArray[np.uint8]],
+    *,
+    title: str,
+    note: str = "",
+    columns: int | None = None,
+    page: Page = SCREEN,
 ) -> Figure:
     """Draw pictures [H, W, 3] of units in rows of ``columns`` (None: about a square), in the order given.
 
@@ -54,33 +49,42 @@ def plot_features(
     """
     if not pictures:
         raise InputError("a sheet of units has no pictures; accepted: at least one")
-    wide = columns or ceil(sqrt(len(pictures)))
+    with page.drawing():
+        return _plot_features(pictures, title, note, columns or ceil(sqrt(len(pictures))), page)
+
+
+def _plot_features(pictures: Mapping[int, NDArray[np.uint8]], title: str, note: str, wide: int, page: Page) -> Figure:
     units, stacked = list(pictures), np.stack(list(pictures.values()))
     shown = _reduce(stacked, max(1, ceil(wide * stacked.shape[2] / SHEET_PIXELS)))
-    larger = max(1, min(READABLE_PIXELS // shown.shape[2], SHEET_PIXELS // (wide * shown.shape[2])))
-    shown = shown.repeat(larger, axis=1).repeat(larger, axis=2)
+    down, across = (shown.shape[1] + 1, shown.shape[2] + 1)
     sheet = _tile(shown, wide)
-    size = (MARGIN + sheet.shape[1] / DPI + 0.15, HEAD + sheet.shape[0] / DPI + 0.15)
-    figure = Figure(figsize=(max(size[0], NARROWEST), size[1]), dpi=DPI, facecolor="white")
+    left, right, below = page.lines(4), 0.1, 0.1
+    above = 0.1 + page.lines(1, page.large) + page.lines(2.5)
+    pixel = min(LARGEST / across, (page.inches - left - right) / (wide * across))
+    # as many dots an inch as give every pixel of a picture the same whole number of dots, which begin at a whole one
+    dots = ceil(page.dpi * pixel)
+    left, below = (round(side / pixel) * pixel for side in (left, below))
+    figure = page.figure(above + below + pixel * sheet.shape[0])
+    figure.set_dpi(dots / pixel)
     width, height = figure.get_size_inches()
-    place = (MARGIN / width, 0.15 / height, sheet.shape[1] / DPI / width, sheet.shape[0] / DPI / height)
+    place = (left / width, below / height, pixel * sheet.shape[1] / width, pixel * sheet.shape[0] / height)
     axes = figure.add_axes(place)
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.spines[:].set_visible(False)
-    down, across = (shown.shape[1] + 1, shown.shape[2] + 1)
     rows = range(0, len(units), wide)
-    every = max(1, ceil(16 / down))
+    every = max(1, ceil(page.lines(1, page.small) / (pixel * down)))
     axes.set_yticks(
         [row * down + down / 2 for row in range(0, len(rows), every)], [str(units[first]) for first in rows[::every]]
     )
-    every = max(1, ceil(30 / across))
+    every = max(1, ceil(page.lines(2.5, page.small) / (pixel * across)))
     axes.set_xticks(
         [column * across + across / 2 for column in range(0, wide, every)], [f"+{c}" for c in range(0, wide, every)]
     )
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=8, pad=2)
-    figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontweight="bold", fontsize=11)
-    figure.text(0.1 / width, 1 - 0.36 / height, note, va="top", fontsize=9)
+    axes.tick_params(length=0, labelsize=page.small, pad=2)
+    first = 1 - 0.1 / height
+    figure.text(0.1 / width, first, title, va="top", fontweight="bold", fontsize=page.large)
+    figure.text(0.1 / width, first - page.lines(1, page.large) / height, note, va="top", color=GREY)
     return figure
 
 

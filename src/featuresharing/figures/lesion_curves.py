@@ -4,30 +4,29 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
-from featuresharing.figures.style import STYLE
+from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import colours_of
 from featuresharing.settings import LesionSettings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ENTRY = 2.2
-"""Inches of an entry of the legend where it has many."""
+ENTRY = 1.6
+"""Inches of an entry of the legend."""
 
 
-@rc_context(STYLE)
 def plot_lesions(
     curves: "DataFrame",
     *,
     title: str | None = None,
     tasks: Sequence[str] = (),
     threshold: float = LesionSettings.threshold,
+    page: Page = SCREEN,
 ) -> Figure:
     """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
 
@@ -37,12 +36,16 @@ def plot_lesions(
     """
     if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
+    with page.drawing():
+        return _plot_lesions(curves, title or _title(curves), tasks, threshold, page)
+
+
+def _plot_lesions(curves: "DataFrame", title: str, tasks: Sequence[str], threshold: float, page: Page) -> Figure:
     layers, orders, shown = (list(curves[name].unique()) for name in ("layer", "order", "task"))
-    width = max(7.2, 1.2 + 1.75 * len(layers))
     entries = len(shown) + 2
-    columns = entries if entries <= 4 else min(entries, max(3, int(width / ENTRY)))
-    legend = 0.2 * (ceil(entries / columns) - 1)
-    figure = Figure(figsize=(width, 1.3 + 1.75 * len(orders) + legend), dpi=100, facecolor="white")
+    columns = max(1, min(entries, int(page.inches / ENTRY)))
+    legend = page.lines(ceil(entries / columns) - 1)
+    figure = page.figure(1.3 + 1.4 * len(orders) + legend)
     panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
     colours = colours_of([*tasks, *shown])
     colours = {task: colours[task] for task in shown}
@@ -57,13 +60,13 @@ def plot_lesions(
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
             axes.set_yticks([0, 0.5, 1])
             axes.grid(color="0.92")
-            axes.spines[["top", "right"]].set_visible(False)
+            page.tidy(axes)
             if row == 0:
-                axes.set_title(layer, fontsize=10)
-        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first", fontsize=9)
+                axes.set_title(layer)
+        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first")
     _arrange(figure, legend)
-    figure.suptitle(title or _title(curves), x=0.01, ha="left", fontweight="bold", fontsize=11)
-    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed")
     _write_legend(figure, colours, columns, threshold)
     return figure
 
@@ -85,7 +88,7 @@ def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float, th
         line[name].to_numpy() for name in ("fraction", "accuracy", "random_low", "random_high", "p_corrected")
     )
     axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
-    axes.plot(x, y, color=colour, linewidth=1.6, clip_on=False)  # type: ignore[attr-defined]
+    axes.plot(x, y, color=colour, clip_on=False)  # type: ignore[attr-defined]
     marked = x[p <= threshold]
     axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
 
@@ -98,4 +101,4 @@ def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int, thre
         "95 % of random orders",
         f"differs, p \N{LESS-THAN OR EQUAL TO} {threshold:g}",
     ]
-    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)

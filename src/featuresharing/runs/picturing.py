@@ -18,6 +18,7 @@ from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.errors import InputError
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
+from featuresharing.figures.style import SCREEN, Page
 from featuresharing.files.atomic import check_free, check_place
 from featuresharing.files.identity import Identity
 from featuresharing.files.locks import holding
@@ -37,10 +38,11 @@ NOTE = "The image that drives each unit most. Its number: left + above."
 
 @dataclass(frozen=True)
 class Sheet:
-    """The figure of all pictures: its file, and its title."""
+    """The figure of all pictures: its file, its title, and the page that it is drawn for."""
 
     output: Path
     title: str
+    page: Page = SCREEN
 
 
 def picture_units(
@@ -121,7 +123,8 @@ def picture_layer(
     units = sorted(set(layer.units))
     names = {unit: f"{unit:04d}.png" for unit in units}
     partial = PartialFolder(folder, Identity("features", values).key)
-    key = Identity("features", {"pictures": partial.key, "title": sheet.title, "units": units}).key
+    on_sheet = {"pictures": partial.key, "title": sheet.title, "units": units, "page": asdict(sheet.page)}
+    key = Identity("features", on_sheet).key
     with stoppable(lambda: _kept(partial, names)) as stopper, holding(folder, wait=wait, say=say):
         if partial.is_complete(names.values()) and is_there(sheet.output, key):
             say(f"{folder} and {sheet.output} are there already.")
@@ -188,4 +191,4 @@ def _save_picture(partial: PartialFolder, name: str, image: NDArray[np.float32])
 
 def _save_sheet(partial: PartialFolder, names: Mapping[int, str], sheet: Sheet, key: str) -> None:
     shown = {unit: read_image(partial.path / name) for unit, name in names.items()}
-    save_figure(plot_features(shown, title=sheet.title, note=NOTE), sheet.output, key=key)
+    save_figure(plot_features(shown, title=sheet.title, note=NOTE, page=sheet.page), sheet.output, key=key)

@@ -133,6 +133,23 @@ class SharingSettings(Block):
     """Sharing of tasks."""
 
     resamples: int = setting(1000, "bootstrap samples of the images behind the 95 % interval", least=1, most=10**5)
+    permutations: int = setting(
+        1000,
+        "random orders of units, layers and networks that say what chance gives; all, if these are fewer",
+        least=1,
+        most=10**5,
+    )
+    near_zero: float | None = setting(
+        None,
+        "contribution of a layer's average unit to a task under which sharing says little, in the unit of the evidence",
+        least=0,
+        most=10**6,
+        null="0.05 bits, 0.005 in probability, and 0 for raw scores",
+    )
+
+
+PAGE_KEYS = ("width", "dpi", "font_size")
+"""Keys of figures that hold for every figure: the page that it is drawn for."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,9 @@ class FigureSettings(Block):
     columns: int | None = setting(
         None, "units in a row of the rectangle", least=1, most=999, null="a full rectangle, a little higher than wide"
     )
-    dpi: int = setting(100, "dots per inch of the pictures of units", least=50, most=600)
+    width: int = setting(183, "width of figures; journals' columns have 89 and 183", unit="mm", least=80, most=400)
+    dpi: int = setting(150, "dots per inch of figures", least=50, most=600)
+    font_size: float = setting(7, "size of text in figures; none is smaller than 5", unit="points", least=5, most=12)
     milliseconds: int = setting(330, "duration of a frame of the GIFs", least=20, most=60_000, multiple=10)
 
     def contradictions(self) -> Iterator[Problem]:

@@ -3,30 +3,61 @@
 import re
 from collections.abc import Collection
 
+from featuresharing.figure_formats import ANIMATIONS, FIGURES
+from featuresharing.settings import Config
+from featuresharing.settings.sentences import listed
+
 _OF_LAYERS = ("figures", "features", "marginal", "lesion", "lesion_curves")
 _OF_CHECKPOINTS = ("networks", "baseline")
+_OF_ALL_LAYERS = "layers"
+"""What the animation of all layers is called."""
 
 
 def describe_target(
-    target: str, experiments: Collection[str], layers: Collection[str], checkpoints: Collection[str]
+    target: str,
+    experiments: Collection[str],
+    layers: Collection[str],
+    checkpoints: Collection[str],
+    *,
+    replicates: int = Config.replicates,
 ) -> str | None:
     """Return one sentence on the first name in ``target`` that is not there, or None where all are or none is meant.
 
     Paths are results/KIND/EXPERIMENT/NAME, with {layer}_{checkpoint} or {layer} for the name of what belongs to a layer
-    and {checkpoint} of what belongs to a network.
+    and {checkpoint} of what belongs to a network; of all ``replicates`` but the first, their number stands before NAME.
+    Figures are asked for by the end of their name.
     """
-    start, kind, experiment, name, *rest = [*target.split("/"), "", "", "", ""]
-    if start != "results" or not name or any(rest) or kind not in (*_OF_LAYERS, *_OF_CHECKPOINTS, "lists"):
+    start, *parts = target.split("/")
+    numbers = [part for part in parts[2:-1] if part.isdecimal()]
+    if start != "results" or len(parts) - len(numbers) not in (2, 3) or len(numbers) > 1 or not parts[-1]:
         return None
-    meant = [("experiment", experiment, experiments)]
+    kind, *places, name = parts
+    if kind == "figures" and (problem := _describe_ending(name, layers, animated=bool(places))):
+        return f"{target}: {problem}"
+    if not places or kind not in (*_OF_LAYERS, *_OF_CHECKPOINTS, "lists"):
+        return None
+    meant = [("experiment", places[0], experiments)]
+    if numbers:
+        meant.append(("replicate with a number", numbers[0], [str(each) for each in range(2, replicates + 1)]))
     if kind in _OF_CHECKPOINTS:
         meant.append(("checkpoint", name.partition(".")[0], checkpoints))
     if kind in _OF_LAYERS:
-        layer, line, checkpoint = re.sub(r"\.(gif|png|h5|csv)$", "", name).partition("_")
+        layer, line, checkpoint = re.sub(r"\.(gif|png|pdf|svg|h5|csv)$", "", name).partition("_")
         meant.append(("layer", layer, layers))
         if line:
             meant.append(("checkpoint", checkpoint, checkpoints))
     for what, found, known in meant:
         if found not in known:
-            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known)}."
+            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known) or 'none'}."
     return None
+
+
+def _describe_ending(name: str, layers: Collection[str], *, animated: bool) -> str | None:
+    """Say which ends the name of a figure may have, unless it has one; ``animated``: where animations of layers are."""
+    stem, dot, ending = name.rpartition(".")
+    animation = animated and (stem in (*layers, _OF_ALL_LAYERS) or (dot + ending in ANIMATIONS and "_" not in stem))
+    accepted = ANIMATIONS if animation else FIGURES
+    if dot + ending in accepted:
+        return None
+    found = f"the ending '{dot}{ending}'" if dot else "no ending"
+    return f"found {found}; accepted is {listed(accepted)}."
