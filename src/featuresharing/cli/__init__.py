@@ -17,6 +17,7 @@ from typing import Any
 from featuresharing.cli import (
     archives_commands,
     data_commands,
+    explorer_commands,
     features_commands,
     figures_commands,
     inspection_commands,
@@ -41,7 +42,7 @@ GROUPS = {
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables and figures": (tables_commands, figures_commands),
+    "tables and figures": (tables_commands, figures_commands, explorer_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 

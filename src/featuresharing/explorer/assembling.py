@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.explorer import contents
-from featuresharing.explorer.contents import FRAMES, Place
+from featuresharing.explorer.contents import FRAMES, Network, Place
 from featuresharing.figures.task_colours import PALETTE, colours_of
 from featuresharing.settings import FigureSettings
 
@@ -45,7 +45,7 @@ def explorer_page(
     title: str = "FeatureSharing",
     tasks: Sequence[str] | None = None,
     sort_by: Mapping[str, str] | None = None,
-    pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]] | None = None,
+    pictures: Mapping[Network, Sequence[NDArray[np.uint8]]] | None = None,
     features: Mapping[Place, Sequence[NDArray[np.uint8]]] | None = None,
     style: FigureSettings | None = None,
     unit: str = "bits",
@@ -57,8 +57,8 @@ def explorer_page(
 
     ``tables`` are frames by the names of their kinds (:data:`.contents.FRAMES`); contributions are needed, and what others would
     show is left out without them. ``sort_by`` names the task that sorts the units of an experiment (else its first).
-    ``pictures`` are the analysed images, uint8 [H, W, 3], by experiment and file; ``features`` those of what drives
-    each unit, by (experiment, replicate, layer). ``tasks`` are all tasks in the order that gives them their colours,
+    ``pictures`` are the analysed images, uint8 [H, W, 3] in their order, by (experiment, replicate); ``features`` those
+    of what drives each unit, by (experiment, replicate, layer). ``tasks`` are all tasks in the order that gives them their colours,
     ``unit`` is what contributions are measured in, and layers whose average unit contributes less than ``near_zero``
     are marked. ``without`` leaves out some of :data:`PARTS`.
 
@@ -96,7 +96,7 @@ def contents_of(
     tables: "Mapping[str, DataFrame]",
     *,
     sort_by: Mapping[str, str],
-    pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]],
+    pictures: Mapping[Network, Sequence[NDArray[np.uint8]]],
     features: Mapping[Place, Sequence[NDArray[np.uint8]]],
     samples: bool,
     side: int,
@@ -115,9 +115,9 @@ def contents_of(
         there = name in tables and not tables[name].empty
         found[name] = contents.columns_of(tables[name], FRAMES[name]) if there else None
     if "images" in tables and not tables["images"].empty:
-        named = contents.files_of(tables["images"])
-        found["images"] = contents.image_arrays(tables["images"], experiments, named)
-        found["thumbnails"] = contents.thumbnails(named, pictures, side)
+        thumbnails = contents.Thumbnails(tables["images"], pictures, side)
+        found["images"] = contents.image_arrays(tables["images"], experiments, thumbnails)
+        found["thumbnails"] = thumbnails.sprites
     return found
 
 
@@ -183,6 +183,6 @@ def _check_size(texts: Mapping[str, str]) -> None:
         most = sorted(sizes, key=lambda name: -sizes[name])
         takes = ", ".join(f"{name} {sizes[name]:.1f}" for name in most if sizes[name] >= 0.1)
         raise InputError(
-            f"the page would take {total:.0f} MB ({takes}); accepted are {MOST_MEGABYTES}: leave parts out by --without "
-            f"({', '.join(PARTS)}), or make pictures smaller by --thumbnail."
+            f"the page would take {total:.0f} MB ({takes}); accepted are {MOST_MEGABYTES}: leave parts out by "
+            f"--without ({', '.join(PARTS)}), or make pictures smaller by --thumbnail."
         )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Place = tuple[str, int, str]
 """A layer of a network: experiment, replicate and layer."""
 
+Network = tuple[str, int]
+"""A network: experiment and replicate."""
+
 _VALUES = ("low", "high", "chance", "chance_low", "chance_high", "excess", "excess_low", "excess_high")
 
 FRAMES: dict[str, tuple[str, ...]] = {
@@ -32,7 +35,7 @@ FRAMES: dict[str, tuple[str, ...]] = {
         *("experiment", "replicate", "layer", "order", "task", "removed", "fraction"),
         *("accuracy", "random_low", "random_high", "chance", "p_corrected"),
     ),
-    "images": ("experiment", "replicate", "layer", "unit", "task", "side", "place", "file", "evidence"),
+    "images": ("experiment", "replicate", "layer", "unit", "task", "side", "place", "image", "file", "evidence"),
     "accuracy": ("experiment", "replicate", "checkpoint", "task", "accuracy"),
 }
 """Tables that a page shows, with the columns that it reads; all but the first may be missing."""
@@ -117,12 +120,41 @@ def unit_arrays(
     return found
 
 
+class Thumbnails:
+    """The pictures of the images that a table of extreme images names: a sprite an experiment, each picture once.
+
+    ``pictures`` are uint8 [H, W, 3] by experiment and replicate, each list in the order of its analysed images. Raises
+    InputError for an image without a picture.
+    """
+
+    def __init__(self, images: "DataFrame", pictures: Mapping[Network, Sequence[NDArray[np.uint8]]], side: int) -> None:
+        self.sprites: list[dict[str, Any]] = []
+        self.places: dict[Network, dict[int, int]] = {}
+        for experiment, rows in images.groupby("experiment", sort=False):
+            known: dict[bytes, int] = {}
+            names: list[str] = []
+            shown: list[NDArray[np.uint8]] = []
+            for replicate, used in rows.drop_duplicates(["replicate", "image"]).groupby("replicate"):
+                network = (str(experiment), int(replicate))
+                there = pictures.get(network, ())
+                places = self.places.setdefault(network, {})
+                for image, file in zip(used["image"].tolist(), used["file"], strict=True):
+                    if image >= len(there):
+                        accepted = "accepted is one of each image of the table"
+                        raise InputError(f"pictures of {experiment}: found {len(there)}, none of '{file}'; {accepted}.")
+                    places[image] = known.setdefault(there[image].tobytes(), len(known))
+                    if len(known) > len(shown):
+                        names.append(str(file))
+                        shown.append(there[image])
+            self.sprites.append({"experiment": str(experiment), "names": names, **sprite(shown, side)})
+
+
 def image_arrays(
-    images: "DataFrame", experiments: Sequence[dict[str, Any]], files: Mapping[str, Sequence[str]]
+    images: "DataFrame", experiments: Sequence[dict[str, Any]], thumbnails: Thumbnails
 ) -> list[dict[str, Any]]:
     """Return the extreme images of the units of every layer, [tasks, sides, places, units]: which, and the evidence.
 
-    An image is its place among the ``files`` of its experiment.
+    An image is its place in the sprite of its experiment.
     """
     known = {experiment["name"]: experiment for experiment in experiments}
     found = []
@@ -137,31 +169,10 @@ def image_arrays(
             rows["unit"].to_numpy(),
         )
         which, evidence = np.full(shape, NO_IMAGE), np.full(shape, np.nan)
-        which[at] = rows["file"].map(_places(files[name])).to_numpy()
+        which[at] = rows["image"].map(thumbnails.places[name, int(replicate)]).to_numpy()
         evidence[at] = rows["evidence"].to_numpy()
         entry = {"experiment": name, "replicate": int(replicate), "layer": layer}
         found.append({**entry, "shape": list(shape), "which": as_text(which), "evidence": pack(evidence)})
-    return found
-
-
-def files_of(images: "DataFrame") -> dict[str, list[str]]:
-    """Return the files that a table of extreme images names, by experiment."""
-    return {str(name): names_in(rows["file"]) for name, rows in images.groupby("experiment", sort=False)}
-
-
-def thumbnails(
-    files: Mapping[str, Sequence[str]], pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]], side: int
-) -> list[dict[str, Any]]:
-    """Return a sprite an experiment of the pictures of its files, with their names.
-
-    Raises InputError for a file without a picture.
-    """
-    found = []
-    for experiment, names in files.items():
-        there = pictures.get(experiment, {})
-        if missing := next((name for name in names if name not in there), None):
-            raise InputError(f"images of {experiment}: found no picture of '{missing}'; accepted is one of each.")
-        found.append({"experiment": experiment, "names": list(names), **sprite([there[name] for name in names], side)})
     return found
 
 

@@ -114,7 +114,9 @@ def _legend(made: figure, items: Sequence[LegendItem], orientation: str = "horiz
 
 
 def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> figure:
-    made = _plot(f"map{pane}", x_range=Range1d(-0.5, 9.5), y_range=Range1d(9.5, -0.5), min_width=120)
+    made = _plot(
+        f"map{pane}", x_range=Range1d(start=-0.5, end=9.5), y_range=Range1d(start=9.5, end=-0.5), min_width=120
+    )
     made.axis.visible = False
     made.grid.visible = False
     drawn = made.rect("x", "y", 0.94, 0.94, source=source, fill_color="colour", line_color=None)
@@ -130,15 +132,13 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
 
 def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> figure:
     made = _plot(f"scatter{pane}", x_axis_type="log", y_axis_type="log", min_width=120)
-    made.x_range, made.y_range = Range1d(0.01, 10), Range1d(0.01, 10)
+    made.x_range, made.y_range = Range1d(start=0.01, end=10), Range1d(start=0.01, end=10)
     made.axis.formatter = NumeralTickFormatter(format="0.[0000]")
     made.background_fill_color = "#d4d4d4"  # dark, yellow, blue and white dots all show on it
     made.grid.grid_line_color = "#c6c6c6"
     halves = _source(f"halves{pane}", ("xs", "ys"))
     made.multi_line("xs", "ys", source=halves, line_color="#555555", line_dash="dashed")
-    drawn = made.scatter(
-        "a", "b", source=source, size=7, fill_color="colour", line_color="#777777", line_width=0.5
-    )
+    drawn = made.scatter("a", "b", source=source, size=7, fill_color="colour", line_color="#777777", line_width=0.5)
     _mark_selection(drawn, line_width=1.5, faded=0.25)
     made.scatter("a", "b", source=focus, size=13, fill_alpha=0, line_color=FOCUS, line_width=3)
     corners = _source(f"corners{pane}", ("x", "y", "text", "align", "baseline"))
@@ -178,7 +178,7 @@ def _add_tools(made: figure, drawn: GlyphRenderer, pane: str) -> None:
 
 def _sharing(over: str) -> figure:
     """Return the plot of sharing over the layers, or over training."""
-    made = _plot(f"sharing_{over}", x_range=Range1d(-0.5, 1.5), y_range=Range1d(0, 1))
+    made = _plot(f"sharing_{over}", x_range=Range1d(start=-0.5, end=1.5), y_range=Range1d(start=0, end=1))
     place, bands = _source(f"place_{over}", ("left", "right")), _source(f"bands_{over}", ("xs", "ys", "colour"))
     lines = _source(f"lines_{over}", ("xs", "ys", "colour", "dash"))
     points = _source(
@@ -199,8 +199,11 @@ def _sharing(over: str) -> figure:
 
 
 def _lesions(order: str) -> figure:
-    made = _plot(f"lesions{order}", x_range=Range1d(0, 1), y_range=Range1d(0, 1.03))
-    bands, lines = _source(f"bands{order}", ("xs", "ys", "colour")), _source(f"lesion_lines{order}", ("xs", "ys", "colour", "dash"))
+    made = _plot(f"lesions{order}", x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1.03))
+    bands, lines = (
+        _source(f"bands{order}", ("xs", "ys", "colour")),
+        _source(f"lesion_lines{order}", ("xs", "ys", "colour", "dash")),
+    )
     points = _source(f"lesion_points{order}", ("x", "y", "colour", "fill", "task", "random", "p", "removed"))
     made.patches("xs", "ys", source=bands, fill_color="colour", fill_alpha=0.2, line_color=None)
     made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, line_dash="dash")
@@ -215,7 +218,7 @@ def _lesions(order: str) -> figure:
 
 
 def _unit_over_training() -> figure:
-    made = _plot("unit", x_range=Range1d(-0.5, 1.5), y_range=Range1d(0, 1))
+    made = _plot("unit", x_range=Range1d(start=-0.5, end=1.5), y_range=Range1d(start=0, end=1))
     place, lines = _source("place_unit", ("left", "right")), _source("lines_unit", ("xs", "ys", "colour", "dash"))
     points = _source("points_unit", ("x", "y", "colour", "task", "checkpoint"))
     made.quad("left", "right", top=1e9, bottom=0, source=place, fill_color="#f0d9e6", line_color=None)

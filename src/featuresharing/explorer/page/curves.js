@@ -3,7 +3,7 @@
 function nameSteps(plot, names) {
   const ticker = model(`x_${plot.name}`).ticker;
   // of many names, as many as fit next to each other
-  const every = Math.ceil(names.length / 10);
+  const every = Math.ceil(names.length / 8);
   const ticks = names.map((_, place) => place).filter((place) => (names.length - 1 - place) % every === 0);
   if (String(ticker.ticks) !== String(ticks)) ticker.ticks = ticks;
   model(`x_${plot.name}`).major_label_overrides = new Map(names.map((name, place) => [place, plain(name)]));

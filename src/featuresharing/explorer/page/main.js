@@ -185,7 +185,7 @@ function noteOf(pane) {
   const average = pane.pair.filter((task) => task !== null).map((task) => `${tasks[task]} ${digits(averageOf(pane, task))}`);
   const right = rows("accuracy")
     .filter((row) => row.experiment === name && row.replicate === pane.replicate && row.checkpoint === checkpoints[pane.checkpoint])
-    .map((row) => `${row.task} ${Math.round(100 * row.accuracy)} %`);
+    .map((row) => `${row.task} ${Math.round(100 * row.accuracy)}\u00a0%`);
   const text = `${unitCount(pane)} units: ${parts.join(", ")}. Average unit: ${average.join(", ")} ${LOOKS.unit}.`;
   const shown = [element("span", {}, right.length ? `${text} Accuracy: ${right.join(", ")}.` : text)];
   const bare = nearZero(pane);

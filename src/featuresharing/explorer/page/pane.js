@@ -43,12 +43,14 @@ function placesOf(pane) {
   });
 }
 
-// Columns and ranges by which cells are square in a frame of this shape.
+// Columns and ranges by which cells are square in a frame of this shape, and as large as they can be.
 function gridOf(units, width, height) {
-  const columns = Math.max(1, Math.min(units, Math.ceil(Math.sqrt((units * width) / height))));
-  const rowCount = Math.ceil(units / columns);
   const margin = 0.3; // of a cell, for the outline of a unit at the edge
-  const scale = Math.max((columns + margin) / width, (rowCount + margin) / height);
+  const scaleOf = (columns) => Math.max((columns + margin) / width, (Math.ceil(units / columns) + margin) / height);
+  const about = Math.sqrt((units * width) / height);
+  const candidates = [-2, -1, 0, 1, 2].map((more) => Math.round(about) + more).filter((columns) => columns > 0);
+  const columns = candidates.reduce((best, each) => (scaleOf(each) < scaleOf(best) ? each : best), candidates[0]);
+  const scale = scaleOf(columns);
   return { columns, left: -0.5 - (scale * width - columns) / 2, top: -0.5 - margin / 2, across: scale * width, down: scale * height };
 }
 
@@ -184,7 +186,9 @@ function describe(number) {
   const pane = state.panes[number];
   const title = titleOf(pane);
   if (!isNew(`title${number}`, `${title} ${pane.pair}`)) return;
-  model(`map${number}`).title.text = model(`scatter${number}`).title.text = plain(title);
+  model(`map${number}`).title.text = plain(title);
+  const [first, second] = pane.pair.map((task) => experimentOf(pane).tasks[task]);
+  model(`scatter${number}`).title.text = plain(`${second} against ${first}`);
   const { tasks } = experimentOf(pane);
   const line = (task, column) => [tasks[task], `@bits_${column}{0.000} ${LOOKS.unit}, rank @rank_${column}`];
   const lines = [["unit", "@unit"], line(pane.pair[0], "a")];
