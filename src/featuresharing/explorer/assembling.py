@@ -55,12 +55,13 @@ def explorer_page(
 ) -> str:
     """Return a page, whole in one text of HTML, in which every unit of all layers can be looked at.
 
-    ``tables`` are frames by the names of their kinds (:data:`.contents.FRAMES`); contributions are needed, and what others would
-    show is left out without them. ``sort_by`` names the task that sorts the units of an experiment (else its first).
-    ``pictures`` are the analysed images, uint8 [H, W, 3] in their order, by (experiment, replicate); ``features`` those
-    of what drives each unit, by (experiment, replicate, layer). ``tasks`` are all tasks in the order that gives them their colours,
-    ``unit`` is what contributions are measured in, and layers whose average unit contributes less than ``near_zero``
-    are marked. ``without`` leaves out some of :data:`PARTS`.
+    ``tables`` are frames by the names of their kinds (:data:`.contents.FRAMES`); contributions are needed, and what
+    others would show is left out without them. ``sort_by`` names the task that sorts the units of an experiment (else
+    its first). ``pictures`` are the analysed images, uint8 [H, W, 3] in their order, by (experiment, replicate);
+    ``features`` those of what drives each unit, by (experiment, replicate, layer), in cells of ``thumbnail`` pixels as
+    they are. ``tasks`` are all tasks in the order that gives them their colours, ``unit`` is what contributions are
+    measured in, and layers whose average unit contributes less than ``near_zero`` are marked. ``without`` leaves out
+    some of :data:`PARTS`.
 
     The same arguments give the same text. Raises InputError for tables without their columns, for names that are not
     accepted, for images without a picture, and for a page of more than 25 MB, with what takes the room.

@@ -14,7 +14,7 @@ STEP = math.log(1.0003)
 """How far apart the logarithms of two neighbouring numbers are."""
 
 Packed = dict[str, Any]
-"""What stands for an array: ``codes`` in base64, the ``top`` of its magnitudes, its ``shape``, and if it is ``signed``."""
+"""What stands for an array: its ``codes``, the ``top`` of magnitudes, its ``shape``, and whether ``signed``."""
 
 
 def pack(values: ArrayLike) -> Packed:

@@ -21,12 +21,15 @@ from bokeh.models import (
     Range1d,
     TableColumn,
     TapTool,
+    Title,
 )
 from bokeh.plotting import figure
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 INK, PALE, FOCUS = "#333333", "#e6e6e6", "#d6007f"
 """Colours of text, of what only orders, and of the unit that is looked at."""
+
+TITLE = {"text_font": FONT, "text_font_size": "12px", "text_color": INK, "text_font_style": "bold"}
 
 PANES = ("0", "1")
 """Endings of the names of what each of the two panes has."""
@@ -82,13 +85,12 @@ def _plot(name: str, **settings: Any) -> figure:
         tools="",
         toolbar_location=None,
         sizing_mode="stretch_both",
-        title=" ",
+        title=Title(text=" ", **TITLE),
         min_border=4,
         outline_line_color=None,
         background_fill_color="white",
         **settings,
     )
-    made.title.update(text_font=FONT, text_font_size="12px", text_color=INK, text_font_style="bold")
     for axis in made.axis:
         axis.update(
             name=f"{'x' if axis in made.xaxis else 'y'}_{name}",
