@@ -56,6 +56,8 @@ COMMANDS = (
     *(
         "overlay-words",
         "lesion-curves",
+        "summarize",
+        "show-table",
         "tabulate-lesions",
         "plot-lesions",
         "visualize-units",
@@ -230,6 +232,48 @@ def test_accuracy_counts_the_right_images(folder: Path) -> None:
         assert (row["experiment"], row["checkpoint"], row["step"]) == ("demo", "5", "5")
 
 
+def test_the_summary_says_what_the_chain_found(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results/tables").mkdir(parents=True)
+    tables = {name: tmp_path / f"results/tables/{name}.csv" for name in ("sharing_over_networks", "trends", "lesions")}
+    outputs = {"over_networks": tables["sharing_over_networks"], "trends": tables["trends"]}
+    conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
+    assert run("tabulate-sharing", **conditionals, resamples=50, **outputs, output=tmp_path / "sharing.csv") == 0
+    assert run("tabulate-lesions", curves=folder / "tables/curves.csv", output=tables["lesions"]) == 0
+    predictions = folder / "baseline/demo/5.h5"
+    (tmp_path / "kept.csv").write_text("index,image,basic,word\n" + "".join(f"{i},a,b,c\n" for i in range(4)))
+    given: dict[str, Any] = {
+        "accuracy": folder / "tables/accuracy.csv",
+        "contributions": folder / "tables/contributions.csv",
+    }
+    given |= {"sharing": tables["sharing_over_networks"], "trends": tables["trends"], "lesions": tables["lesions"]}
+    given |= {"predictions": predictions, "layers": ["conv2"], "checkpoint": "5"}
+    words = {**given, "kept": f"demo={tmp_path / 'kept.csv'}", "output": tmp_path / "summary.md"}
+    assert run("summarize", **words, page=tmp_path / "summary.html") == 0
+    text = (tmp_path / "summary.md").read_text()
+    assert "- `demo`: `basic` and `word`; one checkpoint (5); 4 images are analysed" in text
+    assert "- `demo`: only 4 images are analysed: contributions and sharing say little under 20 images." in text
+    row = rows(tables["sharing_over_networks"])[0]
+    shown = [f"{float(row[name]):.2f}".replace("0.", ".", 1) for name in ("sharing", "chance", "excess")]
+    (cells,) = re.findall(r"^\| conv2[^|]*\|(.*)\|$", text.partition("## Without")[0], re.MULTILINE)
+    assert [cell.strip() for cell in cells.split("|")][:6:2] == shown
+    found = read_predictions(predictions).targets["word"]
+    share = max(np.bincount(found)) / len(found)
+    (cells,) = re.findall(r"^\| demo +\| word +\|(.*)\|$", text, re.MULTILINE)
+    assert cells.split("|")[1].strip() == f"{share * 100:.0f} %"
+    assert text.splitlines()[0].removeprefix("# ") in (tmp_path / "summary.html").read_text()
+
+    assert run("show-table", table=tables["lesions"], output=tmp_path / "lesions.html") == 0
+    assert (tmp_path / "lesions.html").read_text().count('<td class="text">demo</td>') == len(rows(tables["lesions"]))
+    assert run("show-table", table=folder / "tables/curves.csv", output=tmp_path / "x.html") == 2
+    assert "found curves.csv; accepted are contributions.csv, sharing.csv," in capsys.readouterr().err
+    assert run("summarize", **words | {"kept": f"other={tmp_path / 'kept.csv'}"}) == 2
+    expected = "--kept: found 0 for 1 networks of 'demo'; accepted is a table of kept images for each network."
+    assert expected in capsys.readouterr().err
+    assert run("summarize", **words | {"predictions": conditionals["conditionals"]}) == 2
+
+
 def test_selected_images_are_right_in_every_task(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,7 +283,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
+    assert f"{options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -487,6 +531,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
+    tables = {name: folder / f"tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")}
+    if command == "summarize":
+        made = {"over_networks": tmp_path / "means.csv", "trends": tmp_path / "trends.csv"}
+        assert run("tabulate-sharing", **conditionals, resamples=5, **made, output=tmp_path / "sharing.csv") == 0
+        (tmp_path / "kept.csv").write_text("index,image,basic,word\n0,a,b,c\n")
+        tables |= {"sharing": made["over_networks"], "trends": made["trends"]}
     if command == "select-images":
         assert run("predict", **lists, checkpoint=options["checkpoint"], device="cpu", output=kept) == 0
     arguments: dict[str, dict[str, Any]] = {
@@ -506,6 +556,15 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
         "lesion-curves": {**lists, **conditionals, "checkpoint": options["checkpoint"], "steps": 1},
+        "summarize": {
+            **tables,
+            "lesions": folder / "tables/curves.csv",
+            "kept": f"demo={tmp_path / 'kept.csv'}",
+            "predictions": folder / "baseline/demo/5.h5",
+            "layers": "conv2",
+            "checkpoint": "5",
+        },
+        "show-table": {"table": tables["sharing"]},
         "tabulate-lesions": {"curves": folder / "tables/curves.csv"},
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
@@ -638,7 +697,8 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         "    assert 'torch' not in sys.modules, command[0]\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    few = "only 4 images are analysed: contributions and sharing say little under 20 images.\n"
+    assert (result.returncode, result.stderr) == (0, f"{listed['list']}: {few}")
 
 
 def test_an_estimator_of_another_distribution_runs_by_its_name(

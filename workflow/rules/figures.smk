@@ -69,7 +69,7 @@ rule animate_units:
 
 rule plot_sharing:
     input:
-        rules.tabulate_sharing.output,
+        rules.tabulate_sharing.output.sharing,
     output:
         report(
             "results/figures/sharing.{format}",

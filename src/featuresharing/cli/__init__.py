@@ -25,6 +25,7 @@ from featuresharing.cli import (
     marginal_commands,
     networks_commands,
     probes_commands,
+    reports_commands,
     results_commands,
     tables_commands,
 )
@@ -42,7 +43,7 @@ GROUPS = {
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables and figures": (tables_commands, figures_commands, explorer_commands),
+    "tables, figures and words": (tables_commands, figures_commands, explorer_commands, reports_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 

@@ -44,7 +44,8 @@ def _add_sharing(parser: argparse.ArgumentParser) -> None:
         ("--over-networks", "means over networks"),
         ("--trends", "trends over layers and checkpoints, and their differences"),
     ):
-        parser.add_argument(name, type=Path, help=f"CSV file of {what}")
+        dest = f"output{name[1:].replace('-', '_')}"
+        parser.add_argument(name, type=Path, dest=dest, metavar="OUTPUT", help=f"CSV file of {what}")
     for what in ("layer", "checkpoint"):
         help_text = f"{what}s in the order that trends follow (none: that of the conditionals)"
         parser.add_argument(f"--{what}s", dest=f"{what}_order", metavar="NAME", nargs="+", default=(), help=help_text)
@@ -81,9 +82,9 @@ def _sharing(options: argparse.Namespace) -> None:
 
     outputs = {
         "sharing": (options.output, columns.SHARING),
-        "overlap": (options.overlap, columns.OVERLAP),
-        "over_networks": (options.over_networks, columns.SHARING_OVER_NETWORKS),
-        "trends": (options.trends, columns.TRENDS),
+        "overlap": (options.output_overlap, columns.OVERLAP),
+        "over_networks": (options.output_over_networks, columns.SHARING_OVER_NETWORKS),
+        "trends": (options.output_trends, columns.TRENDS),
     }
     wanted = {name: (path, table) for name, (path, table) in outputs.items() if path is not None}
     for path, _ in wanted.values():
