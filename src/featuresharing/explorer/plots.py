@@ -1,7 +1,7 @@
 """The plots of the page, empty: ``page/*.js`` fills their sources. A plot has a name, and so has its source."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from bokeh.core.properties import value
@@ -107,11 +107,27 @@ def _plot(name: str, **settings: Any) -> figure:
     return made
 
 
-def _legend(made: figure, items: Sequence[LegendItem], orientation: str = "horizontal") -> None:
-    """Put a legend under a plot, where it covers nothing and goes into exported files."""
-    legend = Legend(items=list(items), orientation=orientation, border_line_color=None, padding=2, margin=2)
-    legend.update(label_text_font=FONT, label_text_font_size="11px", label_text_color=INK, glyph_width=14)
-    legend.update(label_standoff=4, spacing=8 if orientation == "horizontal" else 0, glyph_height=14)
+def _add_key(made: figure, orientation: str, marker: str = "circle") -> None:
+    """Put a key under a plot, where it covers nothing and goes into exported files."""
+    source = _source(f"key_{made.name}", ("place", "colour", "label"))
+    # outside of what the plot shows: for the legend alone
+    looks = {"fill_color": "colour", "line_color": "#999999", "size": 8}
+    shown = made.scatter("place", "place", source=source, marker=marker, **looks)
+    shown.nonselection_glyph = shown.selection_glyph = None
+    legend = Legend(
+        items=[LegendItem(label={"field": "label"}, renderers=[shown])],
+        orientation=orientation,
+        border_line_color=None,
+        padding=2,
+        margin=2,
+        spacing=8 if orientation == "horizontal" else 0,
+        glyph_width=14,
+        glyph_height=14,
+        label_standoff=4,
+        label_text_font=FONT,
+        label_text_font_size="11px",
+        label_text_color=INK,
+    )
     made.add_layout(legend, "below")
 
 
@@ -125,10 +141,7 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
     _mark_selection(drawn, line_width=3, faded=1)  # a fainter unit would look like one that serves both
     made.rect("x", "y", 1.05, 1.05, source=focus, fill_alpha=0, line_color=FOCUS, line_width=3)
     _add_tools(made, drawn, pane)
-    key = _source(f"key{pane}", ("x", "colour", "label"))
-    # beside the map, where nothing of it shows: for the legend alone
-    shown = made.rect("x", -9, 0.5, 0.5, source=key, fill_color="colour", line_color="#999999")
-    _legend(made, [LegendItem(label={"field": "label"}, renderers=[shown])])
+    _add_key(made, "horizontal", marker="square")
     return made
 
 
@@ -194,7 +207,7 @@ def _sharing(over: str) -> figure:
     drawn.nonselection_glyph = drawn.selection_glyph = None
     tips = [("", "@line"), ("where", "@shown"), ("value", "@value{0.00} @range"), ("chance", "@chance"), ("", "@note")]
     made.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    _legend(made, [LegendItem(label={"field": "line"}, renderers=[drawn])], "vertical")
+    _add_key(made, "vertical")
     made.xaxis.ticker = FixedTicker(ticks=[])
     made.xgrid.grid_line_color = None
     return made
@@ -215,7 +228,7 @@ def _lesions(order: str) -> figure:
     made.axis.formatter = NumeralTickFormatter(format="0 %")
     made.xaxis.axis_label = "units removed"
     made.yaxis.axis_label = "accuracy"
-    _legend(made, [LegendItem(label={"field": "task"}, renderers=[drawn])])
+    _add_key(made, "horizontal")
     return made
 
 
@@ -228,7 +241,7 @@ def _unit_over_training() -> figure:
     drawn = made.scatter("x", "y", source=points, size=7, color="colour")
     tips = [("task", "@task"), ("checkpoint", "@checkpoint"), ("contributes", "@y{0.000}")]
     made.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
-    _legend(made, [LegendItem(label={"field": "task"}, renderers=[drawn])])
+    _add_key(made, "horizontal")
     made.xaxis.ticker = FixedTicker(ticks=[])
     made.xgrid.grid_line_color = None
     return made

@@ -116,5 +116,5 @@ function drawUnitCurve(pane, unit) {
   model(`y_${plot.name}`).axis_label = LOOKS.unit;
   plot.title.text = plain(`Unit ${unit} (dotted: the average unit)`);
   nameSteps(plot, checkpoints.map((each) => stepName(each).replace("step ", "")));
-  layOut("unit", tasks);
+  fillKey("unit", tasks.map((task) => [LOOKS.colours[task], task]));
 }

@@ -86,9 +86,9 @@ function drawSharing(over, names, at, title) {
   plot.y_range.setv(excess ? { start: Math.min(-0.1, ...values) - 0.05, end: Math.max(0.1, ...values) + 0.05 } : { start: 0, end: 1.03 });
   model(`y_${plot.name}`).axis_label = excess ? "excess over chance" : "sharing";
   plot.title.text = plain(title);
-  const shownLines = sharingLines().map(([name]) => name);
-  byId(`sharing_${over}`).style.height = `${250 + 18 * shownLines.length}px`;
-  layOut(`sharing_${over}`, shownLines);
+  const shown = sharingLines().map(([name], number) => [LOOKS.lines[number % LOOKS.lines.length], name]);
+  byId(`sharing_${over}`).style.height = `${250 + 18 * shown.length}px`;
+  fillKey(`sharing_${over}`, shown);
 }
 
 function drawCurves() {
@@ -157,7 +157,7 @@ function drawLesions(pane, task, order) {
   fill(`bands${order}`, bands);
   fill(`lesion_lines${order}`, lines);
   fill(`lesion_points${order}`, points);
-  layOut(`lesions${order}`, tasks);
+  fillKey(`lesions${order}`, tasks.map((name) => [LOOKS.colours[name], name]));
   byId(`lesions${order}`).parentElement.hidden = first === null || !there.length;
   model(`lesions${order}`).title.text = plain(`${pane.layer}: units that ${first} relies on go first`);
 }

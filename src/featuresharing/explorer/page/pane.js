@@ -9,18 +9,20 @@ const plain = (text) => String(text).replaceAll("$$", "$\u200b$").replaceAll("\\
 
 const model = (name) => BOKEH.models.get_model_by_name(name);
 
-// A legend takes its room when its plot is laid out, which Bokeh does not do anew for other entries.
-function layOut(name, labels) {
-  const view = BOKEH.views.get(name);
-  const entries = String(labels);
-  if (view.entries === entries) return;
-  view.entries = entries;
-  // once the plot has taken in the new entries
-  setTimeout(() => view.invalidate_layout(), 0);
-}
-
 function fill(name, data) {
   model(name).data = data;
+}
+
+// The entries of a plot's key: pairs of a colour and what it stands for.
+function fillKey(name, entries) {
+  if (!isNew(`key of ${name}`, String(entries))) return;
+  fill(`key_${name}`, {
+    place: entries.map(() => -1e6),
+    colour: entries.map(([colour]) => colour),
+    label: entries.map(([, label]) => label),
+  });
+  // a key takes its room when its plot is laid out, which Bokeh does not do anew for other entries
+  setTimeout(() => BOKEH.views.get(name).invalidate_layout(), 0);
 }
 
 // Where each unit stands: by the last checkpoint, so that it keeps its place over training.
@@ -111,7 +113,7 @@ function drawFrame(number, pane, grid, [low, high]) {
   const { tasks } = experimentOf(pane);
   const [first, second] = pane.pair;
   if (isNew(`glyphs${number}`, unitCount(pane) > PARTED)) drawGlyphs(number, unitCount(pane) > PARTED);
-  if (isNew(`key${number}`, `${pane.experiment} ${pane.pair}`)) drawKey(number, pane);
+  drawKey(number, pane);
   if (second === null) return;
   const scatter = model(`scatter${number}`);
   range(scatter.x_range, low, high);
@@ -145,12 +147,7 @@ function drawGlyphs(number, many) {
 function drawKey(number, pane) {
   const most = LOOKS.levels - 1;
   const corners = pane.pair[1] === null ? [[most, most, 1], [0, 0, 0]] : [[most, 0, 1], [0, most, 2], [most, most, 3], [0, 0, 0]];
-  fill(`key${number}`, {
-    x: corners.map(() => -9),
-    colour: corners.map(([one, other]) => colourAt(one, other)),
-    label: corners.map(([, , code]) => servesName(pane, code)),
-  });
-  layOut(`map${number}`, corners.map(([, , code]) => servesName(pane, code)));
+  fillKey(`map${number}`, corners.map(([one, other, code]) => [colourAt(one, other), servesName(pane, code)]));
 }
 
 // Dashed lines at half of the average unit part the scatter into what units serve.
