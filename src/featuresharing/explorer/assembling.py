@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +135,6 @@ def _palette(style: FigureSettings) -> dict[str, Any]:
 
 def _written(title: str, data: Mapping[str, Any]) -> str:
     """Put everything into the page; raise InputError if it is too large."""
-    from featuresharing.explorer.plots import document_json, plots
-
     folder = files("featuresharing.explorer") / "page"
     library = [_library(name) for name in LIBRARY]
     own = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
@@ -148,7 +147,7 @@ def _written(title: str, data: Mapping[str, Any]) -> str:
         "POLICY": _policy(scripts),
         "STYLE": (folder / "explorer.css").read_text(encoding="utf-8"),
         "DATA": everything,
-        "PLOTS": _as_json(document_json(plots())),
+        "PLOTS": _plots(),
         "SCRIPTS": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     page = (folder / "explorer.html").read_text(encoding="utf-8")
@@ -157,6 +156,14 @@ def _written(title: str, data: Mapping[str, Any]) -> str:
     return page
 
 
+@cache
+def _plots() -> str:
+    from featuresharing.explorer.plots import document_json, plots
+
+    return _as_json(document_json(plots()))
+
+
+@cache
 def _library(name: str) -> str:
     return (files("bokeh") / "server" / "static" / "js" / name).read_text(encoding="utf-8")
 

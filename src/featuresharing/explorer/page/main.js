@@ -301,6 +301,7 @@ function listenToPlots() {
   }
   const table = model("rows");
   table.selected.properties.indices.change.connect(() => {
+    if (refilling) return;
     const found = new Set([...table.data.unit]);
     const lines = table.selected.indices.map((line) => table.data.unit[line]);
     const others = state.selected.filter((unit) => !found.has(unit));

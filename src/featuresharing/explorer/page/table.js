@@ -37,12 +37,22 @@ function drawTable() {
     if (column.field in titles) column.title = element("i", {}, titles[column.field]).innerHTML;
     column.visible = !(second === null && column.field.endsWith("_b")) && !(column.field === "samples" && !effective.length);
   }
-  fill("rows", filled);
+  refill(filled);
   const bad = state.search.trim() && readRanges(state.search, unitCount(pane)) === null;
   byId("search").setAttribute("aria-invalid", bad ? "true" : "false");
   const counts = `${found.length} of ${unitCount(pane)} units`;
   byId("table-count").textContent = bad ? "Units such as 3, 10-19 are searched for." : counts;
+}
+
+// New rows stand in other lines, so that what the table says of its selection meanwhile is of no reader's doing.
+let refilling = false;
+
+function refill(filled) {
+  refilling = true;
+  model("rows").selected.indices = [];
+  fill("rows", filled);
   drawTableSelection();
+  refilling = false;
 }
 
 function drawTableSelection() {
