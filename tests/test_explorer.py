@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from tests.support.commands import run
 from tests.support.explorer_frames import EXPERIMENTS, IMAGES, LAYERS, amounts, made_pictures, made_tables
 
 
-def held(page: str) -> dict[str, object]:
+def held(page: str) -> dict[str, Any]:
     """Return what a page knows."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert found
@@ -59,12 +60,12 @@ def test_a_packed_number_is_two_bytes_of_little_end_first() -> None:
 
 
 def test_a_page_knows_what_units_contribute() -> None:
-    data: dict[str, list[dict[str, object]]] = held(explorer_page(made_tables(), pictures=made_pictures()))  # type: ignore[assignment]
+    data = held(explorer_page(made_tables(), pictures=made_pictures()))
     assert [each["name"] for each in data["experiments"]] == list(EXPERIMENTS)
     entry = next(each for each in data["units"] if each["experiment"] == "unrelated" and each["layer"] == "fc2")
     expected = [[amounts("unrelated", "fc2", k, t, 10) for t in ("bird", "word")] for k in ("0", "50", "200")]
-    np.testing.assert_allclose(unpack(entry["contributions"]), expected, rtol=1.51e-4)  # type: ignore[arg-type]
-    np.testing.assert_allclose(unpack(entry["samples"])[2], 1 + np.arange(10) / 10, rtol=1.51e-4)  # type: ignore[arg-type]
+    np.testing.assert_allclose(unpack(entry["contributions"]), expected, rtol=1.51e-4)
+    np.testing.assert_allclose(unpack(entry["samples"])[2], 1 + np.arange(10) / 10, rtol=1.51e-4)
 
 
 def test_a_page_has_a_cell_for_each_image() -> None:
@@ -117,10 +118,10 @@ def test_parts_are_left_out() -> None:
 
 
 def refused(**changes: object) -> str:
-    settings: dict[str, object] = {"pictures": made_pictures(), **changes}
+    settings: dict[str, Any] = {"pictures": made_pictures(), **changes}
     tables = settings.pop("tables", made_tables())
     with pytest.raises(InputError) as caught:
-        explorer_page(tables, **settings)  # type: ignore[arg-type]
+        explorer_page(tables, **settings)
     return str(caught.value)
 
 
@@ -165,10 +166,10 @@ def test_the_command_reads_what_a_run_leaves(folder: Path, capsys: pytest.Captur
     assert run("build-explorer", **options, output=folder / "explorer.html") == 0
     assert "explorer.html takes 2." in capsys.readouterr().out
     data = held((folder / "explorer.html").read_text())
-    (drawn,) = data["features"]  # type: ignore[misc]
+    (drawn,) = data["features"]
     assert (drawn["experiment"], drawn["layer"], drawn["count"]) == ("related", "fc2", 10)
-    assert [each["first"] for each in data["experiments"]] == [0, 1]  # type: ignore[attr-defined]
-    looks: dict[str, object] = data["looks"]  # type: ignore[assignment]
+    assert [each["first"] for each in data["experiments"]] == [0, 1]
+    looks = data["looks"]
     assert (looks["unit"], looks["near_zero"]) == ("bits", 0.05)
 
 
@@ -187,7 +188,7 @@ def test_units_that_a_checkpoint_lacks_are_nan() -> None:
     contributions = made_tables()["contributions"]
     missing = (contributions["unit"] == 3) & (contributions["checkpoint"] == "0")
     data = held(explorer_page({"contributions": contributions[~missing]}))
-    values = unpack(data["units"][0]["contributions"])  # type: ignore[index]
+    values = unpack(data["units"][0]["contributions"])
     assert np.isnan(values[0, :, 3]).all()
     assert not np.isnan(values[1:]).any()
 

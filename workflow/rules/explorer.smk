@@ -21,7 +21,9 @@ rule build_explorer:
         sharing=rules.tabulate_sharing.output.sharing,
         over_networks=rules.tabulate_sharing.output.over_networks,
         lesions=rules.tabulate_lesions.output,
+        images=rules.tabulate_images.output,
         accuracy=rules.tabulate_accuracy.output,
+        kept=expand("results/baseline/{experiment}{nth}/kept.txt", experiment=EXPERIMENTS, nth=REPLICATES),
     output:
         "results/explorer.html",
     log:
@@ -37,6 +39,9 @@ rule build_explorer:
             | {"softmax": config["lesions"]["softmax"] or not LESION}
             | {"features": "results/features" if DRAWN else None}
         ),
+        kept=lambda wildcards, input: [
+            f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.kept)
+        ],
         sorting=[f"{name}={experiment.sorting_task}" for name, experiment in EXPERIMENTS.items()],
         tasks=ALL_TASKS,
         drawn=DRAWN,
@@ -45,5 +50,6 @@ rule build_explorer:
     shell:
         "featuresharing build-explorer {params.settings:q} --contributions-table {input.contributions:q}"
         " --sharing-table {input.sharing:q} --sharing-over-networks-table {input.over_networks:q}"
-        " --lesions-table {input.lesions:q} --accuracy-table {input.accuracy:q}"
+        " --lesions-table {input.lesions:q} --accuracy-table {input.accuracy:q} --images-table {input.images:q}"
+        " --kept {params.kept:q}"
         " --sort-by {params.sorting:q} --tasks {params.tasks:q} --output {output:q} > {log:q} 2>&1"
