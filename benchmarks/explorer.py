@@ -50,6 +50,7 @@ def made_contributions(units: int, checkpoints: int) -> pd.DataFrame:
 
 
 def main() -> None:
+    """Measure one pane and two."""
     parser = argparse.ArgumentParser(description="Measure frames of the page to explore.")
     parser.add_argument("--small", action="store_true", help="a few units only")
     small = parser.parse_args().small

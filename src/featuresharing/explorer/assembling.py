@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.explorer import contents
-from featuresharing.explorer.contents import FRAMES, Network, Place
+from featuresharing.explorer import page_data
+from featuresharing.explorer.page_data import FRAMES, Network, Place
 from featuresharing.figures.task_colours import PALETTE, colours_of
 from featuresharing.settings import FigureSettings
 
@@ -56,7 +56,7 @@ def explorer_page(
 ) -> str:
     """Return a page, whole in one text of HTML, in which every unit of all layers can be looked at.
 
-    ``tables`` are frames by the names of their kinds (:data:`.contents.FRAMES`); contributions are needed, and what
+    ``tables`` are frames by the names of their kinds (:data:`.page_data.FRAMES`); contributions are needed, and what
     others would show is left out without them. ``sort_by`` names the task that sorts the units of an experiment (else
     its first). ``pictures`` are the analysed images, uint8 [H, W, 3] in their order, by (experiment, replicate);
     ``features`` those of what drives each unit, by (experiment, replicate, layer), in cells of ``thumbnail`` pixels as
@@ -70,7 +70,7 @@ def explorer_page(
     >>> from featuresharing import TABLES, read_table
     >>> page = explorer_page({"contributions": read_table("contributions.csv", TABLES["contributions"])})
     """
-    contents.check_frames(tables)
+    page_data.check_frames(tables)
     if unknown := next((name for name in without if name not in PARTS), None):
         raise InputError(f"without: found '{unknown}'; accepted are {', '.join(PARTS)}.")
     shown = {name: frame for name, frame in tables.items() if name.removesuffix("_over_networks") not in without}
@@ -105,20 +105,20 @@ def contents_of(
 ) -> dict[str, Any]:
     """Return what a page knows, by its parts; a part without a table is empty."""
     contributions = tables["contributions"]
-    experiments = contents.experiments_of(contributions, sort_by)
+    experiments = page_data.experiments_of(contributions, sort_by)
     found: dict[str, Any] = {
         "experiments": experiments,
-        "units": contents.unit_arrays(contributions, experiments, samples=samples),
+        "units": page_data.unit_arrays(contributions, experiments, samples=samples),
         "images": [],
         "thumbnails": [],
-        "features": list(contents.feature_sprites(features, side)),
+        "features": list(page_data.feature_sprites(features, side)),
     }
     for name in ("sharing", "sharing_over_networks", "lesions", "accuracy"):
         there = name in tables and not tables[name].empty
-        found[name] = contents.columns_of(tables[name], FRAMES[name]) if there else None
+        found[name] = page_data.columns_of(tables[name], FRAMES[name]) if there else None
     if "images" in tables and not tables["images"].empty:
-        thumbnails = contents.Thumbnails(tables["images"], pictures, side)
-        found["images"] = contents.image_arrays(tables["images"], experiments, thumbnails)
+        thumbnails = page_data.Thumbnails(tables["images"], pictures, side)
+        found["images"] = page_data.image_arrays(tables["images"], experiments, thumbnails)
         found["thumbnails"] = thumbnails.sprites
     return found
 

@@ -14,7 +14,7 @@ from featuresharing.data.lists import split_lines
 from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError
 from featuresharing.explorer import explorer_page
-from featuresharing.explorer.contents import Network, Place
+from featuresharing.explorer.page_data import Network, Place
 from featuresharing.files.atomic import replacing
 from featuresharing.replicates import FIRST
 
