@@ -18,7 +18,7 @@ rule plot_units:
         report(
             "results/figures/{experiment}{nth}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
@@ -47,7 +47,7 @@ rule animate_units:
         report(
             "results/figures/{experiment}{nth}/{layer}.gif",
             caption="../report/animation.rst",
-            category="Units over training",
+            category="4 Units over training",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}"},
         ),
@@ -74,7 +74,7 @@ rule plot_sharing:
         report(
             "results/figures/sharing.{format}",
             caption="../report/sharing.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing against layer"},
         ),
     log:
