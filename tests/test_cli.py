@@ -28,9 +28,11 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.cli import main
+from featuresharing.data.columns import KEPT
 from featuresharing.data.images import load_images, read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.preprocessing import stimulus_preprocessing
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.figures.unit_map import plot_units
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
@@ -39,7 +41,7 @@ from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
-WITHOUT_OUTPUT = ("status", "verify", "check", "inspect")
+WITHOUT_OUTPUT = ("status", "verify", "check", "inspect", "unit")
 COMMANDS = (
     *(
         "render-images",
@@ -51,6 +53,7 @@ COMMANDS = (
         "merge-blocks",
         "tabulate-accuracy",
     ),
+    *("tabulate-images", "unit"),
     *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
     *ARCHIVES,
     *(
@@ -283,7 +286,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert f"{options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
+    assert f"warning: {options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -527,6 +530,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    images = frame_of(KEPT, ((i, "x.png", "boat", "sun") for i in range(4)), rest=["basic", "word"])
+    write_table(tmp_path / "named.csv", images, KEPT)
     output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
@@ -550,6 +555,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
         "tabulate-contributions": conditionals,
         "tabulate-sharing": {**conditionals, "resamples": 5},
+        "tabulate-images": {**conditionals, "kept": tmp_path / "named.csv"},
         "plot-units": conditionals,
         "animate-units": {"frames": folder / "figures/0.png"},
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
@@ -682,6 +688,7 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         ["merge-blocks", "--blocks", block, "--output", tmp_path / "merged.h5"],
         ["tabulate-contributions", *conditionals, "--output", tmp_path / "contributions.csv"],
         ["tabulate-sharing", *conditionals, "--output", tmp_path / "sharing.csv"],
+        ["tabulate-images", *conditionals, "--kept", tmp_path / "kept.csv", "--output", tmp_path / "images.csv"],
         ["plot-units", *conditionals, "--output", tmp_path / "units.png"],
         ["animate-units", "--frames", tmp_path / "units.png", "--output", tmp_path / "units.gif"],
         *(["plot-sharing", "--sharing", tmp_path / "sharing.csv", "--layers", "conv2", "--checkpoint", "5"],),
@@ -698,7 +705,7 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     few = "only 4 images are analysed: contributions and sharing say little under 20 images.\n"
-    assert (result.returncode, result.stderr) == (0, f"{listed['list']}: {few}")
+    assert (result.returncode, result.stderr) == (0, f"warning: {listed['list']}: {few}")
 
 
 def test_an_estimator_of_another_distribution_runs_by_its_name(

@@ -117,6 +117,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "marginalize_layer": DRAWN | {"samples", "scale", "tolerance", "dtype", "engine", "storage", "seed"},
         "measure_lesions": DRAWN | {"engine", "steps", "random_orders", "laplace", "seed"},
         "tabulate_contributions": {"laplace"},
+        "tabulate_images": {"laplace"},
         "tabulate_sharing": {"laplace", "checkpoints", "seed"} | SHARING,
         "summarize": {"checkpoint", "near_zero", "samples", "seed"},
         "plot_units": {"laplace"} | STYLE,

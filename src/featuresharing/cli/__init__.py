@@ -27,6 +27,7 @@ from featuresharing.cli import (
     reports_commands,
     results_commands,
     tables_commands,
+    unit_commands,
 )
 from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
@@ -38,7 +39,7 @@ PROGRAM = "featuresharing"
 
 GROUPS = {
     "first of all": (inspection_commands,),
-    "results": (results_commands,),
+    "results": (results_commands, unit_commands),
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),

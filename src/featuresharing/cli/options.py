@@ -47,6 +47,7 @@ CALLED = {
     "logs": "log of training",
     "predictions": "file of predictions",
     "resources": "folder of resources",
+    "results": "folder",
     "sharing": "table of sharing",
     "stimuli": "table of stimuli",
     "trends": "table of trends",
