@@ -21,8 +21,8 @@ from featuresharing.analysis.guessing import GUESSED, guessing_probability
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
 from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import read_table, write_table
-from featuresharing.reports.claims import Line, against_chance, differences, of_line, trend_of
-from featuresharing.reports.phrases import NUMERALS, counted, decimal, percent, spans
+from featuresharing.reports.claims import Line, against_chance, at_end, differences, in_layers, of_line, trend_of
+from featuresharing.reports.phrases import NUMERALS, counted, decimal, joined, percent
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER, IMAGES = ROOT / "docs/replicates", ROOT / "docs/images"
@@ -98,8 +98,8 @@ def units(tables: Tables) -> str:
     first = learnt.idxmax()
     text = (
         f"One square is one unit of layer {SHOWN_LAYER} in a network that learns two unrelated tasks at once: naming"
-        " the object in a picture (`basic`) and reading the word over it. Yellow units serve the word only, blue ones the"
-        f" object only, grey ones both. At step {int(first)}, the first of these at which the average unit contributes"
+        " the object in a picture (`basic`) and reading the word over it. Yellow units serve the word only, blue ones"
+        f" the object only, grey ones both. At step {int(first)}, the first at which the average unit contributes"
         f" {decimal(NEAR_ZERO)} bits or more to each task, {serving[first]} of the {len(found.unit.unique())} units"
         f" contribute at least half of the layer's average to each; at the end {serving[last]}"
         f" {'does' if serving[last] == 1 else 'do'}."
@@ -141,30 +141,33 @@ def last_cells(tables: Tables, line: Line) -> pd.DataFrame:
 
 def sharing(tables: Tables) -> str:
     """Return the caption of the figure of sharing."""
-    said = []
+    said = [
+        "How much two tasks share at the last checkpoint. Pale bars are what chance gives: units shuffled in a layer."
+    ]
     for line in (RELATED, UNRELATED):
         cells = last_cells(tables, line)
-        layers = list(cells.layer)
-        ends = (
-            f"excess {decimal(cells.excess.iloc[0])} in {layers[0]}, {decimal(cells.excess.iloc[-1])} in {layers[-1]}"
-        )
-        said.append(f"{in_prose(against_chance(line, cells, layers)).removesuffix('.')} ({ends}).")
-    networks = int(tables["sharing_over_networks"].networks.max())
-    many = f"means of {counted(networks, 'network')} an experiment" if networks > 1 else "one network an experiment"
-    related = said[0].replace("Two related tasks", "Two related tasks (an owl is a bird)", 1)
-    return (
-        f"How much two tasks share at the last checkpoint: {many}, each trained from a seed of its own. Pale bars are"
-        f" what chance gives, that is, sharing with the units of the layer shuffled. {related} {said[1]}"
-    )
+        told = cells[cells.near_zero == ""]
+        ends = [f"{decimal(told.excess.iloc[place])} in {told.layer.iloc[place]}" for place in (0, -1)]
+        said.append(f"{in_prose(against_chance(line, cells, list(cells.layer)))} Excess sharing is {joined(ends)}.")
+    return " ".join(said).replace("Two related tasks", "Two related tasks (an owl is a bird)", 1)
 
 
 def finding(tables: Tables) -> str:
     """Return the statement of the finding: trends over layers, and the difference between experiments."""
-    layers = list(last_cells(tables, UNRELATED).layer)
-    trends = tables["trends"]
+    cells = last_cells(tables, UNRELATED)
+    trends = at_end(tables["trends"], cells.checkpoint.iloc[0])
     told = [sentence for line in (RELATED, UNRELATED) if (sentence := trend_of(line, trends))]
-    compared = [sentence for each in differences(trends, layers) for sentence in each]
+    compared = [sentence for each in differences(trends, list(cells.layer)) for sentence in each]
     return in_prose(" ".join([*told, *compared]))
+
+
+def run(tables: Tables) -> str:
+    """Return of how many networks the pictures and numbers are."""
+    networks = int(tables["accuracy"].replicate.max())
+    return (
+        f"Pictures and numbers are of one run with {counted(networks, 'network')} an experiment: [what it found in"
+        " full](docs/replicates/summary.md), with its [config and tables](docs/replicates)."
+    )
 
 
 def lesions(tables: Tables) -> str:
@@ -191,18 +194,19 @@ def half(rows: pd.DataFrame, own: tuple[str, str, str], other: tuple[str, str, s
         f"{percent(of_task.min())} ({of_task.idxmin()}) to {percent(of_task.max())} ({of_task.idxmax()})"
         for of_task in (means[own[1]], means[other[1]])
     ]
-    lower = (accuracy[own[1]] < accuracy[other[1]]).groupby("layer", sort=False).all()
-    higher = (accuracy[own[1]] > accuracy[other[1]]).groupby("layer", sort=False).all()
-    text = f"without half of a layer, {own[0]} in {ranges[0]} of the images, and {other[0]} in {ranges[1]};"
+    differs = (accuracy[own[1]] - accuracy[other[1]]).groupby("layer", sort=False)
     networks = accuracy.index.get_level_values("replicate").nunique()
     every = f" in all {NUMERALS[networks]} networks" if networks > 1 else ""
-    for verdict, first, second in ((lower, own[2], other[2]), (higher, other[2], own[2])):
-        if verdict.any():
-            text += f" {first} falls lower than {second}{every} in {spans(list(verdict[verdict].index), layers)},"
-    neither = ~(lower | higher)
-    if neither.any():
-        text += f" and networks differ, or tasks are equal, in {spans(list(neither[neither].index), layers)},"
-    return text.removesuffix(",") + "."
+    said = [f"without half of a layer, {own[0]} in {ranges[0]} of the images, and {other[0]} in {ranges[1]}"]
+    told: set[str] = set()
+    for found, first, second in ((differs.max() < 0, own[2], other[2]), (differs.min() > 0, other[2], own[2])):
+        chosen = list(found[found].index)
+        told |= set(chosen)
+        if chosen:
+            said.append(f"{first} falls lower than {second}{every} {in_layers(chosen, layers)}")
+    if neither := [layer for layer in layers if layer not in told]:
+        said.append(f"neither does so{every} {in_layers(neither, layers)}")
+    return "; ".join(said) + "."
 
 
 BLOCKS: dict[str, tuple[Callable[[Tables], str], str]] = {
@@ -210,6 +214,7 @@ BLOCKS: dict[str, tuple[Callable[[Tables], str], str]] = {
     "sharing": (sharing, "*"),
     "finding": (finding, ""),
     "lesions": (lesions, "*"),
+    "run": (run, ""),
 }
 """What stands between marks of the README, and what stands around it."""
 
