@@ -103,7 +103,7 @@ rule plot_sharing_over_training:
         report(
             "results/figures/sharing_over_training.{format}",
             caption="../report/sharing_over_training.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing over training"},
         ),
     log:

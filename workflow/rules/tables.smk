@@ -17,7 +17,6 @@ TITLES = {
     "lesions": "5 accuracy without units",
     "accuracy": "6 accuracy on held-out images",
     "contributions": "7 contribution of every unit",
-    "images": "8 images with the most evidence",
 }
 
 
