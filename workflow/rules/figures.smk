@@ -5,6 +5,7 @@ localrules:
     plot_units,
     animate_units,
     plot_sharing,
+    plot_sharing_over_training,
 
 
 OTHER_STYLE = {"milliseconds"} | ({"grid", "columns"} if config["figures"]["layout"] == "sunflower" else set())
@@ -18,7 +19,7 @@ rule plot_units:
         report(
             "results/figures/{experiment}{nth}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
@@ -47,7 +48,7 @@ rule animate_units:
         report(
             "results/figures/{experiment}{nth}/{layer}.gif",
             caption="../report/animation.rst",
-            category="Units over training",
+            category="4 Units over training",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}"},
         ),
@@ -69,12 +70,13 @@ rule animate_units:
 
 rule plot_sharing:
     input:
-        rules.tabulate_sharing.output.sharing,
+        sharing=rules.tabulate_sharing.output.sharing,
+        over_networks=rules.tabulate_sharing.output.over_networks,
     output:
         report(
             "results/figures/sharing.{format}",
             caption="../report/sharing.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing against layer"},
         ),
     log:
@@ -85,8 +87,35 @@ rule plot_sharing:
         page=flags(PAGE),
         layers=list(LAYERS),
         checkpoint=LAST,
+        tasks=ALL_TASKS,
     message:
         "Plotting sharing against layer."
     shell:
-        "featuresharing plot-sharing {params.page:q} --sharing {input:q} --layers {params.layers:q} --checkpoint {params.checkpoint:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "featuresharing plot-sharing {params.page:q} --sharing {input.sharing:q} --over-networks {input.over_networks:q}"
+        " --layers {params.layers:q} --checkpoint {params.checkpoint:q} --tasks {params.tasks:q} --output {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule plot_sharing_over_training:
+    input:
+        rules.tabulate_sharing.output.over_networks,
+    output:
+        report(
+            "results/figures/sharing_over_training.{format}",
+            caption="../report/sharing_over_training.rst",
+            category="2 Sharing",
+            labels={"figure": "sharing over training"},
+        ),
+    log:
+        "results/logs/plot_sharing_over_training.{format}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        page=flags(PAGE),
+        layers=list(LAYERS),
+        checkpoints=CHECKPOINTS,
+    message:
+        "Plotting sharing over training."
+    shell:
+        "featuresharing plot-excess-sharing {params.page:q} --over-networks {input:q} --layers {params.layers:q}"
+        " --checkpoints {params.checkpoints:q} --output {output:q} > {log:q} 2>&1"
