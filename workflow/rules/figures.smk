@@ -19,7 +19,7 @@ rule plot_units:
         report(
             "results/figures/{experiment}{nth}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
@@ -48,7 +48,7 @@ rule animate_units:
         report(
             "results/figures/{experiment}{nth}/{layer}.gif",
             caption="../report/animation.rst",
-            category="Units over training",
+            category="4 Units over training",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}"},
         ),
@@ -76,7 +76,7 @@ rule plot_sharing:
         report(
             "results/figures/sharing.{format}",
             caption="../report/sharing.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing against layer"},
         ),
     log:
@@ -103,7 +103,7 @@ rule plot_sharing_over_training:
         report(
             "results/figures/sharing_over_training.{format}",
             caption="../report/sharing_over_training.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing over training"},
         ),
     log:
