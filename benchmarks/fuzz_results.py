@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featuresharing.data.columns import LESIONS, SHARING, STIMULI
+from featuresharing.data.columns import LESIONS, STIMULI
 from featuresharing.data.images import read_image
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.stimuli import read_stimuli
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.errors import InputError
@@ -65,7 +66,8 @@ def make_results(folder: Path) -> list[Target]:
     numbers = (0.5, 0.4, 0.6, 0.25, 0.1, 0.05)
     curves = [("e", 1, "10", "conv1", task, task, n, n / 4, 1 - n / 5, *numbers) for task in CLASSES for n in range(5)]
     write_table(folder / "curves/conv1.csv", frame_of(LESIONS, curves), LESIONS)
-    sharing = [("e", 1, "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, float("nan")) for n in range(5)]
+    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "")
+    sharing = [("e", 1, "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, *chance) for n in range(5)]
     write_table(folder / "tables/sharing.csv", frame_of(SHARING, sharing), SHARING)
     with replacing(folder / "figures/conv1.png") as temporary:
         Image.effect_noise((20, 20), 50).save(temporary, "PNG")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from featuresharing.data.columns import ACCURACY, SHARING, TRAINING
+from featuresharing.data.columns import ACCURACY, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
@@ -23,6 +24,7 @@ from featuresharing.figures.unit_map import LINE, plot_units
 from featuresharing.settings import FigureSettings
 from tests.support import all_figures
 from tests.support.all_figures import draw_all
+from tests.support.sharing_rows import CHANCE
 
 YELLOW, BLUE, WHITE, BLACK, GREY = (255, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128)
 
@@ -216,9 +218,9 @@ def test_animation_says_what_is_wrong_with_its_frames(tmp_path: Path) -> None:
 
 def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> None:
     rows = [
-        ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, 0.5),
-        ("object_text", 1, "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, 0.5),
-        ("related", 1, "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), 0.5),
+        ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, *CHANCE),
+        ("object_text", 1, "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, *CHANCE),
+        ("related", 1, "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), *CHANCE),
     ]
     figure = plot_sharing(frame_of(SHARING, rows))
     save_figure(figure, tmp_path / "sharing.png")
@@ -235,8 +237,8 @@ def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> No
 
 
 def test_sharing_says_why_it_has_no_bars() -> None:
-    point = ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, 0.5)
-    bare = (*point[:3], "conv2", *point[4:7], float("nan"), float("nan"), 0.5)
+    point = ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, *CHANCE)
+    bare = (*point[:3], "conv2", *point[4:7], float("nan"), float("nan"), *CHANCE)
     for rows, words in (
         ([point], "Bars: 95 % bootstrap intervals."),
         ([bare], "No bars: too few images for intervals."),
@@ -303,7 +305,8 @@ def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Pa
 
 
 def test_commands_draw_where_matplotlib_would_not_load(tmp_path: Path) -> None:
-    table = f"{','.join(SHARING.names)}\na,1,5,conv1,x,y,0.5,0.4,0.6,0.1\n"
+    chance = ",".join(map(str, CHANCE))
+    table = f"{','.join(SHARING.names)}\na,1,5,conv1,x,y,0.5,0.4,0.6,{chance}\n"
     (tmp_path / "sharing.csv").write_text(table)
     (tmp_path / "rc").write_bytes(b"font.family: caf\xe9\n")
     settings = ["--sharing", "sharing.csv", "--layers", "conv1", "--checkpoint", "5", "--output", "a.svg"]

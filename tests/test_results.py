@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
-from featuresharing.data.columns import SHARING
 from featuresharing.data.images import load_images
 from featuresharing.data.lists import read_classes, read_image_list, write_classes, write_image_list
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import file_digest, replacing
@@ -30,6 +30,7 @@ from featuresharing.store import Layout, TaskData, UnitStore
 from featuresharing.store.status import layer_statuses, status_table
 from tests.support.commands import ROOT
 from tests.support.files import flip_bit
+from tests.support.sharing_rows import CHANCE
 
 TARGETS = np.array([0, 1, 1, 0])
 BLOCKS = {"3-5": range(3, 6), "6-7": range(6, 8)}
@@ -333,7 +334,7 @@ def write_lists(folder: Path) -> None:
     paths = [folder / "images/test" / name for name in names]
     for output in ("lists/demo/train.txt", "baseline/demo/kept.txt"):
         write_image_list(folder / output, paths, np.zeros((60, 2), np.int64))
-    rows = [("demo", 1, "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, 0.1) for number in range(40)]
+    rows = [("demo", 1, "10", f"conv{number}", "basic", "word", 0.5, 0.4, 0.6, *CHANCE) for number in range(40)]
     write_table(folder / "tables/sharing.csv", frame_of(SHARING, rows), SHARING)
     record(folder / "networks/demo/20.pt")
 

@@ -175,11 +175,11 @@ def test_a_new_key_is_in_schema_table_and_config_at_once() -> None:
     parser = CommandParser(prog="featuresharing share")
     add_settings(parser, Wider)
     assert "--spread SPREAD how wide it is (bits) (default: 0.25)" in " ".join(parser.format_help().split())
-    assert read_settings(parser.parse_args(["--spread", "2"]), Wider) == Wider(1000, 2.0)
+    assert read_settings(parser.parse_args(["--spread", "2"]), Wider) == Wider(spread=2.0)
     with pytest.raises(InputError, match=r"--spread: found '5'; accepted is a number from 0 to 4 \(bits\)\.$"):
         parser.parse_args(["--spread", "5"])
-    assert Wider.defaults() == {"resamples": 1000, "spread": 0.25}
-    assert Wider.unchecked({"spread": 3}).as_config() == {"resamples": 1000, "spread": 3}
+    assert Wider.defaults() == SharingSettings.defaults() | {"spread": 0.25}
+    assert Wider.unchecked({"spread": 3}).as_config() == SharingSettings.defaults() | {"spread": 3}
     with pytest.raises(InputError, match=r"^spread: found 5; accepted is a number from 0 to 4 \(bits\)\.$"):
         Wider(spread=5)
 

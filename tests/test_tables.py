@@ -20,19 +20,19 @@ from featuresharing import (
 )
 from featuresharing.cli import main
 from featuresharing.data.column_docs import markdown
+from featuresharing.data.column_kinds import Column
 from featuresharing.data.columns import (
     ACCURACY,
     CLASSES,
     CONTRIBUTIONS,
     KEPT,
     LESIONS,
-    SHARING,
     TABLES,
     TRAINING,
-    Column,
     tables_of,
 )
 from featuresharing.data.lists import ImageList, kept_table
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of, read_table, write_table
 from featuresharing.data.whole_tables import check_whole
 from featuresharing.networks.predictions import Predictions, read_named_predictions, write_predictions
@@ -106,18 +106,20 @@ def test_columns_may_stand_in_any_order_and_others_are_left_out(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        ("0.5,0.4,0.6,", "line 3: column 'spearman' is blank; accepted is a finite number from -1 to 1, or nan."),
+        ("0.5,0.4,0.6,", "line 3: column 'chance' is blank; accepted is a finite number from 0 to 1, or nan."),
         ("half,0.4,0.6,0", "line 3, column 'sharing': found 'half'; accepted is a finite number from 0 to 1, or nan."),
         ("0.5,1.1,0.6,0", "line 3, column 'low': found '1.1'; accepted"),
         ("0.5,0.4,inf,0", "line 3, column 'high': found 'inf'; accepted"),
         ("1_0,0.4,1,0", "line 3, column 'sharing': found '1_0'; accepted"),
-        ("0.5,0.4,0.6,\u0663", "line 3, column 'spearman': found '\u0663'; accepted"),
-        ("0.5,0.4,0.6,0,0", "line 3: found 11 values; accepted are 10"),
+        ("0.5,0.4,0.6,\u0663", "line 3, column 'chance': found '\u0663'; accepted"),
+        ("0.5,0.4,0.6,0,0", "line 3: found 18 values; accepted are 17"),
     ],
 )
 def test_values_that_a_column_does_not_take_are_named(tmp_path: Path, values: str, found: str) -> None:
     head = ",".join(SHARING.names)
-    (tmp_path / "t.csv").write_text(f"{head}\na,1,5,conv1,x,y,nan,nan,nan,nan\na,1,5,conv1,x,y,{values}\n")
+    rest = "0.3,0.5,0.1,0.2,0.1,0.3,"
+    first = f"nan,nan,nan,nan,{rest}word"
+    (tmp_path / "t.csv").write_text(f"{head}\na,1,5,conv1,x,y,{first}\na,1,5,conv1,x,y,{values},{rest}\n")
     with pytest.raises(InputError) as error:
         read_table(tmp_path / "t.csv", SHARING)
     assert f"table of sharing {tmp_path}/t.csv, {found}" in str(error.value)
@@ -161,11 +163,13 @@ def test_tables_warn_of_few_images_and_name_a_measure_that_does_not_exist(tmp_pa
         frame = contribution_table([layer, layer])
     assert [frame[name].tolist()[:4] for name in ("unit", "task")] == [[0, 0, 1, 1], ["word", "basic"] * 2]
     said: list[str] = []
-    pairs = sharing_table([layer, layer], resamples=10, say=said.append)
-    assert (len(said), len(pairs)) == (1, 2)
-    assert (
-        pairs[["checkpoint", "layer", "task_a", "task_b"]].to_numpy().tolist() == [["7", "conv5", "word", "basic"]] * 2
-    )
+    pairs = sharing_table([layer], resamples=10, say=said.append)
+    assert len(said) == 1
+    assert pairs[["checkpoint", "layer", "task_a", "task_b"]].to_numpy().tolist() == [["7", "conv5", "word", "basic"]]
+    with pytest.raises(
+        InputError, match=r"^conditionals: found object_text 7 conv5 twice; accepted is each layer once"
+    ):
+        sharing_table([layer, layer], resamples=10, say=said.append)
     with pytest.raises(InputError, match=r"method: found .*woe.*; accepted"):
         contribution_table([layer], method="woe")
 

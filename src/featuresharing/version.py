@@ -12,7 +12,7 @@ NUMERICS = {
     "lesions": 3,
     "features": 2,
     "evidence": 2,
-    "sharing": 2,
+    "sharing": 3,
 }
 """Version of the numeric code of each stage, raised whenever a change of that code changes a number.
 

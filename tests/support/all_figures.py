@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featuresharing.data.columns import ACCURACY, LESIONS, SHARING, TRAINING
+from featuresharing.data.columns import ACCURACY, LESIONS, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of
 from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.feature_sheet import plot_features
@@ -25,7 +26,8 @@ def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> No
         for name, style in styles.items()
     }
     log = frame_of(TRAINING, [(step, "x", 1 / (step + 1), 0.5) for step in range(0, 2000, 50)])
-    sharing = frame_of(SHARING, [("a", 1, "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, 0.1)])
+    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "")
+    sharing = frame_of(SHARING, [("a", 1, "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, *chance)])
     curves = frame_of(LESIONS, [("e", 1, "1000", "a", "b", "c", 2, 0.5, 0.5, 0.4, 0.3, 0.45, 0.25, 0.1, 0.05)])
     figures = maps | {
         "sharing": plot_sharing(sharing),

@@ -59,11 +59,29 @@ rule tabulate_sharing:
     input:
         expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
     output:
-        report(
+        sharing=report(
             "results/tables/sharing.csv",
             caption="../report/sharing_table.rst",
             category="Sharing",
             labels={"table": "sharing of every layer"},
+        ),
+        overlap=report(
+            "results/tables/overlap.csv",
+            caption="../report/overlap_table.rst",
+            category="Sharing",
+            labels={"table": "other measures of overlap"},
+        ),
+        over_networks=report(
+            "results/tables/sharing_over_networks.csv",
+            caption="../report/over_networks_table.rst",
+            category="Sharing",
+            labels={"table": "sharing over networks"},
+        ),
+        trends=report(
+            "results/tables/trends.csv",
+            caption="../report/trends_table.rst",
+            category="Sharing",
+            labels={"table": "trends and their differences"},
         ),
     log:
         "results/logs/tabulate_sharing.log",
@@ -73,9 +91,13 @@ rule tabulate_sharing:
         ENVIRONMENT
     params:
         settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
-        columns=TABLES["sharing"].names,
+        layers=list(LAYERS),
+        checkpoints=CHECKPOINTS,
+        columns=[TABLES[name].names for name in ("sharing", "overlap", "sharing over networks", "trends")],
         numerics=[NUMERICS[stage] for stage in ("evidence", "sharing")],
     message:
         "Tabulating sharing."
     shell:
-        "featuresharing tabulate-sharing {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing tabulate-sharing {params.settings:q} --layers {params.layers:q} --checkpoints {params.checkpoints:q}"
+        " --conditionals {input:q} --output {output.sharing:q} --overlap {output.overlap:q}"
+        " --over-networks {output.over_networks:q} --trends {output.trends:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Tidy frames of what units contribute, tasks share and networks get right.
+"""Tidy frames of what units contribute and networks get right; what tasks share is in :mod:`.sharing_tables`.
 
 :mod:`featuresharing.data.columns` says what their columns mean. Texts have the dtype of pandas for texts, counts are
 int64, other numbers float64. :func:`featuresharing.data.table_files.write_table` writes a frame.
@@ -6,19 +6,18 @@ int64, other numbers float64. :func:`featuresharing.data.table_files.write_table
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import METHODS, Array, contribution
-from featuresharing.analysis.sharing import bootstrap_sharing, few_images_of_tasks
-from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS, SHARING
+from featuresharing.analysis.sharing import few_images_of_tasks
+from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
 from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
 from featuresharing.replicates import check_replicate, network_label
-from featuresharing.settings import Config, EvidenceSettings, SharingSettings, check
+from featuresharing.settings import EvidenceSettings, check
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,7 +45,7 @@ def layer_evidence(layer: "LayerConditionals", *, method: str, laplace: str) -> 
         try:
             found[task] = _evidence(METHODS[method], layer.predictions[task], conditionals, settings)
         except InputError as error:
-            raise InputError(f"{_name(*layer.place)}, task '{task}', {error}") from None
+            raise InputError(f"{place_in_words(*layer.place)}, task '{task}', {error}") from None
     return found
 
 
@@ -86,7 +85,7 @@ def contribution_table(
     """
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for layer in _warned(layers, say):
+        for layer in warned(layers, say):
             contributions = layer_contributions(layer, method=method, laplace=laplace)
             for row, unit in enumerate(layer.units):
                 said = layer.effective_samples[row], layer.skipped_mass[row]
@@ -94,40 +93,6 @@ def contribution_table(
                     yield *layer.place, unit, task, values[row], *said
 
     return frame_of(CONTRIBUTIONS, rows())
-
-
-def sharing_table(
-    layers: "Iterable[LayerConditionals]",
-    *,
-    method: str = EvidenceSettings.method,
-    laplace: str = EvidenceSettings.laplace,
-    resamples: int = SharingSettings.resamples,
-    seed: int = Config.seed,
-    say: Say = warnings.warn,
-) -> "DataFrame":
-    """Return how much the tasks share in every layer: a row a layer and pair of tasks.
-
-    Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``task_a``, ``task_b``, ``sharing`` with its
-    95 % interval ``low`` to ``high`` over ``resamples`` bootstrap samples of the images, and ``spearman``. ``say`` is
-    told which experiments have few images, and which tasks rely on no unit of a layer: what they share is rounding.
-    Raises InputError for conditionals that have no evidence.
-
-    >>> from featuresharing import read_conditionals, sharing_table
-    >>> sharing_table(map(read_conditionals, paths))["sharing"].round(2).tolist()
-    [0.77]
-    """
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for layer in _warned(layers, say):
-            evidence = layer_evidence(layer, method=method, laplace=laplace)
-            for task in _unmoved(layer) if len(evidence) > 1 else ():
-                place = f"{_name(*layer.place)}, task '{task}'"
-                say(f"{place}: no unit changes a prediction by more than rounding: its sharing means nothing.")
-            for first, second in combinations(evidence, 2):
-                found = bootstrap_sharing(evidence[first], evidence[second], resamples=resamples, seed=seed)
-                yield *layer.place, first, second, found.sharing, found.low, found.high, found.spearman
-
-    return frame_of(SHARING, rows())
 
 
 def accuracy_table(predictions: "Iterable[Predictions]") -> "DataFrame":
@@ -154,7 +119,9 @@ def _right(predictions: "Predictions") -> "Iterator[tuple[str, NDArray[np.bool_]
     """Yield each task, and which of its images are right; raises InputError for a task without images."""
     for task, present in predictions.present().items():
         if not present.any():
-            place = _name(predictions.experiment, predictions.replicate, predictions.checkpoint) or "predictions"
+            place = (
+                place_in_words(predictions.experiment, predictions.replicate, predictions.checkpoint) or "predictions"
+            )
             raise InputError(f"{place}: found no image of task '{task}'; accepted is one at least.")
         yield task, predictions.right()[task][present]
 
@@ -212,7 +179,7 @@ def lesion_table(
     return frame_of(LESIONS, rows())
 
 
-def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
+def warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerConditionals]":
     """Yield the layers; in the end, say which experiments have few images, or which of their tasks if these differ."""
     sentences: dict[str, list[str]] = {}
     for layer in layers:
@@ -224,7 +191,7 @@ def _warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerC
             say(sentence)
 
 
-def _unmoved(layer: "LayerConditionals") -> list[str]:
+def unmoved_tasks(layer: "LayerConditionals") -> list[str]:
     """Return the tasks of which no unit changes a prediction by more than draws that are left out, and rounding."""
     least = layer.skipped_mass[:, None] + ROUNDING
     return [
@@ -234,6 +201,6 @@ def _unmoved(layer: "LayerConditionals") -> list[str]:
     ]
 
 
-def _name(experiment: str, replicate: int, *rest: str) -> str:
+def place_in_words(experiment: str, replicate: int, *rest: str) -> str:
     """Return a place in words."""
     return " ".join((network_label(experiment, replicate), *rest)).strip()

@@ -22,8 +22,7 @@ def add_commands(commands: Commands) -> None:
         add_settings(parser, EvidenceSettings)
         add_output(parser, "CSV file")
         if run is _sharing:
-            add_settings(parser, SharingSettings)
-            add_seed(parser, "the bootstrap")
+            _add_sharing(parser)
 
     parser = add_command(commands, "export", _export, "write numbers of layers as arrays for other tools")
     parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
@@ -37,6 +36,20 @@ def add_commands(commands: Commands) -> None:
         required=True,
         help="a file .npz or .mat, or else a folder, which gets a .npy for each array",
     )
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    for name, what in (
+        ("--overlap", "other measures of overlap"),
+        ("--over-networks", "means over networks"),
+        ("--trends", "trends over layers and checkpoints, and their differences"),
+    ):
+        parser.add_argument(name, type=Path, help=f"CSV file of {what}")
+    for what in ("layer", "checkpoint"):
+        help_text = f"{what}s in the order that trends follow (none: that of the conditionals)"
+        parser.add_argument(f"--{what}s", dest=f"{what}_order", metavar="NAME", nargs="+", default=(), help=help_text)
+    add_settings(parser, SharingSettings)
+    add_seed(parser, "the bootstrap and the permutations")
 
 
 def _accuracy(options: argparse.Namespace) -> None:
@@ -60,14 +73,26 @@ def _contributions(options: argparse.Namespace) -> None:
 
 
 def _sharing(options: argparse.Namespace) -> None:
-    from featuresharing.analysis.tables import sharing_table
-    from featuresharing.data.columns import SHARING
+    from featuresharing.analysis.sharing_tables import sharing_tables
+    from featuresharing.data import sharing_columns as columns
     from featuresharing.data.table_files import write_table
+    from featuresharing.files.atomic import check_place
     from featuresharing.store import read_conditionals
 
-    layers = map(read_conditionals, options.conditionals)
-    settings = {name: getattr(options, name) for name in ("method", "laplace", "resamples", "seed")}
-    write_table(options.output, sharing_table(layers, **settings, say=say), SHARING)
+    outputs = {
+        "sharing": (options.output, columns.SHARING),
+        "overlap": (options.overlap, columns.OVERLAP),
+        "over_networks": (options.over_networks, columns.SHARING_OVER_NETWORKS),
+        "trends": (options.trends, columns.TRENDS),
+    }
+    wanted = {name: (path, table) for name, (path, table) in outputs.items() if path is not None}
+    for path, _ in wanted.values():
+        check_place(path)
+    names = ("layer_order", "checkpoint_order", "method", "laplace", "resamples", "permutations", "near_zero", "seed")
+    settings = {name: getattr(options, name) for name in names}
+    found = sharing_tables(map(read_conditionals, options.conditionals), **settings, say=say)
+    for name, (path, table) in wanted.items():
+        write_table(path, getattr(found, name), table)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from featuresharing.data.columns import TABLES, Column, Table
+from featuresharing.data.column_kinds import Column, Table
+from featuresharing.data.columns import TABLES
 
 HEAD = """# Tables and their columns
 <!-- Made by `python -m featuresharing.data.column_docs > docs/tables.md` from src/featuresharing/data/columns.py. -->

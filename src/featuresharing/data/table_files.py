@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featuresharing.arguments import as_path, kind_of
-from featuresharing.data.columns import Column, Table
+from featuresharing.data.column_kinds import Column, Table
 from featuresharing.data.texts import read_text
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featuresharing.data.columns import LESIONS, SHARING, TRAINING
+from featuresharing.data.columns import LESIONS, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError
 

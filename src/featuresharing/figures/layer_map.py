@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from featuresharing.analysis.evidence import Array
-from featuresharing.analysis.sharing import sharing
+from featuresharing.analysis.overlap import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
 from featuresharing.figures.unit_map import Pair, UnitMap, draw_map, sorted_by

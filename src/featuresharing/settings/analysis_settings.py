@@ -133,6 +133,19 @@ class SharingSettings(Block):
     """Sharing of tasks."""
 
     resamples: int = setting(1000, "bootstrap samples of the images behind the 95 % interval", least=1, most=10**5)
+    permutations: int = setting(
+        1000,
+        "random orders of units, layers and networks that say what chance gives; all, if these are fewer",
+        least=1,
+        most=10**5,
+    )
+    near_zero: float | None = setting(
+        None,
+        "contribution of a layer's average unit to a task under which sharing says little, in the unit of the evidence",
+        least=0,
+        most=10**6,
+        null="0.05 bits, 0.005 in probability, and 0 for raw scores",
+    )
 
 
 PALETTES = ("orange-blue", "yellow-blue")

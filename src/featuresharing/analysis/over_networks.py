@@ -1,0 +1,132 @@
+"""Means over the networks of an experiment: the hierarchical bootstrap, networks first and then images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featuresharing.analysis.evidence import Array
+from featuresharing.analysis.intervals import NONE, Interval
+from featuresharing.errors import InputError
+from featuresharing.randomness import keyed_generator
+from featuresharing.settings import Config, check
+
+NORMAL = 1.959963984540054
+"""97.5 percentile of the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A number of each of N networks: ``values`` [N], and its bootstrap ``samples`` [N, R] over images (R may be 0).
+
+    ``key`` says which networks these are: those of other keys are resampled independently.
+    """
+
+    values: NDArray[np.float64]
+    samples: NDArray[np.float64]
+    key: str = ""
+
+    @property
+    def known(self) -> "Networks":
+        """Those networks that have a value."""
+        there = np.isfinite(self.values)
+        return self if there.all() else Networks(self.values[there], self.samples[there], self.key)
+
+    @property
+    def mean(self) -> float:
+        """The mean over networks; NaN if there are none."""
+        return float(self.values.mean()) if len(self.values) else math.nan
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation over networks; NaN for one."""
+        return float(self.values.std(ddof=1)) if len(self.values) > 1 else math.nan
+
+
+def estimate_over_networks(values: Array, samples: Array, *, seed: int = Config.seed) -> tuple[float, float, float]:
+    """Return the mean of ``values`` [N] over networks with its 95 % interval, from bootstrap ``samples`` [N, R].
+
+    The hierarchical bootstrap draws networks with replacement, and takes a bootstrap sample over images of each
+    (docs/method.md, step 6). Networks' distances from their mean are scaled, so that few networks give no interval that
+    is too narrow: by what images alone make them differ, by sqrt(N / (N - 1)), and by Student's t over the normal
+    distribution. With one network, the interval is that over its images. Raises InputError for other shapes, and a
+    seed below 0.
+
+    >>> values = np.array([0.2, 0.4])
+    >>> mean, low, high = estimate_over_networks(values, values[:, None] + np.zeros(100))
+    >>> round(mean, 2), low < mean < high
+    (0.3, True)
+    """
+    check(Config, "seed", seed)
+    numbers, drawn = np.asarray(values, dtype=np.float64), np.asarray(samples, dtype=np.float64)
+    if numbers.ndim != 1 or drawn.ndim != 2 or len(drawn) != len(numbers):
+        found = f"{list(numbers.shape)} and {list(drawn.shape)}"
+        raise InputError(f"values and samples: found {found}; accepted are [networks] and [networks, samples].")
+    given = Networks(numbers, drawn).known
+    return given.mean, *interval_over_networks([given], seed=seed)
+
+
+def interval_over_networks(
+    parts: Sequence[Networks], *, seed: int, least: float = -math.inf, most: float = math.inf
+) -> Interval:
+    """Return the 95 % interval of the mean over networks, or of the first part's less the second's."""
+    if any(not len(part.values) or not part.samples.shape[1] or np.isnan(part.samples).any() for part in parts):
+        return NONE
+    widths = [_between(part) for part in parts]
+    stretch = _student(widths, [len(part.values) for part in parts]) / NORMAL
+    value, deviations = 0.0, np.zeros(parts[0].samples.shape[1])
+    for sign, part, width in zip((1, -1), parts, widths, strict=False):
+        value += sign * part.mean
+        deviations = deviations + sign * _deviations(part, width, stretch, seed)
+    low, high = np.percentile(deviations, [2.5, 97.5])
+    found = np.clip([value + low, value + high], least, most)
+    return float(found[0]), float(found[1])
+
+
+def mean_p(values: NDArray[np.float64]) -> float:
+    """Return the two-sided p-value of Student's t test that the mean of ``values`` [N] is 0; NaN without spread."""
+    from scipy.stats import t as student
+
+    if len(values) < 2 or not (spread := values.std(ddof=1)) > 0:
+        return math.nan
+    return float(2 * student.sf(abs(values.mean()) / spread * math.sqrt(len(values)), len(values) - 1))
+
+
+def _between(part: Networks) -> float:
+    """Return the variance of networks by themselves: of their values, less what their images make these differ."""
+    if len(part.values) < 2:
+        return 0.0
+    images = float(_within(part).var(axis=0, ddof=1).mean())
+    return max(0.0, float(part.values.var(ddof=1)) - images)
+
+
+def _within(part: Networks) -> NDArray[np.float64]:
+    """Return how far bootstrap samples [N, R] are from the median of their network."""
+    return np.asarray(part.samples - np.median(part.samples, axis=1, keepdims=True))
+
+
+def _student(widths: Sequence[float], counts: Sequence[int]) -> float:
+    """Return the 97.5 percentile of Student's t for a mean over networks, or the difference of two (Welch)."""
+    from scipy.stats import t as student
+
+    shares = [width / count for width, count in zip(widths, counts, strict=True)]
+    squares = sum(share**2 / (count - 1) for share, count in zip(shares, counts, strict=True) if count > 1)
+    return float(student.ppf(0.975, sum(shares) ** 2 / squares)) if squares > 0 else NORMAL
+
+
+def _deviations(part: Networks, width: float, stretch: float, seed: int) -> NDArray[np.float64]:
+    """Return how far bootstrap samples [R] of the mean over networks are from it."""
+    networks, resamples = part.samples.shape
+    within = _within(part)
+    if networks == 1:
+        return np.asarray(within[0])
+    drawn = keyed_generator(seed, "networks", part.key).multinomial(
+        networks, np.full(networks, 1 / networks), size=resamples
+    )
+    weights = drawn / networks
+    variance = part.values.var(ddof=1)
+    scale = stretch * math.sqrt(width / variance * networks / (networks - 1)) if variance > 0 else 0.0
+    between = weights @ (part.values - part.values.mean())
+    return np.asarray(scale * between + np.einsum("rn,nr->r", weights, within))
