@@ -19,7 +19,7 @@ LINE = 140
 DENSE = 10
 """Widths of a line under which a cell has no line around it."""
 
-HATCH = 0.09
+HATCH = 0.13
 """Inches between two lines of a hatch."""
 
 WHITE_ON = 55
@@ -178,7 +178,7 @@ def hatch(figure: Figure, box: Box) -> None:
     starts = np.arange(box.left - box.height + HATCH, box.right, HATCH)
     lower, upper = np.maximum(starts, box.left), np.minimum(starts + box.height, box.right)
     lines = np.stack([lower, box.bottom + lower - starts, upper, box.bottom + upper - starts], axis=-1)
-    for colour, wide in (("white", 1.5), ("0.25", 0.5)):  # seen on dark and on light units
+    for colour, wide in (("white", 1.2), ("0.25", 0.5)):  # seen on dark and on light units
         drawn = LineCollection(lines.reshape(-1, 2, 2), colors=colour, linewidths=wide, antialiased=False)
         drawn.set_transform(figure.dpi_scale_trans)
         figure.add_artist(drawn)
