@@ -20,7 +20,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 
-names = {"experiment": "one", "layer": "fc6", "part": "test", "file": "a.tar", "checkpoint": "5"}
+names = {"experiment": "one", "layer": "fc6", "part": "test", "file": "a.tar", "checkpoint": "5", "nth": ""}
 wildcards = Wildcards(fromdict=names)
 
 def recorded(files):
@@ -97,7 +97,7 @@ figures:
 """)
 """Another value for every key that does not choose what is computed at all."""
 
-CHOICES = {"source", "method", "experiments", "layers", "estimator", "optimiser", "layout"}
+CHOICES = {"source", "method", "experiments", "layers", "estimator", "optimiser", "layout", "replicates"}
 FILES = {"train", "test", "hierarchy", "words", "font"}
 
 DRAWN = set(CHANGE["images"])

@@ -1,6 +1,5 @@
 """Replicates: the networks of an experiment that differ by their seeds alone, counted from 1."""
 
-from featuresharing.arguments import is_whole
 from featuresharing.errors import InputError
 
 FIRST = 1
@@ -32,6 +31,8 @@ def network_label(experiment: str, replicate: int) -> str:
 
 def check_replicate(replicate: object) -> None:
     """Raise InputError for what is no replicate."""
+    from featuresharing.arguments import is_whole
+
     if not is_whole(replicate) or not FIRST <= int(replicate) <= MOST_REPLICATES:  # type: ignore[call-overload]
         raise InputError(
             f"replicate: found {replicate!r}; accepted is a whole number from {FIRST} to {MOST_REPLICATES}."

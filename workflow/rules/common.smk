@@ -13,6 +13,7 @@ from featuresharing.figure_formats import FIGURES
 from featuresharing.files.atomic import file_digest
 from featuresharing.settings.analysis_settings import PAGE_KEYS
 from featuresharing.data.columns import TABLES
+from featuresharing.replicates import network_label, seed_of_replicate
 from featuresharing.workflow.limits import LayerJobs, marginalize_minutes, predict_mb
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import estimator_of, in_order, layer_problems, name_layers
@@ -27,7 +28,10 @@ FONT = beside("../../resources/fonts/DejaVuSans-Bold.ttf")
 ENVIRONMENT = re.sub("[{}]", r"\g<0>\g<0>", str(beside("../envs/featuresharing.yaml")))
 
 EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
-ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
+
+# What paths have behind an experiment's name: nothing of its first network, whose paths are those of a single one, and /2, /3
+# and so on of its other replicates.
+REPLICATES = {network_label("", number): number for number in range(1, SETTINGS.replicates + 1)}
 
 # The tasks of all experiments as they first appear: a task has the same colour in all figures.
 ALL_TASKS = list(dict.fromkeys(task for experiment in EXPERIMENTS.values() for task in experiment.task_names))
@@ -89,6 +93,22 @@ def seeded(block):
     return settings | {"seed": config["seed"] if settings["seed"] is None else settings["seed"]}
 
 
+def replicate_of(wildcards):
+    """Return which of its experiment's networks a job is about, from 1."""
+    return REPLICATES[wildcards.get("nth", "")]
+
+
+def reseeded(settings, wildcards):
+    """Return settings with the seed of a job's network in place of that of the first, if they have a seed."""
+    seeds = {"seed": seed_of_replicate(settings["seed"], replicate_of(wildcards))} if "seed" in settings else {}
+    return settings | seeds
+
+
+def named(wildcards):
+    """Return the option that names a job's network in its output: none of the first, whose files need not say so."""
+    return {} if replicate_of(wildcards) == 1 else {"replicate": replicate_of(wildcards)}
+
+
 def count_gpus_of_job():
     """Return 1 if jobs of torch will use a GPU: then the cap on gpu holds them apart, else it must not hold cores back."""
     if config["device"] != "auto":
@@ -101,7 +121,7 @@ GPUS = count_gpus_of_job()
 
 # How units are taken out, and where what is predicted without them goes.
 LESION = config["method"] == "lesion"
-CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}/{{layer}}_{{checkpoint}}"
+CONDITIONALS = f"results/{'lesion' if LESION else 'marginal'}/{{experiment}}{{nth}}/{{layer}}_{{checkpoint}}"
 METHOD = seeded("marginalization")
 if LESION:
     METHOD |= {"estimator": config["method"], "softmax": config["lesions"]["softmax"]}
@@ -117,7 +137,7 @@ FORMATS = [ending.removeprefix(".") for ending in FIGURES]
 
 def alternatives(names):
     """Return a pattern that matches one of ``names``, and nothing if there are none."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
+    return f"(?:{'|'.join(map(re.escape, names))})" if names else "(?!)"
 
 
 def files_of_layer(wildcards, output):

@@ -1,4 +1,5 @@
-# The image that drives each unit of a layer, one PNG a unit and a sheet of all; made when asked for.
+# The image that drives each unit of a layer, one PNG a unit and a sheet of all; made when asked for, by the target `features`
+# of the first replicate alone.
 
 
 localrules:
@@ -10,17 +11,17 @@ rule visualize_units:
         checkpoint=NETWORK,
     output:
         sheet=report(
-            "results/features/{experiment}/{layer}_{checkpoint}.png",
+            "results/features/{experiment}{nth}/{layer}_{checkpoint}.png",
             caption="../report/features.rst",
             category="Features",
-            subcategory="{experiment}",
+            subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
-        pictures=directory("results/features/{experiment}/{layer}_{checkpoint}"),
+        pictures=directory("results/features/{experiment}{nth}/{layer}_{checkpoint}"),
     log:
-        "results/logs/visualize_units/{experiment}/{layer}_{checkpoint}.log",
+        "results/logs/visualize_units/{experiment}{nth}/{layer}_{checkpoint}.log",
     benchmark:
-        "results/benchmarks/visualize_units/{experiment}/{layer}_{checkpoint}.tsv"
+        "results/benchmarks/visualize_units/{experiment}{nth}/{layer}_{checkpoint}.tsv"
     conda:
         ENVIRONMENT
     threads: config["jobs"]["threads"]
@@ -29,13 +30,15 @@ rule visualize_units:
         runtime=feature_minutes,
         gpu=GPUS,
     params:
-        settings=flags(config["features"] | {"seed": config["seed"]} | IMAGE_SIZE),
+        settings=lambda wildcards: flags(
+            reseeded(config["features"] | {"seed": config["seed"]}, wildcards) | IMAGE_SIZE
+        ),
         path=lambda wildcards: LAYERS[wildcards.layer],
         device=unrecorded(config["device"]),
         page=unrecorded(flags(PAGE)),
         numerics=NUMERICS["features"],
     message:
-        "Finding what drives the units of {wildcards.layer} in {wildcards.experiment},"
+        "Finding what drives the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth},"
         " checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing visualize-units {params.settings:q} {params.page:q} --title {wildcards.experiment:q}"
@@ -46,6 +49,6 @@ rule visualize_units:
 
 rule features:
     input:
-        expand(rules.visualize_units.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=LAST),
+        expand(rules.visualize_units.output, experiment=EXPERIMENTS, nth="", layer=LAYERS, checkpoint=LAST),
     message:
         "Pictures of all units are there."

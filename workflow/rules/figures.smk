@@ -16,16 +16,16 @@ rule plot_units:
         rules.marginalize_layer.output,
     output:
         report(
-            "results/figures/{experiment}/{layer}_{checkpoint}.{format}",
+            "results/figures/{experiment}{nth}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
             category="Units",
-            subcategory="{experiment}",
+            subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
     log:
-        "results/logs/plot_units/{experiment}/{layer}_{checkpoint}.{format}.log",
+        "results/logs/plot_units/{experiment}{nth}/{layer}_{checkpoint}.{format}.log",
     benchmark:
-        "results/benchmarks/plot_units/{experiment}/{layer}_{checkpoint}.{format}.tsv"
+        "results/benchmarks/plot_units/{experiment}{nth}/{layer}_{checkpoint}.{format}.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -35,24 +35,24 @@ rule plot_units:
         settings=lambda wildcards: flags(EVIDENCE | STYLE | {"sort_by": EXPERIMENTS[wildcards.experiment].sorting_task}),
         numerics=NUMERICS["evidence"],
     message:
-        "Plotting the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Plotting the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing plot-units {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule animate_units:
     input:
-        expand("results/figures/{{experiment}}/{{layer}}_{checkpoint}.png", checkpoint=CHECKPOINTS),
+        expand("results/figures/{{experiment}}{{nth}}/{{layer}}_{checkpoint}.png", checkpoint=CHECKPOINTS),
     output:
         report(
-            "results/figures/{experiment}/{layer}.gif",
+            "results/figures/{experiment}{nth}/{layer}.gif",
             caption="../report/animation.rst",
             category="Units over training",
-            subcategory="{experiment}",
+            subcategory="{experiment}{nth}",
             labels={"layer": "{layer}"},
         ),
     log:
-        "results/logs/animate_units/{experiment}/{layer}.log",
+        "results/logs/animate_units/{experiment}{nth}/{layer}.log",
     conda:
         ENVIRONMENT
     resources:
@@ -61,7 +61,7 @@ rule animate_units:
     params:
         milliseconds=config["figures"]["milliseconds"],
     message:
-        "Animating the units of {wildcards.layer} in {wildcards.experiment}."
+        "Animating the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}."
     shell:
         "featuresharing animate-units --frames {input:q} --milliseconds {params.milliseconds:q} --output {output:q}"
         " > {log:q} 2>&1"

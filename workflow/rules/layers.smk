@@ -1,7 +1,7 @@
 # The networks of the experiments and the layers that are analysed, known before anything ran, and what their jobs take.
 
 
-checked(check_source, SOURCE, globals())
+checked(check_source, SOURCE, globals(), replicates=SETTINGS.replicates)
 
 DESCRIPTIONS = {
     experiment: checked(describe, NETWORKS[experiment], engine=config["marginalization"]["engine"])
@@ -13,11 +13,12 @@ checked(layer_problems, NAMED_LAYERS, DESCRIPTIONS, ESTIMATOR)
 # In the order of the network, whatever order the config has: axes of figures follow it.
 LAYERS = in_order(NAMED_LAYERS, DESCRIPTIONS)
 LAST = CHECKPOINTS[-1]
-UNIT_FIGURE = f"results/figures/{{experiment}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
+UNIT_FIGURE = f"results/figures/{{experiment}}{{nth}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
 
 
 wildcard_constraints:
     experiment=alternatives(EXPERIMENTS),
+    nth=alternatives(REPLICATES),
     layer=alternatives(LAYERS),
     checkpoint=alternatives(CHECKPOINTS),
     format=alternatives(FORMATS),

@@ -9,16 +9,16 @@ localrules:
 rule measure_lesions:
     input:
         images=TEST_IMAGES,
-        list="results/baseline/{experiment}/kept.txt",
+        list="results/baseline/{experiment}{nth}/kept.txt",
         classes="results/lists/{experiment}/classes.csv",
         checkpoint=NETWORK,
         conditionals=rules.marginalize_layer.output,
     output:
-        "results/lesion_curves/{experiment}/{layer}_{checkpoint}.csv",
+        "results/lesion_curves/{experiment}{nth}/{layer}_{checkpoint}.csv",
     log:
-        "results/logs/measure_lesions/{experiment}/{layer}_{checkpoint}.log",
+        "results/logs/measure_lesions/{experiment}{nth}/{layer}_{checkpoint}.log",
     benchmark:
-        "results/benchmarks/measure_lesions/{experiment}/{layer}_{checkpoint}.tsv"
+        "results/benchmarks/measure_lesions/{experiment}{nth}/{layer}_{checkpoint}.tsv"
     conda:
         ENVIRONMENT
     threads: config["jobs"]["threads"]
@@ -27,10 +27,10 @@ rule measure_lesions:
         runtime=lesion_minutes,
         gpu=GPUS,
     params:
-        settings=flags(
+        settings=lambda wildcards: flags(
             {key: config["lesions"][key] for key in ("steps", "random_orders")}
             | EVIDENCE
-            | {"seed": config["seed"], "engine": config["marginalization"]["engine"]}
+            | reseeded({"seed": config["seed"], "engine": config["marginalization"]["engine"]}, wildcards)
             | IMAGE_SIZE
         ),
         device=unrecorded(config["device"]),
@@ -38,7 +38,7 @@ rule measure_lesions:
         columns=TABLES["lesions"].names,
         numerics=[NUMERICS[stage] for stage in ("evidence", "removal", "lesions")],
     message:
-        "Removing units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Removing units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing lesion-curves {params.settings:q} --conditionals {input.conditionals:q}"
         " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
@@ -48,7 +48,7 @@ rule measure_lesions:
 
 rule tabulate_lesions:
     input:
-        expand(rules.measure_lesions.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=LAST),
+        expand(rules.measure_lesions.output, experiment=EXPERIMENTS, nth=REPLICATES, layer=LAYERS, checkpoint=LAST),
     output:
         report(
             "results/tables/lesions.csv",
@@ -68,7 +68,7 @@ rule tabulate_lesions:
 
 rule plot_lesions:
     input:
-        expand(rules.measure_lesions.output, layer=LAYERS, checkpoint=LAST, allow_missing=True),
+        expand(rules.measure_lesions.output, nth=REPLICATES, layer=LAYERS, checkpoint=LAST, allow_missing=True),
     output:
         report(
             "results/figures/{experiment}/lesions.{format}",

@@ -8,15 +8,15 @@ localrules:
 rule marginalize_layer:
     input:
         images=TEST_IMAGES,
-        list="results/baseline/{experiment}/kept.txt",
+        list="results/baseline/{experiment}{nth}/kept.txt",
         classes="results/lists/{experiment}/classes.csv",
         checkpoint=NETWORK,
     output:
         f"{CONDITIONALS}.h5",
     log:
-        "results/logs/marginalize_layer/{experiment}/{layer}_{checkpoint}.log",
+        "results/logs/marginalize_layer/{experiment}{nth}/{layer}_{checkpoint}.log",
     benchmark:
-        "results/benchmarks/marginalize_layer/{experiment}/{layer}_{checkpoint}.tsv"
+        "results/benchmarks/marginalize_layer/{experiment}{nth}/{layer}_{checkpoint}.tsv"
     wildcard_constraints:
         layer=alternatives(WHOLE_LAYERS),
     conda:
@@ -27,7 +27,7 @@ rule marginalize_layer:
         runtime=minutes_of_job,
         gpu=GPUS,
     params:
-        settings=flags(METHOD),
+        settings=lambda wildcards: flags(reseeded(METHOD, wildcards) | named(wildcards)),
         size=flags(IMAGE_SIZE),
         path=lambda wildcards: LAYERS[wildcards.layer],
         units=lambda wildcards: flags({"units": wildcards.get("units")}),
@@ -36,7 +36,7 @@ rule marginalize_layer:
         stimuli=stimuli_of,
         numerics=NUMERICS["marginalization"],
     message:
-        "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Marginalizing the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing marginalize {params.settings:q} {params.size:q} --experiment {wildcards.experiment:q}"
         " --layer {wildcards.layer:q} --aliases {wildcards.layer:q}={params.path:q} {params.units:q}"
@@ -50,14 +50,14 @@ use rule marginalize_layer as marginalize_block with:
     output:
         temp(f"{CONDITIONALS}/{{units}}.h5"),
     log:
-        "results/logs/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.log",
+        "results/logs/marginalize_block/{experiment}{nth}/{layer}_{checkpoint}/{units}.log",
     benchmark:
-        "results/benchmarks/marginalize_block/{experiment}/{layer}_{checkpoint}/{units}.tsv"
+        "results/benchmarks/marginalize_block/{experiment}{nth}/{layer}_{checkpoint}/{units}.tsv"
     wildcard_constraints:
         layer=alternatives(SPLIT_LAYERS),
         units="[0-9]+-[0-9]+",
     message:
-        "Marginalizing units {wildcards.units} of {wildcards.layer} in {wildcards.experiment},"
+        "Marginalizing units {wildcards.units} of {wildcards.layer} in {wildcards.experiment}{wildcards.nth},"
         " checkpoint {wildcards.checkpoint}."
 
 
@@ -72,12 +72,12 @@ rule merge_blocks:
     output:
         f"{CONDITIONALS}.h5",
     log:
-        "results/logs/merge_blocks/{experiment}/{layer}_{checkpoint}.log",
+        "results/logs/merge_blocks/{experiment}{nth}/{layer}_{checkpoint}.log",
     wildcard_constraints:
         layer=alternatives(SPLIT_LAYERS),
     conda:
         ENVIRONMENT
     message:
-        "Merging the blocks of {wildcards.layer} in {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Merging the blocks of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing merge-blocks --blocks {input:q} --output {output:q} > {log:q} 2>&1"

@@ -12,11 +12,11 @@ rule predict_images:
         classes="results/lists/{experiment}/classes.csv",
         checkpoint=NETWORK,
     output:
-        "results/baseline/{experiment}/{checkpoint}.h5",
+        "results/baseline/{experiment}{nth}/{checkpoint}.h5",
     log:
-        "results/logs/predict_images/{experiment}/{checkpoint}.log",
+        "results/logs/predict_images/{experiment}{nth}/{checkpoint}.log",
     benchmark:
-        "results/benchmarks/predict_images/{experiment}/{checkpoint}.tsv"
+        "results/benchmarks/predict_images/{experiment}{nth}/{checkpoint}.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -24,13 +24,13 @@ rule predict_images:
         runtime=PREDICT_MINUTES,
         gpu=GPUS,
     params:
-        settings=flags(IMAGE_SIZE),
+        settings=lambda wildcards: flags(IMAGE_SIZE | named(wildcards)),
         device=unrecorded(config["device"]),
         undecodable=unrecorded(config["baseline"]["undecodable"]),
         stimuli=stimuli_of,
         numerics=NUMERICS["predictions"],
     message:
-        "Predicting the test images of {wildcards.experiment} with checkpoint {wildcards.checkpoint}."
+        "Predicting the test images of {wildcards.experiment}{wildcards.nth} with checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing predict {params.settings:q} --undecodable {params.undecodable:q}"
         " --experiment {wildcards.experiment:q} --checkpoint-name {wildcards.checkpoint:q}"
@@ -44,23 +44,25 @@ rule select_images:
         images=TEST_IMAGES,
         list="results/lists/{experiment}/test.txt",
         classes="results/lists/{experiment}/classes.csv",
-        predictions=f"results/baseline/{{experiment}}/{LAST}.h5",
+        predictions=f"results/baseline/{{experiment}}{{nth}}/{LAST}.h5",
     output:
-        list="results/baseline/{experiment}/kept.txt",
-        table="results/baseline/{experiment}/kept.csv",
+        list="results/baseline/{experiment}{nth}/kept.txt",
+        table="results/baseline/{experiment}{nth}/kept.csv",
     log:
-        "results/logs/select_images/{experiment}.log",
+        "results/logs/select_images/{experiment}{nth}.log",
     conda:
         ENVIRONMENT
     resources:
         mem_mb=500,
         runtime=5,
     params:
-        settings=flags({"max_images": config["baseline"]["max_images"], "seed": config["seed"]}),
+        settings=lambda wildcards: flags(
+            reseeded({"max_images": config["baseline"]["max_images"], "seed": config["seed"]}, wildcards)
+        ),
         stimuli=stimuli_of,
         numerics=NUMERICS["predictions"],
     message:
-        "Keeping images of {wildcards.experiment} that are right in every task."
+        "Keeping images of {wildcards.experiment}{wildcards.nth} that are right in every task."
     shell:
         "featuresharing select-images {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
         " --predictions {input.predictions:q} --output {output.list:q} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ localrules:
 
 rule tabulate_accuracy:
     input:
-        expand(rules.predict_images.output, experiment=EXPERIMENTS, checkpoint=CHECKPOINTS),
+        expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),
     output:
         report(
             "results/tables/accuracy.csv",
@@ -31,7 +31,13 @@ rule tabulate_accuracy:
 
 rule tabulate_contributions:
     input:
-        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+        expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=CHECKPOINTS,
+        ),
     output:
         report(
             "results/tables/contributions.csv",
@@ -57,7 +63,13 @@ rule tabulate_contributions:
 
 rule tabulate_sharing:
     input:
-        expand(rules.marginalize_layer.output, experiment=EXPERIMENTS, layer=LAYERS, checkpoint=CHECKPOINTS),
+        expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=CHECKPOINTS,
+        ),
     output:
         sharing=report(
             "results/tables/sharing.csv",

@@ -10,7 +10,7 @@ localrules:
 
 
 CHECKPOINTS = checkpoint_names(config["training"]["checkpoints"])
-NETWORK = "results/networks/{experiment}/{checkpoint}.pt"
+NETWORK = "results/networks/{experiment}{nth}/{checkpoint}.pt"
 NETWORKS = {experiment: checked(alexnet_of, SETTINGS, experiment) for experiment in EXPERIMENTS}
 IMAGE_SIZE = {}
 MORE_TARGETS = ["results/figures/training.png"]
@@ -30,12 +30,12 @@ rule train_network:
         list="results/lists/{experiment}/train.txt",
         classes=rules.list_images.output.classes,
     output:
-        checkpoints=expand("results/networks/{{experiment}}/{checkpoint}.pt", checkpoint=CHECKPOINTS),
-        log="results/networks/{experiment}/training.csv",
+        checkpoints=expand("results/networks/{{experiment}}{{nth}}/{checkpoint}.pt", checkpoint=CHECKPOINTS),
+        log="results/networks/{experiment}{nth}/training.csv",
     log:
-        "results/logs/train_network/{experiment}.log",
+        "results/logs/train_network/{experiment}{nth}.log",
     benchmark:
-        "results/benchmarks/train_network/{experiment}.tsv"
+        "results/benchmarks/train_network/{experiment}{nth}.tsv"
     conda:
         ENVIRONMENT
     threads: config["training"]["threads"] * config["training"]["processes"] + config["training"]["workers"]
@@ -44,13 +44,15 @@ rule train_network:
         runtime=TRAIN_MINUTES,
         gpu=GPUS * config["training"]["processes"],
     params:
-        settings=flags(TRAINING | config["network"] | {"image_size": config["images"]["image_size"]}),
+        settings=lambda wildcards: flags(
+            reseeded(TRAINING, wildcards) | config["network"] | {"image_size": config["images"]["image_size"]}
+        ),
         stimuli=lambda wildcards: TRAIN_STIMULI,
         unrecorded=unrecorded(flags({"device": config["device"]} | {key: config["training"][key] for key in WATCHED})),
         folder=folder_of_output,
         numerics=NUMERICS["training"],
     message:
-        "Training the network of {wildcards.experiment}."
+        "Training the network of {wildcards.experiment}{wildcards.nth}."
     shell:
         "featuresharing train {params.settings:q} {params.unrecorded:q} --list {input.list:q} --classes {input.classes:q}"
         " --wait {resources.runtime} --output-folder {params.folder:q} > {log:q} 2>&1"
@@ -58,7 +60,7 @@ rule train_network:
 
 rule plot_training:
     input:
-        logs=expand(rules.train_network.output.log, experiment=EXPERIMENTS),
+        logs=expand(rules.train_network.output.log, experiment=EXPERIMENTS, nth=REPLICATES),
         accuracy="results/tables/accuracy.csv",
     output:
         report(
@@ -73,7 +75,9 @@ rule plot_training:
         ENVIRONMENT
     params:
         page=flags(PAGE),
-        logs=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.logs)],
+        logs=lambda wildcards, input: [
+            f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.logs)
+        ],
     message:
         "Plotting training."
     shell:

@@ -2,11 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from featuresharing.cli.figure_options import add_figure, ending, read_page
 from featuresharing.cli.options import Commands, add_command, named_path
 from featuresharing.cli.setting_options import add_settings, read_settings
-from featuresharing.errors import InputError
 from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.settings.fields import keys_of
@@ -77,9 +77,9 @@ def _plot_training(options: argparse.Namespace) -> None:
     from featuresharing.figures.curves import plot_training
     from featuresharing.figures.saving import save_figure
 
-    logs = dict(options.logs)
-    if len(logs) < len(options.logs):
-        raise InputError("--logs: found an experiment twice; accepted is one log of each.")
-    read = {experiment: read_log(path) for experiment, path in logs.items()}
-    figure = plot_training(read, read_table(options.accuracy, ACCURACY), page=read_page(options))
+    logs: dict[str, Any] = {}
+    for experiment, path in options.logs:
+        logs.setdefault(experiment, []).append(read_log(path))
+    single = {experiment: read[0] if len(read) == 1 else read for experiment, read in logs.items()}
+    figure = plot_training(single, read_table(options.accuracy, ACCURACY), page=read_page(options))
     save_figure(figure, options.output)

@@ -87,7 +87,7 @@ ACCURACY = Table(
 
 LESIONS = Table(
     "lesions",
-    ("results/tables/lesions.csv", "results/lesion_curves/*/*.csv"),
+    ("results/tables/lesions.csv", "results/lesion_curves/*/*.csv", "results/lesion_curves/*/*/*.csv"),
     "the accuracy of a task without some units of a layer",
     (
         EXPERIMENT,
@@ -124,7 +124,7 @@ LESIONS = Table(
 
 TRAINING = Table(
     "training",
-    ("results/networks/*/training.csv",),
+    ("results/networks/*/training.csv", "results/networks/*/*/training.csv"),
     "the training batches of a task since the last row",
     (
         STEP,
@@ -141,7 +141,7 @@ CLASS = Column(
 
 KEPT = Table(
     "kept",
-    ("results/baseline/*/kept.csv",),
+    ("results/baseline/*/kept.csv", "results/baseline/*/*/kept.csv"),
     "an image that is analysed",
     (
         count("index", "position of the image in the full list", "networks/predictions.py", "counted from 0"),

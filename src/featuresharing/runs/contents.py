@@ -80,10 +80,12 @@ def _wrong_conditionals_of_any_network(path: Path, *, whole: bool) -> Iterable[s
 def _wrong_network(path: Path, folder: Path) -> Iterator[str]:
     """Say so if the network that conditionals were computed from is another one now."""
     from featuresharing.files.records import refuse_changed
+    from featuresharing.hdf5.attributes import replicate_of
+    from featuresharing.replicates import network_label
     from featuresharing.store import soundness
 
     attributes = soundness.attributes_of(path)
-    networks = folder / "networks" / str(attributes.get("experiment"))
+    networks = folder / "networks" / network_label(str(attributes.get("experiment")), replicate_of(attributes))
     name = str(attributes.get("checkpoint"))
     network = next((each for each in networks.glob("[!.]*") if each.stem == name and each.is_file()), None)
     try:
@@ -180,7 +182,8 @@ def problems_of_list(path: Path, folder: Path) -> Iterable[str]:
     from featuresharing.data.lists import read_classes, read_image_list
 
     try:
-        classes = read_classes(folder / "lists" / path.parent.name / "classes.csv")
+        _, experiment, *_ = path.relative_to(folder).parts
+        classes = read_classes(folder / "lists" / experiment / "classes.csv")
         read_image_list(path, list(classes.values()))
     except InputError as error:
         yield str(error)

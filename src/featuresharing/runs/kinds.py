@@ -35,6 +35,9 @@ def _work(name: str, pattern: str, check: Check | None = None, reason: str = "")
     return Kind(name, pattern, check, reason, final=False)
 
 
+_NETWORK = r"[^/]+(/[0-9]+)?"
+"""The folder of an experiment's network; that of a replicate but the first has its number behind the experiment."""
+
 _SECOND = r"(.*/)?(\.progress/[0-9a-f]+/([^/]+\.pt|training\.csv)(?<!/state-[01]\.pt)|\.[^/]+\.[0-9a-f]+\.done(/.*)?)"
 
 KINDS = (
@@ -64,11 +67,11 @@ KINDS = (
     Kind("networks", r"(.*/)?[^/.][^/]*\.pt", contents.problems_of_checkpoint),
     Kind("files of Torch7", r"(.*/)?[^/.][^/]*\.t7", contents.problems_of_torch7),
     Kind("tables", r"(.*/)?[^/.][^/]*\.csv", contents.problems_of_table),
-    Kind("image lists", r"(lists|baseline)/[^/]+/[^/.][^/]*\.txt", contents.problems_of_list),
+    Kind("image lists", rf"(lists|baseline)/{_NETWORK}/[^/.][^/]*\.txt", contents.problems_of_list),
     Kind("configs", r"config\.yaml", contents.problems_of_config),
     Kind("vector figures", r"(.*/)?[^/.][^/]*\.(pdf|svg)", reason="nothing here reads them"),
-    Kind("probes", r"probes/[^/]+/[^/.][^/]*\.npz", contents.problems_of_probes),
-    Kind("networks of other formats", r"networks/[^/]+/[^/.][^/]*", contents.problems_of_network),
+    Kind("probes", rf"probes/{_NETWORK}/[^/.][^/]*\.npz", contents.problems_of_probes),
+    Kind("networks of other formats", rf"networks/{_NETWORK}/[^/.][^/]*", contents.problems_of_network),
     Kind("extracted files", "archives/.*", reason="only the record of their archive says what they were"),
 )
 """Every kind of file; a path is of the first that fits."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from featuresharing.replicates import MOST_REPLICATES
 from featuresharing.settings.analysis_settings import (
     BaselineSettings,
     EvidenceSettings,
@@ -29,6 +30,12 @@ class Config(Block):
         "seed of everything: renderings, training, choice of images, prior draws, bootstrap",
         least=0,
         most=MOST_SEED,
+    )
+    replicates: int = setting(
+        1,
+        "networks of each experiment, which differ by their seeds alone",
+        least=1,
+        most=MOST_REPLICATES,
     )
     device: str = setting(
         "auto",

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from featuresharing.data.array_files import is_array_file
 from featuresharing.data.stimulus_sets import LabelledTask, first_image, names_or_file, read_names, read_stimulus_set
 from featuresharing.errors import InputError
 from featuresharing.networks.definitions import NetworkDefinition
+from featuresharing.replicates import FIRST, seed_of_replicate
 from featuresharing.settings import LAYERS, Config, ExperimentSettings, StimuliSettings, TaskSettings
 from featuresharing.settings.block import Problem
+from featuresharing.settings.experiment_settings import OwnNetworkSettings
 from featuresharing.workflow.architectures import DefinedNetwork
 
 AS_BUILT = "built"
 """The checkpoint of a network without weights of its own."""
+
+NUMBER = "{replicate}"
+"""What stands for the number of a replicate in paths of checkpoints and in arguments."""
 
 PROBE = "probe"
 """The head of a task that a probe reads from a layer."""
@@ -50,10 +56,33 @@ def probe_options(experiment: ExperimentSettings) -> dict[str, list[str]]:
     }
 
 
-def definition_of(experiment: ExperimentSettings, checkpoint: str, seed: int) -> NetworkDefinition:
-    """Return the definition of an experiment's network at a checkpoint, without its probes."""
+def network_settings(experiment: ExperimentSettings, replicate: int) -> OwnNetworkSettings:
+    """Return what a config says of a replicate of an experiment's network, with its number for :data:`NUMBER`.
+
+    An argument that is nothing else becomes the number itself.
+    """
     network = experiment.network
     assert network
+    checkpoints = {name: path.replace(NUMBER, str(replicate)) for name, path in network.checkpoints.items()}
+    return replace(network, checkpoints=checkpoints, arguments=_numbered(network.arguments, replicate))
+
+
+def _numbered(value: Any, replicate: int) -> Any:
+    if isinstance(value, str):
+        return replicate if value == NUMBER else value.replace(NUMBER, str(replicate))
+    if isinstance(value, Mapping):
+        return {name: _numbered(each, replicate) for name, each in value.items()}
+    return [_numbered(each, replicate) for each in value] if isinstance(value, list | tuple) else value
+
+
+def definition_of(
+    experiment: ExperimentSettings, checkpoint: str, seed: int, replicate: int = FIRST
+) -> NetworkDefinition:
+    """Return the definition of a replicate of an experiment's network at a checkpoint, without its probes.
+
+    ``seed`` is that of the first replicate.
+    """
+    network = network_settings(experiment, replicate)
     weights = network.checkpoints.get(checkpoint)
     heads = {name: head_values(task) for name, task in tasks_of(experiment).items() if task.head != PROBE}
     return NetworkDefinition(
@@ -63,7 +92,7 @@ def definition_of(experiment: ExperimentSettings, checkpoint: str, seed: int) ->
         strip=network.strip,
         tasks=tuple(experiment.tasks),
         heads=heads,
-        seed=seed,
+        seed=seed_of_replicate(seed, replicate),
         step=int(checkpoint) if checkpoint.isdecimal() else -1,
     )
 
@@ -94,7 +123,7 @@ def own_problems(config: Config) -> Iterator[Problem]:
         if experiment.network is None:
             yield Problem(f"{place}.network", " is missing; accepted with source: network is what the network is")
         else:
-            yield from _network_problems(experiment, place)
+            yield from _network_problems(experiment, place, config.replicates)
             if (found := list(experiment.network.checkpoints)) != names[0]:
                 wanted = f"accepted are those of the first experiment: {', '.join(names[0]) or 'none'}"
                 yield Problem(f"{place}.network.checkpoints", f": found {', '.join(found) or 'none'}; {wanted}")
@@ -110,13 +139,19 @@ def own_problems(config: Config) -> Iterator[Problem]:
         yield Problem("layers", f" is missing; {wanted}")
 
 
-def _network_problems(experiment: ExperimentSettings, place: str) -> Iterator[Problem]:
-    network = experiment.network
-    assert network
-    for name, path in network.checkpoints.items():
-        if not os.path.isfile(path):
-            yield Problem(f"{place}.network.checkpoints.{name}", f": {path} does not exist; accepted is a file")
-        yield from _braces(f"{place}.network.checkpoints.{name}", path)
+def _network_problems(experiment: ExperimentSettings, place: str, replicates: int) -> Iterator[Problem]:
+    first, second = (network_settings(experiment, replicate) for replicate in (FIRST, FIRST + 1))
+    if replicates > FIRST and (first.checkpoints, first.arguments) == (second.checkpoints, second.arguments):
+        found = f": found {replicates}, of which experiment '{experiment.name}' has one network"
+        wanted = f"accepted is 1, or {NUMBER} in the paths of network.checkpoints or in network.arguments"
+        yield Problem("replicates", f"{found}; {wanted}")
+    for name in first.checkpoints:
+        key = f"{place}.network.checkpoints.{name}"
+        paths = (network_settings(experiment, number).checkpoints[name] for number in range(1, replicates + 1))
+        for path in dict.fromkeys(paths):
+            if not os.path.isfile(path):
+                yield Problem(key, f": {path} does not exist; accepted is a file")
+            yield from _braces(key, path)
     try:
         for source in definition_of(experiment, AS_BUILT, 0).sources():
             yield from _braces(f"{place}.network.build", source)

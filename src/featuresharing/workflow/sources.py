@@ -20,7 +20,7 @@ NAMES = {
     "TEST_IMAGES": "what rules that read test images take as their input: a folder, or [] where nothing makes it",
     "TEST_STIMULI": "a list that names what test images are made of, where Snakemake cannot see it; [] where it can",
     "CHECKPOINTS": "the names of each network's checkpoints, in the order of training",
-    "NETWORK": "a path such as networks/{experiment}/{checkpoint}.pt, whose file is called {checkpoint}",
+    "NETWORK": "a path such as networks/{experiment}{nth}/{checkpoint}.pt, whose file is called {checkpoint}",
     "NETWORKS": "what each experiment's network is, by the experiment's name: an Architecture or a NetworkFile",
     "IMAGE_SIZE": "options for networks whose files do not say the size of their images, such as {'image_size': 224}",
     "PREDICT_MINUTES": "the time limit of a job that predicts all test images",
@@ -62,7 +62,7 @@ def find_source(source: str, folder: Path) -> Path:
     return Path(source).absolute()
 
 
-def check_source(path: Path, defined: Mapping[str, Any]) -> None:
+def check_source(path: Path, defined: Mapping[str, Any], *, replicates: int = Config.replicates) -> None:
     """Raise InputError unless what the file of a source defines has all of :data:`NAMES`, and NETWORK a proper form."""
     for name, meaning in NAMES.items():
         if name not in defined:
@@ -70,6 +70,11 @@ def check_source(path: Path, defined: Mapping[str, Any]) -> None:
     network = Path(defined["NETWORK"])
     if network.stem != "{checkpoint}" or not any("{experiment}" in part for part in network.parent.parts):
         raise InputError(f"source {path}: found NETWORK {network}; accepted is {NAMES['NETWORK']}.")
+    if replicates > 1 and "{nth}" not in str(network):
+        raise InputError(
+            f"config key 'replicates': found {replicates}; accepted is 1 for source {path}, whose NETWORK is without "
+            "{nth}."
+        )
 
 
 def experiment_problems(
@@ -119,6 +124,8 @@ def folders_problems(config: Config) -> Iterator[Problem]:
 
 def archives_problems(config: Config) -> Iterator[Problem]:
     """Yield what is wrong with a config for ``source: archives``."""
+    if config.replicates > 1:
+        yield Problem("replicates", f": found {config.replicates}; accepted with source: archives is 1")
     yield from experiment_problems(config, keys=ARCHIVE_KEYS)
     yield from archive_problems(config)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from featuresharing.figure_formats import ANIMATIONS, FIGURES
+from featuresharing.settings import Config
 from featuresharing.settings.sentences import listed
 
 _OF_LAYERS = ("figures", "features", "marginal", "lesion", "lesion_curves")
@@ -13,15 +14,22 @@ _OF_ALL_LAYERS = "layers"
 
 
 def describe_target(
-    target: str, experiments: Collection[str], layers: Collection[str], checkpoints: Collection[str]
+    target: str,
+    experiments: Collection[str],
+    layers: Collection[str],
+    checkpoints: Collection[str],
+    *,
+    replicates: int = Config.replicates,
 ) -> str | None:
     """Return one sentence on the first name in ``target`` that is not there, or None where all are or none is meant.
 
     Paths are results/KIND/EXPERIMENT/NAME, with {layer}_{checkpoint} or {layer} for the name of what belongs to a layer
-    and {checkpoint} of what belongs to a network. Figures are asked for by the end of their name.
+    and {checkpoint} of what belongs to a network; of all ``replicates`` but the first, their number stands before NAME.
+    Figures are asked for by the end of their name.
     """
     start, *parts = target.split("/")
-    if start != "results" or len(parts) not in (2, 3) or not parts[-1]:
+    numbers = [part for part in parts[2:-1] if part.isdecimal()]
+    if start != "results" or len(parts) - len(numbers) not in (2, 3) or len(numbers) > 1 or not parts[-1]:
         return None
     kind, *places, name = parts
     if kind == "figures" and (problem := _describe_ending(name, layers, animated=bool(places))):
@@ -29,6 +37,8 @@ def describe_target(
     if not places or kind not in (*_OF_LAYERS, *_OF_CHECKPOINTS, "lists"):
         return None
     meant = [("experiment", places[0], experiments)]
+    if numbers:
+        meant.append(("replicate with a number", numbers[0], [str(each) for each in range(2, replicates + 1)]))
     if kind in _OF_CHECKPOINTS:
         meant.append(("checkpoint", name.partition(".")[0], checkpoints))
     if kind in _OF_LAYERS:
@@ -38,7 +48,7 @@ def describe_target(
             meant.append(("checkpoint", checkpoint, checkpoints))
     for what, found, known in meant:
         if found not in known:
-            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known)}."
+            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known) or 'none'}."
     return None
 
 

@@ -29,7 +29,7 @@ localrules:
 PROBED = [name for name, experiment in EXPERIMENTS.items() if probes_of(experiment)]
 UNPROBED = [name for name in EXPERIMENTS if name not in PROBED]
 CHECKPOINTS = checkpoints_of(SETTINGS)
-NETWORK = "results/networks/{experiment}/{checkpoint}.json"
+NETWORK = "results/networks/{experiment}{nth}/{checkpoint}.json"
 NETWORKS = {name: network_of(experiment, CHECKPOINTS[-1], config["seed"]) for name, experiment in EXPERIMENTS.items()}
 IMAGE_SIZE = {}
 TEST_STIMULI = {name: checked(sizes_of_images, experiment) for name, experiment in EXPERIMENTS.items()}
@@ -44,7 +44,9 @@ def TEST_IMAGES(wildcards):
 
 def definition(wildcards):
     """Return the definition of an experiment's network at a checkpoint."""
-    return definition_of(EXPERIMENTS[wildcards.experiment], wildcards.checkpoint, config["seed"])
+    return definition_of(
+        EXPERIMENTS[wildcards.experiment], wildcards.checkpoint, config["seed"], replicate_of(wildcards)
+    )
 
 
 def preprocessing(wildcards):
@@ -121,13 +123,13 @@ rule train_probes:
         images=TEST_IMAGES,
         list=rules.import_all_stimuli.output.list,
         classes=rules.import_all_stimuli.output.classes,
-        checkpoint="results/probes/{experiment}/{checkpoint}.json",
+        checkpoint="results/probes/{experiment}{nth}/{checkpoint}.json",
     output:
-        "results/probes/{experiment}/{checkpoint}.npz",
+        "results/probes/{experiment}{nth}/{checkpoint}.npz",
     log:
-        "results/logs/train_probes/{experiment}/{checkpoint}.log",
+        "results/logs/train_probes/{experiment}{nth}/{checkpoint}.log",
     benchmark:
-        "results/benchmarks/train_probes/{experiment}/{checkpoint}.tsv"
+        "results/benchmarks/train_probes/{experiment}{nth}/{checkpoint}.tsv"
     conda:
         ENVIRONMENT
     threads: config["jobs"]["threads"]
@@ -144,7 +146,7 @@ rule train_probes:
         stimuli=stimuli_of,
         numerics=NUMERICS["probes"],
     message:
-        "Training probes of {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Training probes of {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing train-probes {params.settings:q} --undecodable {params.undecodable:q}"
         " --checkpoint {input.checkpoint:q} --list {input.list:q} --classes {input.classes:q}"
@@ -157,9 +159,9 @@ rule define_network:
         list="results/lists/{experiment}/test.txt",
         probes=lambda wildcards: rules.train_probes.output if wildcards.experiment in PROBED else [],
     output:
-        "results/networks/{experiment}/{checkpoint}.json",
+        "results/networks/{experiment}{nth}/{checkpoint}.json",
     log:
-        "results/logs/define_network/{experiment}/{checkpoint}.log",
+        "results/logs/define_network/{experiment}{nth}/{checkpoint}.log",
     conda:
         ENVIRONMENT
     resources:
@@ -170,7 +172,7 @@ rule define_network:
         preprocessing=preprocessing,
         probes=lambda wildcards, input: flags({"probes": input.get("probes") or None}),
     message:
-        "Defining the network of {wildcards.experiment}, checkpoint {wildcards.checkpoint}."
+        "Defining the network of {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
     shell:
         "featuresharing define-network --definition {params.definition:q} --preprocessing {params.preprocessing:q}"
         " {params.probes:q} --list {input.list:q} --output {output:q} > {log:q} 2>&1"
@@ -181,10 +183,10 @@ use rule define_network as define_frozen_network with:
         files=lambda wildcards: checked(definition(wildcards).files),
         list=rules.import_all_stimuli.output.list,
     output:
-        "results/probes/{experiment}/{checkpoint}.json",
+        "results/probes/{experiment}{nth}/{checkpoint}.json",
     log:
-        "results/logs/define_frozen_network/{experiment}/{checkpoint}.log",
+        "results/logs/define_frozen_network/{experiment}{nth}/{checkpoint}.log",
     wildcard_constraints:
         experiment=alternatives(PROBED),
     message:
-        "Defining the network of {wildcards.experiment} without probes, checkpoint {wildcards.checkpoint}."
+        "Defining the network of {wildcards.experiment}{wildcards.nth} without probes, checkpoint {wildcards.checkpoint}."

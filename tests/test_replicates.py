@@ -1,0 +1,132 @@
+"""Replicates: seeds and names of several networks an experiment, and what configs, paths and networks make of them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featuresharing import InputError
+from featuresharing.replicates import MOST_REPLICATES, check_replicate, network_label, seed_of_replicate
+from featuresharing.settings import Config
+from featuresharing.settings.checking import check_config
+from featuresharing.settings.configfiles import complete_config
+from featuresharing.workflow.own_networks import definition_of, own_problems
+from featuresharing.workflow.sources import NAMES, archives_problems, check_source
+from featuresharing.workflow.targets import describe_target
+
+
+def test_seeds_of_replicates_are_drawn_from_that_of_the_first() -> None:
+    """Against numpy alone: a Philox generator of the seed and of the words of ("replicate", number)."""
+
+    def word(text: str) -> int:
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+    for seed in (0, 7, 2**31):
+        for number in (2, 5, MOST_REPLICATES):
+            key = np.random.SeedSequence(seed, spawn_key=(word("str:replicate"), word(f"int:{number}")))
+            wanted = np.random.Generator(np.random.Philox(key)).integers(2**31)
+            assert seed_of_replicate(seed, number) == wanted
+        assert seed_of_replicate(seed, 1) == seed
+    seeds = [seed_of_replicate(0, number) for number in range(1, MOST_REPLICATES + 1)]
+    assert seeds[:5] == [0, 157752100, 1086712333, 2091323614, 221088719]
+    assert len(set(seeds)) == MOST_REPLICATES
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 101, 1.0, True, "2", None])
+def test_what_is_no_replicate_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"replicate: found .*; accepted is a whole number from 1 to 100\."):
+        check_replicate(wrong)
+    with pytest.raises(InputError, match="replicate: found"):
+        seed_of_replicate(0, wrong)
+
+
+def test_the_first_replicate_is_called_as_the_only_one() -> None:
+    assert [network_label("object_text", number) for number in (1, 2, 10)] == [
+        *("object_text", "object_text/2", "object_text/10")
+    ]
+
+
+def own_config(**network: Any) -> Config:
+    experiment = {"name": "reader", "tasks": ["object"], "images": "stimuli.csv", "preprocessing": {"size": 8}}
+    config = {"source": "network", "layers": {"fc": "fc"}, "experiments": [experiment | {"network": network}]}
+    return check_config(complete_config(config | {"replicates": 3}, Config.defaults()))
+
+
+def said(config: Config) -> list[str]:
+    return [f"{key}{text}" for key, text in own_problems(config)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("def build(fold=0, names=()): ...\n")
+    Path("stimuli.csv").touch()
+    for number in (1, 2, 3):
+        Path(f"seed{number}").mkdir()
+        Path(f"seed{number}/last.pt").touch()
+    return tmp_path
+
+
+def test_each_replicate_of_an_own_network_has_files_and_arguments_of_its_own(folder: Path) -> None:
+    arguments = {"fold": "{replicate}", "names": ["fold {replicate} of 3", {"part": "{replicate}"}], "width": 8}
+    config = own_config(build="net.py:build", checkpoints={"7": "seed{replicate}/last.pt"}, arguments=arguments)
+    assert said(config) == []
+    for number in (1, 2, 3):
+        found = definition_of(config.experiments[0], "7", 5, number)
+        assert found.weights == Path(f"seed{number}/last.pt")
+        assert found.arguments == {"fold": number, "names": [f"fold {number} of 3", {"part": number}], "width": 8}
+        assert found.seed == seed_of_replicate(5, number)
+        assert found.step == 7
+    assert definition_of(config.experiments[0], "7", 5) == definition_of(config.experiments[0], "7", 5, 1)
+
+
+def test_replicates_of_own_networks_that_are_all_one_or_not_there_are_refused(folder: Path) -> None:
+    found = "replicates: found 3, of which experiment 'reader' has one network; accepted is 1, or {replicate} in the "
+    for network in ({"checkpoints": {"7": "seed1/last.pt"}}, {"build": "net.py:build", "arguments": {"width": 8}}):
+        assert said(own_config(**network)) == [f"{found}paths of network.checkpoints or in network.arguments"]
+    assert said(own_config(build="net.py:build", arguments={"fold": "{replicate}"})) == []
+    Path("seed2/last.pt").unlink()
+    assert said(own_config(checkpoints={"7": "seed{replicate}/last.pt"})) == [
+        "experiments.0.network.checkpoints.7: seed2/last.pt does not exist; accepted is a file"
+    ]
+    Path("seed2/last.pt").touch()
+    assert any("braces" in each for each in said(own_config(checkpoints={"7": "seed{replicate}/{last}.pt"})))
+
+
+def test_sources_with_one_network_an_experiment_refuse_more(tmp_path: Path) -> None:
+    config = check_config({"source": "archives", "replicates": 3, "experiments": [{"name": "x", "tasks": ["a"]}]})
+    assert ("replicates", ": found 3; accepted with source: archives is 1") in [*archives_problems(config)]
+    defined = dict.fromkeys(NAMES) | {"NETWORK": "x/{experiment}/{checkpoint}.pt"}
+    check_source(tmp_path / "own.smk", defined)
+    check_source(tmp_path / "own.smk", defined | {"NETWORK": "x/{experiment}{nth}/{checkpoint}.pt"}, replicates=2)
+    with pytest.raises(InputError, match=r"'replicates': found 2; accepted is 1 for source .*own\.smk, whose NETWORK"):
+        check_source(tmp_path / "own.smk", defined, replicates=2)
+
+
+@pytest.mark.parametrize("value", [0, 101, "many", 2.5])
+def test_other_numbers_of_replicates_are_refused(value: Any) -> None:
+    with pytest.raises(InputError, match=r"config key 'replicates': found .*; accepted is an integer from 1 to 100"):
+        check_config({"replicates": value, "experiments": [{"name": "x", "tasks": ["a"]}]})
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("results/marginal/one/3/fc_9.h5", None),
+        ("results/networks/one/2/9.pt", None),
+        ("results/figures/one/2/fc.gif", None),
+        ("results/marginal/one/fc_9/0-3.h5", None),
+        ("results/marginal/one/4/fc_9.h5", "there is no replicate with a number '4'; accepted are 2, 3."),
+        ("results/marginal/one/1/fc_9.h5", "there is no replicate with a number '1'; accepted are 2, 3."),
+        ("results/marginal/two/2/fc_9.h5", "there is no experiment 'two'; accepted are one."),
+        ("results/lesion_curves/one/2/fd_9.csv", "there is no layer 'fd'; accepted are fc."),
+        ("results/networks/one/2/8.pt", "there is no checkpoint '8'; accepted are 9."),
+    ],
+)
+def test_targets_of_replicates_are_known(target: str, sentence: str | None) -> None:
+    found = describe_target(target, ["one"], ["fc"], ["9"], replicates=3)
+    assert found == (sentence and f"{target}: {sentence}")
+    if found is None and "/one/fc" not in target:
+        assert "accepted are none." in str(describe_target(target, ["one"], ["fc"], ["9"]))
