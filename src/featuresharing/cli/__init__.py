@@ -26,6 +26,7 @@ from featuresharing.cli import (
     probes_commands,
     results_commands,
     tables_commands,
+    unit_figures_commands,
 )
 from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
@@ -41,7 +42,7 @@ GROUPS = {
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables and figures": (tables_commands, figures_commands),
+    "tables and figures": (tables_commands, figures_commands, unit_figures_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import EDGE, GAP, write_line, write_lines
-from featuresharing.figures.layer_map import LayerFrame, map_of
+from featuresharing.figures.layer_map import LayerFrame, map_of, network_of, unit_of
 from featuresharing.figures.lettering import shorten, width_of, wrap
 from featuresharing.figures.map_key import draw_key, explanation, margins_of
 from featuresharing.figures.palettes import colours
@@ -80,7 +80,7 @@ def draw_layers(content: LayersMap, style: FigureSettings) -> Figure:
                 top -= page.lines(1.1)
             _draw_block(figure, content, index, plan.shelves, top, style)
             top -= plan.shelves.height / style.dpi
-        left, below = margins_of(page)
+        left, _ = margins_of(page)
         names = ("first task", "second task") if many else first.pairs[0].names
         draw_key(figure, Box(EDGE + left, top - GAP - KEY, KEY, KEY), names, style, page)
         start = EDGE + left + KEY + 1.5 * GAP
@@ -148,26 +148,35 @@ def _draw_block(
 
 
 def layers_of(
-    frames: Sequence[LayerFrame], ordered: Sequence[LayerFrame], style: FigureSettings, sort_by: str | None, last: int
+    frames: Sequence[LayerFrame],
+    ordered: Sequence[LayerFrame],
+    style: FigureSettings,
+    *,
+    sort_by: str | None = None,
+    last: int = -1,
 ) -> LayersMap:
-    """Return the map of all layers of a network at one checkpoint; units stand as those of the layers ``ordered`` do."""
-    if not frames:
-        raise InputError("a figure of all layers has none; accepted: at least one")
+    """Return the map of all layers of a network at one checkpoint; units stand as those of the layers ``ordered`` do.
+
+    ``last`` is the last step of training, for a bar. Raises InputError for layers in another order, of other tasks or
+    of other units.
+    """
+    if [_name(frame) for frame in frames] != [_name(frame) for frame in ordered]:
+        found, wanted = (" ".join(map(_name, each)) for each in (ordered, frames))
+        raise InputError(f"layers of another checkpoint: found {found}; accepted are {wanted}.")
     maps = {
-        str(frame.layer.attributes["alias"]): map_of(frame, places, style, sort_by=sort_by, last=last)
+        _name(frame): map_of(frame, places, style, sort_by=sort_by, last=last)
         for frame, places in zip(frames, ordered, strict=True)
     }
     first = frames[0]
-    values = first.layer.attributes
     when = f" after {first.step:,} training steps" if first.step >= 0 else ""
-    which = f", network {first.layer.replicate}" if first.layer.replicate > 1 else ""
     low = list(dict.fromkeys(task for frame in frames for task in frame.low_tasks))
     warning = (
-        f"Hatched: the average unit contributes less than {first.near_zero:g} to {' or '.join(low)}, which says little."
+        f"Hatched: the average unit contributes less than {first.limit:g}{unit_of(first.evidence)} to"
+        f" {' or '.join(low)}, which says little."
     )
     note = f"{len(frames)} layers, {sum(len(frame.layer.units) for frame in frames):,} units."
     progress = (first.step, last) if 0 <= first.step <= last else None
-    return LayersMap(f"{values['experiment']}{which}{when}", note, maps, warning if low else "", progress)
+    return LayersMap(f"{network_of(first)}{when}", note, maps, warning if low else "", progress)
 
 
 def animate_layers(
@@ -180,4 +189,27 @@ def animate_layers(
     chosen = {"first": checkpoints[0], "last": checkpoints[-1]}
     last = max(frame.step for frames in checkpoints for frame in frames)
     for frames in checkpoints:
-        yield draw_layers(layers_of(frames, chosen.get(style.sort, frames), style, sort_by, last), style)
+        yield draw_layers(layers_of(frames, chosen.get(style.sort, frames), style, sort_by=sort_by, last=last), style)
+
+
+def by_checkpoint(frames: Sequence[LayerFrame]) -> list[list[LayerFrame]]:
+    """Return the layers of each checkpoint; checkpoints and layers stand as they first appear.
+
+    Raises InputError unless every checkpoint has all layers once, of one network.
+    """
+    if len({network_of(frame) for frame in frames}) > 1:
+        networks = " and ".join(dict.fromkeys(map(network_of, frames)))
+        raise InputError(f"conditionals: found layers of {networks}; accepted are those of one network.")
+    names = list(dict.fromkeys(_name(frame) for frame in frames))
+    found: dict[str, dict[str, LayerFrame]] = {}
+    for frame in frames:
+        found.setdefault(str(frame.layer.attributes["checkpoint"]), {})[_name(frame)] = frame
+    for checkpoint, layers in found.items():
+        if missing := [name for name in names if name not in layers]:
+            accepted = "accepted are files of all layers at every checkpoint"
+            raise InputError(f"conditionals: found no {missing[0]} at checkpoint {checkpoint}; {accepted}.")
+    return [[layers[name] for name in names] for layers in found.values()]
+
+
+def _name(frame: LayerFrame) -> str:
+    return str(frame.layer.attributes["alias"])

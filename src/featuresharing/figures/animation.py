@@ -30,10 +30,10 @@ def animate(
     milliseconds: int = FigureSettings.milliseconds,
     hold: int = FigureSettings.hold,
 ) -> None:
-    """Write ``frames`` [height, width, 3] to the GIF ``output``, which shows each for ``milliseconds`` and loops forever.
+    """Write ``frames`` [height, width, 3] to the GIF ``output``, which loops forever.
 
-    The last is shown for ``hold`` more. Up to 239 colours of a frame's flat areas are kept exactly, more are reduced to
-    as many; letters get greys. As many frames are written as given, equal ones included.
+    Each is shown for ``milliseconds``, the last for ``hold`` more. Up to 239 colours of a frame's flat areas are kept
+    exactly, more are reduced to as many; letters get greys. As many frames are written as given, equal ones included.
 
     Raises :class:`InputError` if there are no frames, their sizes differ, or the times are not what the config accepts
     (GIF counts hundredths of a second).

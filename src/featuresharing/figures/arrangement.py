@@ -1,6 +1,6 @@
-"""Where the parts of a unit map are on its page: titles, maps, keys and words, from the width and the size of letters."""
+"""Where the parts of a unit map are on a page: titles, maps, keys and words; and how words are written there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -29,113 +29,103 @@ PROPORTION = 1.04
 WARNING_LINES = 5
 """Lines kept for a warning in a narrow column, so that figures with and without one are equally large."""
 
+Parts = Mapping[str, Sequence[Box]]
+"""Boxes whose lower edges count from above: they are turned once the height of the whole is known."""
+
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where parts are: boxes in inches. ``arrows`` are right of maps; ``between`` parts sentences."""
+    """Where parts are. ``arrows`` are right of ``maps``; ``between`` parts the sentences of ``text``.
+
+    A single map has neither ``headings`` nor ``notes``, and a figure of one checkpoint no ``bar``.
+    """
 
     height: float
+    between: str
     title: Box
     note: Box
-    bar: Box | None
+    text: Box
+    bar: tuple[Box, ...]
     maps: tuple[Box, ...]
     arrows: tuple[Box, ...]
     keys: tuple[Box, ...]
     headings: tuple[Box, ...]
     notes: tuple[Box, ...]
-    text: Box
-    between: str
 
 
 def arrange(page: Page, panels: int, sentences: Sequence[str], *, bar: bool) -> Arrangement:
     """Arrange so many maps and the sentences on how to read them, below a bar of training if there is one."""
+    beside = panels == 1 and page.inches >= BESIDE
+    between = "\n\n" if beside else "\n" if panels == 1 else " "
     wide = page.inches - 2 * EDGE
-    single = panels == 1
-    beside = single and page.inches >= BESIDE
-    lines = 2 if page.inches >= BESIDE else 3
-    # heights from the top down; turned upside down once the whole is known
-    title = (EDGE, page.lines(1.15, page.large))
-    note = (sum(title), page.lines(lines, page.small))
-    strip = (sum(note) + 0.02, page.lines(1, page.small)) if bar else (sum(note), 0.0)
-    start = sum(strip) + GAP
-    arrow = page.lines(1.3, page.small)
+    title = Box(EDGE, EDGE, wide, page.lines(1.15, page.large))
+    note = Box(EDGE, title.top, wide, page.lines(2 if page.inches >= BESIDE else 3, page.small))
+    bars = [Box(EDGE, note.top, wide, page.lines(1, page.small))] if bar else []
+    start = (bars or [note])[-1].top + GAP
+    parts = _beside(page, start, sentences, between) if beside else _below(page, panels, start, sentences, between)
+    total = max(box.top for boxes in parts.values() for box in boxes) + EDGE
+
+    def turned(boxes: Sequence[Box]) -> tuple[Box, ...]:
+        return tuple(Box(box.left, total - box.top, box.width, box.height) for box in boxes)
+
+    first, second, words = turned([title, note, *parts["text"]])
+    others = (turned(parts[name]) for name in ("maps", "arrows", "keys", "headings", "notes"))
+    return Arrangement(total, between, first, second, words, turned(bars), *others)
+
+
+def _beside(page: Page, start: float, sentences: Sequence[str], between: str) -> Parts:
+    """Place one map at the left, its key and words at the right."""
+    wide = page.inches - 2 * EDGE
     left, below = margins_of(page)
-    if beside:
-        side = 0.6 * wide
-        key = min(1.5, wide - side - left - GAP)
-        maps = [(EDGE, start, side - arrow, PROPORTION * side)]
-        keys = [(EDGE + side + GAP + left, start, key, key)]
-        text = (EDGE + side + 2 * GAP, start + key + below + GAP, wide - side - 2 * GAP)
-        between = "\n\n"
-        words = _lines(sentences, between, page, text[2]) + WARNING_LINES + 2
-        end = max(start + maps[0][3], text[1] + page.lines(words, page.small))
-        return _turned(page, end, title, note, strip if bar else None, maps, arrow, keys, (), text, end, between)
+    side, arrow = 0.6 * wide, page.lines(1.3, page.small)
+    key = min(1.5, wide - side - left - GAP)
+    column = Box(EDGE + side + 2 * GAP, start + key + below + GAP, wide - side - 2 * GAP, 0)
+    words = _lines(sentences, between, page, column.width) + WARNING_LINES + 1
+    return {
+        "maps": [Box(EDGE, start, side - arrow, PROPORTION * side)],
+        "arrows": [Box(EDGE + side - arrow, start, arrow, PROPORTION * side)],
+        "keys": [Box(EDGE + side + GAP + left, start, key, key)],
+        "text": [column._replace(height=page.lines(words, page.small))],
+        "headings": [],
+        "notes": [],
+    }
+
+
+def _below(page: Page, panels: int, start: float, sentences: Sequence[str], between: str) -> Parts:
+    """Place maps in rows, each with its key below; words are beside the key of a single one, else below all."""
+    wide, single = page.inches - 2 * EDGE, panels == 1
     columns = min(panels, max(1, int((wide + GAP) / (PANEL + GAP))), 3 if panels < 7 else 4)
-    side = (wide - (columns - 1) * GAP) / columns
+    side, arrow = (wide - (columns - 1) * GAP) / columns, page.lines(1.3, page.small)
+    left, below = margins_of(page)
     key = min(1.1 if single else 1.0, 0.62 * (side - left))
-    above = 0.0 if single else page.lines(1.1) + page.lines(1.1, page.small)
-    panel = above + PROPORTION * (side - arrow) + GAP / 2 + key + below + (0.0 if single else GAP)
-    maps, keys, heads = [], [], []
-    for index in range(panels):
-        x, y = EDGE + index % columns * (side + GAP), start + index // columns * panel
-        heads.append((x, y, side, page.lines(1.1)))
-        maps.append((x, y + above, side - arrow, PROPORTION * (side - arrow)))
-        keys.append((x + left, y + above + PROPORTION * (side - arrow) + GAP / 2, key, key))
-    end = start + ceil(panels / columns) * panel
+    heading, note = (0.0, 0.0) if single else (page.lines(1.1), page.lines(1.1, page.small))
+    square = side - arrow
+    panel = heading + note + PROPORTION * square + GAP / 2 + key + below + (0.0 if single else GAP)
+    corners = [(EDGE + index % columns * (side + GAP), start + index // columns * panel) for index in range(panels)]
+    maps = [Box(x, y + heading + note, square, PROPORTION * square) for x, y in corners]
+    keys = [Box(box.left + left, box.top + GAP / 2, key, key) for box in maps]
     if single:
-        text = (keys[0][0] + key + 1.5 * GAP, keys[0][1], page.inches - EDGE - keys[0][0] - key - 1.5 * GAP)
-        between, more = "\n", WARNING_LINES
+        x = keys[0].right + 1.5 * GAP
+        words = Box(x, keys[0].bottom, page.inches - EDGE - x, 0)
     else:
-        text, between, more = (EDGE, end, wide), " ", 3
-    words = _lines(sentences, between, page, text[2]) + more
-    end = max(end, text[1] + page.lines(words, page.small))
-    heads = [] if single else heads
-    return _turned(page, end, title, note, strip if bar else None, maps, arrow, keys, heads, text, end, between)
+        words = Box(EDGE, start + ceil(panels / columns) * panel, wide, 0)
+    lines = _lines(sentences, between, page, words.width) + (WARNING_LINES if single else 3)
+    return {
+        "maps": maps,
+        "arrows": [Box(box.right, box.bottom, arrow, box.height) for box in maps],
+        "keys": [*keys],
+        "text": [words._replace(height=max(page.lines(lines, page.small), key + below if single else 0.0))],
+        "headings": [] if single else [Box(x, y, side, heading) for x, y in corners],
+        "notes": [] if single else [Box(x, y + heading, side, note) for x, y in corners],
+    }
 
 
 def _lines(sentences: Sequence[str], between: str, page: Page, inches: float) -> int:
     return wrap(between.join(sentences), page.small, inches).count("\n") + 1
 
 
-def _turned(
-    page: Page,
-    end: float,
-    title: tuple[float, float],
-    note: tuple[float, float],
-    strip: tuple[float, float] | None,
-    maps: Sequence[tuple[float, ...]],
-    arrow: float,
-    keys: Sequence[tuple[float, ...]],
-    heads: Sequence[tuple[float, ...]],
-    text: tuple[float, float, float],
-    text_end: float,
-    between: str,
-) -> Arrangement:
-    """Return boxes from the lower left of a page, of parts that are (left, from above, width, height)."""
-    total = end + EDGE
-    wide = page.inches - 2 * EDGE
-
-    def box(left: float, top: float, width: float, height: float) -> Box:
-        return Box(left, total - top - height, width, height)
-
-    heading = page.lines(1.1)
-    return Arrangement(
-        total,
-        box(EDGE, title[0], wide, title[1]),
-        box(EDGE, note[0], wide, note[1]),
-        box(EDGE, strip[0], wide, strip[1]) if strip else None,
-        tuple(box(*part) for part in maps),
-        tuple(box(x + w, y, arrow, h) for x, y, w, h in maps),
-        tuple(box(*part) for part in keys),
-        tuple(box(*part) for part in heads),
-        tuple(box(x, y + heading, w, page.lines(1.1, page.small)) for x, y, w, _ in heads),
-        box(text[0], text[1], text[2], text_end - text[1]),
-        between,
-    )
-
-
 def write_line(figure: Figure, box: Box, text: str, points: float, **options: Any) -> None:
-    """Write one line at the top left of a box, smaller or with an ellipsis if it is too long; down, if it is rotated."""
+    """Write one line at the top left of a box, smaller or with an ellipsis if it is too long; rotated: downwards."""
     bold = options.get("fontweight") == "bold"
     room = box.height if options.get("rotation") else box.width
     size = fit(text, points, room, bold=bold)

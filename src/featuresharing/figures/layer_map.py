@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import Array
+from featuresharing.analysis.near_zero import near_zero_limit
 from featuresharing.analysis.overlap import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
+from featuresharing.figures.scatter import plot_tasks
+from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.unit_map import Pair, UnitMap, draw_map, sorted_by
 from featuresharing.settings import EvidenceSettings, FigureSettings
 
@@ -35,16 +39,17 @@ class LayerFrame:
     layer: "LayerConditionals"
     contributions: Mapping[str, Array]
     evidence: EvidenceSettings
-    near_zero: float = 0.0
+    limit: float
 
     @classmethod
-    def of(cls, layer: "LayerConditionals", evidence: EvidenceSettings, near_zero: float = 0.0) -> "LayerFrame":
-        """Return the frame of a layer; tasks to which its average unit contributes less than ``near_zero`` say little.
+    def of(cls, layer: "LayerConditionals", evidence: EvidenceSettings, near_zero: float | None = None) -> "LayerFrame":
+        """Return the frame of a layer; tasks are near zero as :func:`.near_zero_limit` says.
 
         Raises InputError for conditionals that have no evidence.
         """
         found = layer_contributions(layer, method=evidence.method, laplace=evidence.laplace)
-        return cls(layer, found, evidence, near_zero)
+        softmax = bool(layer.attributes.get("softmax", True))
+        return cls(layer, found, evidence, near_zero_limit(near_zero, method=evidence.method, softmax=softmax))
 
     @property
     def step(self) -> int:
@@ -54,9 +59,9 @@ class LayerFrame:
     @property
     def low_tasks(self) -> tuple[str, ...]:
         """The tasks to which the average unit contributes next to nothing."""
-        return tuple(task for task, values in self.contributions.items() if values.mean() < self.near_zero)
+        return tuple(task for task, values in self.contributions.items() if values.mean() < self.limit)
 
-    def order(self, sort_by: str) -> Array:
+    def order(self, sort_by: str) -> NDArray[np.intp]:
         """Return the places of the units, sorted by their contribution to a task (ties: to the next one)."""
         first, second = self.contributions[sort_by], [v for t, v in self.contributions.items() if t != sort_by]
         return sorted_by(first, second[0] if second else None)
@@ -69,13 +74,13 @@ def plot_layer(
     *,
     sort_by: str | None = None,
     reference: "LayerConditionals | None" = None,
-    near_zero: float = 0.0,
+    near_zero: float | None = None,
 ) -> Figure:
     """Draw what every unit of a layer contributes to each pair of tasks, ``sort_by`` (None: the first) before others.
 
     Units are sorted by that task, as they contribute in ``reference``: the same layer at the checkpoint that the
-    style's ``sort`` names (None: this one). Pairs are hatched whose tasks are near zero: the average unit contributes
-    less than ``near_zero`` to one.
+    style's ``sort`` names (None: this one). Pairs are hatched of which a task is near zero: the average unit
+    contributes less to it than ``near_zero`` (None: .05 bits, .005 in probability, 0 for raw scores).
 
     Raises InputError for another task, for conditionals that have no evidence, and for a reference with other units.
     """
@@ -101,9 +106,7 @@ def map_of(
     frame: LayerFrame, ordered: LayerFrame, style: FigureSettings, *, sort_by: str | None = None, last: int = -1
 ) -> UnitMap:
     """Return the map of a layer whose units stand as those of ``ordered`` do; ``last`` is the last step of training."""
-    first_name = sort_by or next(iter(frame.contributions))
-    if first_name not in frame.contributions:
-        raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(frame.contributions)}.")
+    first_name = _first_task(frame, sort_by)
     units = frame.layer.units
     if not np.array_equal(units, ordered.layer.units) or first_name not in ordered.contributions:
         raise InputError(
@@ -125,6 +128,13 @@ def map_of(
         warning_of(frame),
         (frame.step, last) if 0 <= frame.step <= last else None,
     )
+
+
+def _first_task(frame: LayerFrame, sort_by: str | None) -> str:
+    first_name = sort_by or next(iter(frame.contributions))
+    if first_name not in frame.contributions:
+        raise InputError(f"--sort-by: found '{first_name}'; accepted are the tasks {', '.join(frame.contributions)}.")
+    return first_name
 
 
 def pairs_of(tasks: Sequence[str], first_name: str) -> tuple[list[tuple[str, str | None]], int]:
@@ -156,12 +166,37 @@ def _note(frame: LayerFrame, pairs: Sequence[Pair], more: int) -> str:
     return ".  ".join(parts) + "."
 
 
+def scatter_of(frames: Sequence[LayerFrame], *, sort_by: str | None = None, page: Page = SCREEN) -> Figure:
+    """Draw contributions to one task against those to another, a panel for each layer of a network.
+
+    Raises InputError for no layers, for another task, and for layers with other tasks than the first.
+    """
+    if not frames:
+        raise InputError("a figure of contributions has no layers; accepted: at least one")
+    layers = {}
+    for frame in frames:
+        first_name = _first_task(frame, sort_by)
+        named, _ = pairs_of(tuple(frame.contributions), first_name)
+        layers[str(frame.layer.attributes["alias"])] = [_pair(frame, *names) for names in named]
+        if set(frame.contributions) != set(frames[0].contributions):
+            raise InputError(f"{_where(frame)}: found other tasks than at {_where(frames[0])}; accepted are the same.")
+    title = f"{network_of(frames[0])}: what units contribute to two tasks{_when(frames[0])}"
+    return plot_tasks(layers, title=title, unit=unit_of(frames[0].evidence).strip(), page=page)
+
+
 def title_of(frame: LayerFrame) -> str:
-    """Return the title of a layer's map: experiment, replicate if there are several, layer and step."""
-    values = frame.layer.attributes
-    when = f" after {frame.step:,} training steps" if frame.step >= 0 else ""
+    """Return the title of a layer's map: network, layer and step."""
+    return f"{network_of(frame)}: {frame.layer.attributes['alias']}{_when(frame)}"
+
+
+def network_of(frame: LayerFrame) -> str:
+    """Return what a frame's network is called: the experiment, and which replicate unless it is the first."""
     which = f", network {frame.layer.replicate}" if frame.layer.replicate > 1 else ""
-    return f"{values['experiment']}{which}: {values['alias']}{when}"
+    return f"{frame.layer.attributes['experiment']}{which}"
+
+
+def _when(frame: LayerFrame) -> str:
+    return f" after {frame.step:,} training steps" if frame.step >= 0 else ""
 
 
 def warning_of(frame: LayerFrame) -> str:
@@ -170,7 +205,7 @@ def warning_of(frame: LayerFrame) -> str:
         return ""
     unit = unit_of(frame.evidence)
     means = ", ".join(f"{task} {frame.contributions[task].mean():.2g}{unit}" for task in low[:NAMED])
-    return f"Hatched: the average unit contributes less than {frame.near_zero:g}{unit} ({means}), which says little."
+    return f"Hatched: the average unit contributes less than {frame.limit:g}{unit} ({means}), which says little."
 
 
 def unit_of(evidence: EvidenceSettings) -> str:

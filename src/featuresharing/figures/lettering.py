@@ -6,7 +6,7 @@ from matplotlib import rc_context
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from featuresharing.figures.style import LINE_HEIGHT, SMALLEST, STYLE
+from featuresharing.figures.style import SMALLEST, STYLE
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 

@@ -108,7 +108,7 @@ def _name_corners(axes: Axes, names: tuple[str, str], shown: NDArray[np.uint8], 
 
 
 def explanation(layout: str, names: tuple[str, str | None], sorting: str) -> tuple[str, ...]:
-    """Return sentences on how to read a map of units; ``sorting`` says by what units are sorted (blank: they are not)."""
+    """Return sentences on how to read a map; ``sorting`` says by what units are sorted (blank: they are not)."""
     shape, start, end = ("dot", "centre", "edge") if layout == "sunflower" else ("square", "top left", "bottom right")
     relying = f"{names[0]} relies" if names[1] is None else "each task relies"
     order = f"In the order of their index, from {start} to {end}."

@@ -1,7 +1,7 @@
 """Palettes: what colour a unit has that matters much or little to one task and to another.
 
-Both put the brightness of two tasks, from 0 to 1, into one colour: dark where neither task relies on the unit, bright where
-both do.
+Both put the brightness of two tasks, from 0 to 1, into one colour: dark where neither task relies on the unit, bright
+where both do.
 
 - ``orange-blue``: lightness (CIELAB) says how much the tasks rely on a unit together, hue which one does. Either task
   alone has the same lightness, so that none looks stronger, and prints as the same grey, between neither and both. Of
@@ -68,8 +68,8 @@ def _of_lab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
     xyz = WHITE * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    linear = np.clip(xyz @ FROM_XYZ.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    linear: NDArray[np.float64] = np.clip(xyz @ FROM_XYZ.T, 0, 1)
+    return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 def lightness(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -77,4 +77,4 @@ def lightness(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     share = rgb / 255.0
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     y = linear @ np.array([0.2126729, 0.7151522, 0.0721750])
-    return np.where(y > (6 / 29) ** 3, 116 * np.cbrt(y) - 16, y * (29 / 3) ** 3)
+    return np.asarray(np.where(y > (6 / 29) ** 3, 116 * np.cbrt(y) - 16, y * (29 / 3) ** 3))

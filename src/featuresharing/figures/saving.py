@@ -47,5 +47,5 @@ def pixels_of(figure: Figure) -> NDArray[np.uint8]:
     """Return a figure's pixels [height, width, 3] as a PNG file has them."""
     with rc_context(STYLE):
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -88,7 +89,7 @@ def plot_tasks(
 
 def _plot(layers: Mapping[str, Sequence[Pair]], title: str, unit: str, page: Page) -> Figure:
     pairs = list(zip(*layers.values(), strict=True))
-    scale = _Scale.of(np.concatenate([v for row in pairs for pair in row for v in (pair.first, pair.second)]))  # type: ignore[misc]
+    scale = _Scale.of(np.concatenate([v for row in pairs for pair in row for v in (pair.first, pair.second)]))
     wide = page.inches - 2 * EDGE
     left, below, above = page.lines(1.2) + page.lines(2.4, page.small), page.lines(3.2), page.lines(1.2) + 0.06
     least = ROOMY if len(pairs) == 1 else TIGHT
@@ -105,7 +106,13 @@ def _plot(layers: Mapping[str, Sequence[Pair]], title: str, unit: str, page: Pag
     height = figure.get_size_inches()[1]
     write_line(figure, Box(EDGE, height - EDGE - 1, wide, 1), title, page.large, fontweight="bold")
     top = height - EDGE - page.lines(1.2, page.large)
-    write_lines(figure, Box(EDGE, top - page.lines(said, page.small), wide, page.lines(said, page.small)), words, page.small, color=GREY)
+    write_lines(
+        figure,
+        Box(EDGE, top - page.lines(said, page.small), wide, page.lines(said, page.small)),
+        words,
+        page.small,
+        color=GREY,
+    )
     for number, row in enumerate(pairs):
         start = height - EDGE - head - number * block
         for index, (name, pair) in enumerate(zip(layers, row, strict=True)):
@@ -170,7 +177,7 @@ def _name_axes(figure: Figure, pair: Pair, box: Box, left: float, unit: str, pag
     """Write what the axes of a pair's panels are, left of them and below."""
     names = [f"contribution to {name} ({unit})" if unit else f"contribution to {name}" for name in pair.names]
     middle = (box.left + left + box.right) / 2
-    options = {"transform": figure.dpi_scale_trans, "fontsize": page.font_size, "ha": "center"}
+    options: dict[str, Any] = {"transform": figure.dpi_scale_trans, "fontsize": page.font_size, "ha": "center"}
     first = shorten(names[0], page.font_size, box.width - left)
     second = shorten(names[1], page.font_size, box.height)
     figure.text(middle, box.bottom - page.lines(1.5), first, va="top", **options)

@@ -1,4 +1,4 @@
-"""Units as cells: squares in rows, or dots from the centre outwards, with numbers and what marks those that say little."""
+"""Units as cells: squares in rows, or dots from the centre outwards, with numbers, and hatched if they say little."""
 
 import math
 
@@ -98,7 +98,7 @@ def draw_squares(
     edges = _squares(x, y, side + 2 * line - gap)
     inner = _squares(x + line, y - line, side - gap)
     for squares, shades in ((edges, str(LINE / 255)), (inner, colours / 255)):
-        drawn = PolyCollection(squares / dpi, facecolors=shades, edgecolors="none", antialiased=False, snap=False)
+        drawn = PolyCollection(list(squares / dpi), facecolors=shades, edgecolors="none", antialiased=False, snap=False)
         drawn.set_transform(figure.dpi_scale_trans)
         figure.add_artist(drawn)
     return Box(left / dpi, bottom / dpi, width / dpi, height / dpi)
@@ -112,14 +112,10 @@ def _squares(x: NDArray[np.int64], y: NDArray[np.int64], side: int) -> NDArray[n
 
 def _middles(taken: Box, units: int, columns: int, cell: float) -> NDArray[np.float64]:
     index = np.arange(units)
-    return np.stack(
-        [taken.left + (index % columns + 0.5) * cell, taken.top - (index // columns + 0.5) * cell], axis=-1
-    )
+    return np.stack([taken.left + (index % columns + 0.5) * cell, taken.top - (index // columns + 0.5) * cell], axis=-1)
 
 
-def draw_dots(
-    figure: Figure, box: Box, colours: NDArray[np.uint8], numbers: NDArray[np.integer] | None = None
-) -> bool:
+def draw_dots(figure: Figure, box: Box, colours: NDArray[np.uint8], numbers: NDArray[np.integer] | None = None) -> bool:
     """Draw one dot a colour [U, 3] in a box, on a Vogel spiral from the centre outwards; with ``numbers`` on them.
 
     Returns whether there was room for the numbers.
@@ -179,6 +175,6 @@ def hatch(figure: Figure, box: Box) -> None:
     lower, upper = np.maximum(starts, box.left), np.minimum(starts + box.height, box.right)
     lines = np.stack([lower, box.bottom + lower - starts, upper, box.bottom + upper - starts], axis=-1)
     for colour, wide in (("white", 1.2), ("0.25", 0.5)):  # seen on dark and on light units
-        drawn = LineCollection(lines.reshape(-1, 2, 2), colors=colour, linewidths=wide, antialiased=False)
+        drawn = LineCollection(list(lines.reshape(-1, 2, 2)), colors=colour, linewidths=wide, antialiased=False)
         drawn.set_transform(figure.dpi_scale_trans)
         figure.add_artist(drawn)

@@ -25,7 +25,10 @@ NAMED_UNITS = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """What units contribute to a task, ``first`` [U] in bits, and to another (None: of one task), and a note on both."""
+    """What units contribute to a task, ``first`` [U], and to another (None: there is one task), and a note on both.
+
+    A pair with a task ``near_zero`` is hatched.
+    """
 
     first_name: str
     first: Array
@@ -91,7 +94,7 @@ class UnitMap:
 
 
 def sorted_by(first: Array, second: Array | None = None) -> NDArray[np.intp]:
-    """Return the units in the order of their contribution to a task; equal ones by the second task, then as they come."""
+    """Return units in the order of their contribution to a task; equal ones by the second task, then as they come."""
     values = np.asarray(first, np.float64)
     return np.lexsort((values if second is None else np.asarray(second, np.float64), values))
 
@@ -138,12 +141,10 @@ def draw_map(content: UnitMap, style: FigureSettings) -> Figure:
         figure = page.figure(plan.height)
         write_line(figure, plan.title, content.title, page.large, fontweight="bold")
         write_lines(figure, plan.note, content.note, page.small, color=GREY)
-        if plan.bar and content.progress:
-            draw_bar(figure, plan.bar, *content.progress, page)
-        numbered = all(
-            [_draw_pair(figure, plan, index, pair, order, content, style) for index, pair in enumerate(pairs)]
-        )
-        if not numbered:
+        if content.progress:
+            draw_bar(figure, plan.bar[0], *content.progress, page)
+        numbered = [_draw_pair(figure, plan, index, pair, order, content, style) for index, pair in enumerate(pairs)]
+        if not all(numbered):
             sentences = (*sentences, "The units' numbers need larger squares: a wider figure, or fewer units.")
         said = [*sentences, content.warning] if content.warning else sentences
         write_lines(figure, plan.text, plan.between.join(said), page.small, color="0.2")
@@ -159,7 +160,7 @@ def _draw_pair(
     content: UnitMap,
     style: FigureSettings,
 ) -> bool:
-    """Draw the cells and the key of a pair; return whether there was room for the units' numbers, if they are wanted."""
+    """Draw the cells and the key of a pair; return whether there was room for numbers, if they are wanted."""
     page, box = Page.of(style), plan.maps[index]
     shades = colours(style.palette, *pair.brightness(style))[order]
     numbers = content.numbers[order] if style.numbers else None
