@@ -90,7 +90,7 @@ lesions: {softmax: false, steps: 3, random_orders: 4, threshold: 0.01}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
 evidence: {laplace: standard}
-sharing: {resamples: 9}
+sharing: {resamples: 9, permutations: 90, near_zero: 0.2}
 figures:
   {colour_scale: linear, limits: [0.5, 2], sort: false, grid: false, columns: 4, dpi: 60, milliseconds: 40, width: 89,
   font_size: 6}
@@ -104,6 +104,7 @@ DRAWN = set(CHANGE["images"])
 OVERLAID = {"font_sizes", "colours", "outline", "seed", "content"}
 NETWORK = set(CHANGE["network"]) | {"image_size"}
 TRAINED = {"checkpoints", "batch_size", "learning_rate", "weight_decay", "dropout", "precision", "processes", "threads"}
+SHARING = {"resamples", "permutations", "near_zero"}
 PAGE = {"width", "dpi", "font_size"}
 STYLE = {"colour_scale", "limits", "sort", "grid", "columns"} | PAGE
 
@@ -116,7 +117,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "marginalize_layer": DRAWN | {"samples", "scale", "tolerance", "dtype", "engine", "storage", "seed"},
         "measure_lesions": DRAWN | {"engine", "steps", "random_orders", "laplace", "seed"},
         "tabulate_contributions": {"laplace"},
-        "tabulate_sharing": {"laplace", "resamples", "seed"},
+        "tabulate_sharing": {"laplace", "checkpoints", "seed"} | SHARING,
         "plot_units": {"laplace"} | STYLE,
         "animate_units": {"milliseconds"},
         "plot_sharing": {"checkpoint"} | PAGE,
@@ -131,7 +132,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "select_images": OVERLAID | {"max_images", "seed"},
         "marginalize_layer": OVERLAID | {"samples", "scale", "dtype", "engine", "storage", "seed"},
         "measure_lesions": OVERLAID | {"engine", "steps", "random_orders", "seed"},
-        "tabulate_sharing": {"resamples", "seed"},
+        "tabulate_sharing": {"checkpoints", "seed"} | SHARING,
         "plot_units": STYLE - {"grid", "columns"},
         "animate_units": {"milliseconds"},
         "plot_sharing": {"checkpoint"} | PAGE,
@@ -145,7 +146,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "select_images": {"max_images", "seed"},
         "marginalize_layer": {"image_size", "softmax", "dtype", "engine", "storage"},
         "measure_lesions": {"engine", "image_size", "steps", "random_orders", "seed"},
-        "tabulate_sharing": {"resamples", "seed"},
+        "tabulate_sharing": {"seed"} | SHARING,
         "plot_units": STYLE,
         "animate_units": {"milliseconds"},
         "plot_sharing": PAGE,

@@ -1,7 +1,8 @@
-"""Bootstrap samples of the images that two tasks were analysed on."""
+"""Bootstrap samples of the images that two tasks were analysed on, and what an interval is made of from them."""
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,29 +32,69 @@ class PairEvidence:
             np.ascontiguousarray(of_task(values, of).T, np.float64)
             for values, of in ((first, of_first), (second, of_second))
         )
-        self.means: Pair = np.abs(self._own[0].mean(axis=0)), np.abs(self._own[1].mean(axis=0))
+        self._signed = self._own[0].mean(axis=0), self._own[1].mean(axis=0)
+        self.means: Pair = np.abs(self._signed[0]), np.abs(self._signed[1])
 
     @property
     def images(self) -> int:
         """How many images the task has that has fewest."""
         return min(int(of.sum()) for of in self._present)
 
-    def resampled(self, resamples: int, rng: np.random.Generator) -> Iterator[Pair]:
-        """Yield contributions [r, U] of both tasks with resampled images, ``resamples`` in all, in blocks.
+    @cached_property
+    def groups(self) -> list[NDArray[np.bool_]]:
+        """Which images [N] are of both tasks, of the first alone and of the second alone, where there are such.
 
-        Images of both tasks, of the first alone and of the second alone are resampled each among themselves. Nothing
-        is yielded where a task has no two images that can stand for each other.
+        None where a task has no two images that can stand for each other: nothing can be resampled.
         """
         first, second = self._present
         groups = [group for group in (first & second, first & ~second, second & ~first) if group.any()]
-        if any(max(int((group & of).sum()) for group in groups) < 2 for of in self._present):
-            return
-        drawn: NDArray[Any] = np.zeros((resamples, len(first)))
-        for group in groups:
+        lonely = any(max(int((group & of).sum()) for group in groups) < 2 for of in self._present)
+        return [] if lonely else groups
+
+    def draw(self, resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return how often each image is drawn [resamples, N], each group by itself; [0, N] without groups."""
+        drawn = np.zeros((resamples if self.groups else 0, len(self._present[0])))
+        for group in self.groups:
             images = int(group.sum())
             drawn[:, group] = rng.multinomial(images, np.full(images, 1 / images), size=resamples)
+        return drawn
+
+    def resampled(self, drawn: NDArray[np.float64]) -> Iterator[Pair]:
+        """Yield contributions [r, U] of both tasks with images drawn so often, ``drawn`` [R, N], in blocks."""
         weights = [of_task(drawn, of) / of.sum() for of in self._present]
         step = max(1, BLOCK // len(self.means[0]))
-        for start in range(0, resamples, step):
+        for start in range(0, len(drawn), step):
             a, b = (np.abs(each[start : start + step] @ own) for each, own in zip(weights, self._own, strict=True))
             yield a, b
+
+    def influence(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much a number changes with the weight of each image [N], 1 a piece.
+
+        ``first`` and ``second`` [U] are its derivatives with respect to the contributions of both tasks.
+        """
+        found = np.zeros(len(self._present[0]))
+        for gradient, own, signed, of in zip((first, second), self._own, self._signed, self._present, strict=True):
+            found[of] += (own - signed) @ (gradient * np.sign(signed)) / len(own)
+        return found
+
+    def corrected(
+        self, value: float, samples: NDArray[np.float64], drawn: NDArray[np.float64], influence: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return samples [R] of 2 ``value`` - the mean of bootstrap ``samples`` [R] of images ``drawn`` [R, N].
+
+        How much each image moves that is twice its ``influence`` [N] on the value, less the covariance of the samples
+        with how often it was drawn (the infinitesimal jackknife; Efron 2014); what the few samples add to that is
+        taken off. Images are then drawn as for ``samples``, so that those of several numbers belong together.
+        """
+        if not len(samples):
+            return samples
+        centred = drawn - 1
+        moved = 2 * influence - centred.T @ (samples - samples.mean()) / len(samples)
+        for group in self.groups:
+            images = int(group.sum())
+            moved[group] = (moved[group] - moved[group].mean()) * math.sqrt(images / max(1, images - 1))
+        free = sum(int(group.sum()) - 1 for group in self.groups)
+        found, spread = float(moved @ moved), float(samples.var())
+        wanted = max(found - free / len(samples) * spread, spread)
+        scale = math.sqrt(wanted / found) if found > 0 else 0.0
+        return np.asarray(2 * value - samples.mean() + centred @ moved * scale)

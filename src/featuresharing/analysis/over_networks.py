@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import Array
-from featuresharing.analysis.intervals import NONE, Interval
+from featuresharing.analysis.intervals import NONE, Interval, interval
 from featuresharing.errors import InputError
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, check
@@ -19,7 +19,9 @@ NORMAL = 1.959963984540054
 
 @dataclass(frozen=True)
 class Networks:
-    """A number of each of N networks: ``values`` [N], and its bootstrap ``samples`` [N, R] over images (R may be 0).
+    """A number of each of N networks: ``values`` [N], and bootstrap ``samples`` [N, R] over images (R may be 0).
+
+    Samples of a network lie around what its value is without the bias of noise.
 
     ``key`` says which networks these are: those of other keys are resampled independently.
     """
@@ -76,13 +78,9 @@ def interval_over_networks(
         return NONE
     widths = [_between(part) for part in parts]
     stretch = _student(widths, [len(part.values) for part in parts]) / NORMAL
-    value, deviations = 0.0, np.zeros(parts[0].samples.shape[1])
-    for sign, part, width in zip((1, -1), parts, widths, strict=False):
-        value += sign * part.mean
-        deviations = deviations + sign * _deviations(part, width, stretch, seed)
-    low, high = np.percentile(deviations, [2.5, 97.5])
-    found = np.clip([value + low, value + high], least, most)
-    return float(found[0]), float(found[1])
+    signed = zip((1, -1), parts, widths, strict=False)
+    found = sum(sign * _resampled(part, width, stretch, seed) for sign, part, width in signed)
+    return interval(np.asarray(found), least=least, most=most)
 
 
 def mean_p(values: NDArray[np.float64]) -> float:
@@ -95,16 +93,12 @@ def mean_p(values: NDArray[np.float64]) -> float:
 
 
 def _between(part: Networks) -> float:
-    """Return the variance of networks by themselves: of their values, less what their images make these differ."""
+    """Return the variance of networks by themselves: that of their numbers, less what images alone make them differ."""
     if len(part.values) < 2:
         return 0.0
-    images = float(_within(part).var(axis=0, ddof=1).mean())
-    return max(0.0, float(part.values.var(ddof=1)) - images)
-
-
-def _within(part: Networks) -> NDArray[np.float64]:
-    """Return how far bootstrap samples [N, R] are from the median of their network."""
-    return np.asarray(part.samples - np.median(part.samples, axis=1, keepdims=True))
+    centres = part.samples.mean(axis=1)
+    images = float((part.samples - centres[:, None]).var(axis=0, ddof=1).mean())
+    return max(0.0, float(centres.var(ddof=1)) - images)
 
 
 def _student(widths: Sequence[float], counts: Sequence[int]) -> float:
@@ -116,17 +110,16 @@ def _student(widths: Sequence[float], counts: Sequence[int]) -> float:
     return float(student.ppf(0.975, sum(shares) ** 2 / squares)) if squares > 0 else NORMAL
 
 
-def _deviations(part: Networks, width: float, stretch: float, seed: int) -> NDArray[np.float64]:
-    """Return how far bootstrap samples [R] of the mean over networks are from it."""
+def _resampled(part: Networks, width: float, stretch: float, seed: int) -> NDArray[np.float64]:
+    """Return bootstrap samples [R] of the mean over networks: of networks, and of the images of each."""
     networks, resamples = part.samples.shape
-    within = _within(part)
     if networks == 1:
-        return np.asarray(within[0])
-    drawn = keyed_generator(seed, "networks", part.key).multinomial(
-        networks, np.full(networks, 1 / networks), size=resamples
-    )
-    weights = drawn / networks
-    variance = part.values.var(ddof=1)
-    scale = stretch * math.sqrt(width / variance * networks / (networks - 1)) if variance > 0 else 0.0
-    between = weights @ (part.values - part.values.mean())
-    return np.asarray(scale * between + np.einsum("rn,nr->r", weights, within))
+        return np.asarray(part.samples[0])
+    rng = keyed_generator(seed, "bootstrap of networks", part.key)
+    weights = rng.multinomial(networks, np.full(networks, 1 / networks), size=resamples) / networks
+    centres = part.samples.mean(axis=1)
+    spread = centres.var(ddof=1)
+    scale = stretch * math.sqrt(width / spread * networks / (networks - 1)) if spread > 0 else 0.0
+    between = weights @ (centres - centres.mean())
+    within = np.einsum("rn,nr->r", weights, part.samples - centres[:, None])
+    return np.asarray(centres.mean() + scale * between + within)

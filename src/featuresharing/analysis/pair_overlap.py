@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from featuresharing.analysis.chance import Chance, excess_over, mean_sharing, shuffled, unit_orders
+from featuresharing.analysis.chance import Chance, excess_over, expected_sharing, mean_sharing, shuffled, unit_orders
 from featuresharing.analysis.evidence import Array
+from featuresharing.analysis.gradients import mean_sharing_gradients, sharing_gradients
 from featuresharing.analysis.image_resampling import PairEvidence
 from featuresharing.analysis.intervals import Interval, interval
-from featuresharing.analysis.overlap import MEASURES, SHARING, shares
+from featuresharing.analysis.overlap import MEASURES, SHARING, sharing
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, SharingSettings, check
 
@@ -23,10 +24,10 @@ RANGES = {name: (-1.0 if measure.product else 0.0, 1.0) for name, measure in MEA
 
 @dataclass(frozen=True)
 class PairOverlap:
-    """Overlap of two tasks: each measure among what shuffled units give, and its bootstrap samples [n] by its name.
+    """Overlap of two tasks: each measure among what shuffled units give, and bootstrap samples [R] by its name.
 
-    ``excess_samples`` [n] are those of the excess sharing; there are none where images allow none. ``means`` are the
-    tasks' mean contributions of a unit.
+    Samples are corrected for what noise lowers; ``excess_samples`` [R] are those of the excess sharing. There are none
+    where images allow none. ``means`` are the tasks' mean contributions of a unit.
     """
 
     chances: dict[str, Chance]
@@ -42,12 +43,12 @@ class PairOverlap:
     def interval(self, measure: str) -> Interval:
         """Return the 95 % interval of a measure."""
         least, most = RANGES[measure]
-        return interval(self.chances[measure].value, self.samples[measure], least=least, most=most)
+        return interval(self.samples[measure], least=least, most=most)
 
     @property
     def excess_interval(self) -> Interval:
         """The 95 % interval of the excess sharing."""
-        return interval(self.excess, self.excess_samples, most=1)
+        return interval(self.excess_samples, most=1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def estimate_excess(
     given = PairEvidence(first, second)
     check(SharingSettings, "resamples", resamples)
     orders, exact = unit_orders(len(given.means[0]), permutations=permutations, seed=seed)
-    rng = keyed_generator(seed, "bootstrap")
+    rng = keyed_generator(seed, "bootstrap of images")
     found = overlap_of_pair(given, orders, exact=exact, resamples=resamples, rng=rng, measures=[SHARING])
     return excess_of(found)
 
@@ -114,21 +115,58 @@ def overlap_of_pair(
     """Return the overlap of two tasks, with units shuffled in ``orders`` [n, U] (:func:`.chance.unit_orders`)."""
     first, second = evidence.means
     chances = {name: shuffled(MEASURES[name], first, second, orders, exact=exact) for name in measures}
-    samples, expected = resampled_overlap(evidence, resamples, rng, measures)
-    chance = chances[SHARING]
-    mean = float(mean_sharing(shares(first), shares(second)))
-    room = (1 - chance.median) / (1 - mean) if mean < 1 else math.nan
-    excesses = excess_over(samples[SHARING], 1 - (1 - expected) * room)
-    return PairOverlap(chances, samples, excesses, (float(first.mean()), float(second.mean())))
+    drawn = evidence.draw(resamples, rng)
+    plain, expected = resampled_overlap(evidence, drawn, measures)
+    samples = {
+        name: corrected_sharing(evidence, plain[name], drawn)
+        if name == SHARING
+        else plain[name] - plain[name].mean() + 2 * chances[name].value - plain[name].mean()
+        for name in measures
+        if len(drawn)
+    }
+    excess = _excess_samples(evidence, chances[SHARING], plain[SHARING], expected, drawn)
+    none = np.zeros(0)
+    return PairOverlap(
+        chances,
+        {name: samples.get(name, none) for name in measures},
+        excess,
+        (float(first.mean()), float(second.mean())),
+    )
+
+
+def corrected_sharing(evidence: PairEvidence, samples: Samples, drawn: NDArray[np.float64]) -> Samples:
+    """Return samples [R] of the sharing from plain ones, corrected (:meth:`.PairEvidence.corrected`)."""
+    value = sharing(*evidence.means)
+    if math.isnan(value):
+        return np.full(len(samples), np.nan)
+    return evidence.corrected(value, samples, drawn, evidence.influence(*sharing_gradients(*evidence.means)))
+
+
+def _excess_samples(
+    evidence: PairEvidence, chance: Chance, samples: Samples, expected: Samples, drawn: NDArray[np.float64]
+) -> Samples:
+    """Return samples [R] of the excess sharing, corrected by the bootstrap, from plain ones of sharing and its mean.
+
+    A bootstrap sample's chance is its exact mean over all orders of units, scaled as the median of all images is.
+    """
+    if math.isnan(chance.excess):
+        return np.full(len(samples), np.nan)
+    mean = expected_sharing(*evidence.means)
+    scale = (1 - chance.median) / (1 - mean)
+    room = (1 - mean) * scale
+    plain = excess_over(samples, 1 - (1 - expected) * scale)
+    slopes = zip(sharing_gradients(*evidence.means), mean_sharing_gradients(*evidence.means), strict=True)
+    first, second = (own / room - (1 - chance.value) * scale / room**2 * mean for own, mean in slopes)
+    return evidence.corrected(chance.excess, plain, drawn, evidence.influence(first, second))
 
 
 def resampled_overlap(
-    evidence: PairEvidence, resamples: int, rng: np.random.Generator, measures: Sequence[str]
+    evidence: PairEvidence, drawn: NDArray[np.float64], measures: Sequence[str]
 ) -> tuple[dict[str, Samples], Samples]:
-    """Return bootstrap samples [n] of measures by their names, and of the exact mean sharing with units shuffled."""
+    """Return bootstrap samples [R] of measures by their names, and of the exact mean sharing with units shuffled."""
     blocks: dict[str, list[Samples]] = {name: [] for name in measures}
     expected: list[Samples] = []
-    for first, second in evidence.resampled(resamples, rng):
+    for first, second in evidence.resampled(drawn):
         for name in measures:
             measure = MEASURES[name]
             a, b = measure.prepare(first), measure.prepare(second)

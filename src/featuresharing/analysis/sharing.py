@@ -8,7 +8,7 @@ from featuresharing.analysis.evidence import Array
 from featuresharing.analysis.image_resampling import PairEvidence
 from featuresharing.analysis.intervals import interval
 from featuresharing.analysis.overlap import SHARING, rank_correlation, sharing
-from featuresharing.analysis.pair_overlap import resampled_overlap
+from featuresharing.analysis.pair_overlap import corrected_sharing, resampled_overlap
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, SharingSettings, check
 
@@ -31,13 +31,14 @@ def estimate_sharing(
 ) -> Sharing:
     """Estimate the sharing of two tasks from their evidence [U, N] at the true class of the same N images.
 
-    An image that is not of a task is NaN there for every unit (:func:`.true_classes.at_true_classes`). The interval is
-    that of the 2.5 and 97.5 percentiles over ``resamples`` bootstrap samples of the images, the same for both tasks:
-    images of both tasks, of the first alone and of the second alone are resampled each among themselves. Noise in
-    contributions lowers their overlap and resampling adds noise, so the bootstrap as a whole lies below the estimate:
-    the interval is moved by the estimate's distance from the bootstrap's median. One image of a task says nothing about
-    the spread over images: the interval is NaN. Under 20 images, a warning says that the result rests on few. Raises
-    InputError for no images, different shapes, evidence that is not finite, no resamples, or a seed below 0.
+    An image that is not of a task is NaN there for every unit (:func:`.true_classes.at_true_classes`). The 95 %
+    interval is that of the sharing on ever more such images, from ``resamples`` bootstrap samples of the images, the
+    same for both tasks: images of both tasks, of the first alone and of the second alone are resampled each among
+    themselves. Noise in contributions lowers their overlap, by about as much as resampling lowers it again: the
+    interval lies around the estimate less that (docs/method.md, step 5), and need not contain the estimate. One image
+    of a task says nothing about the spread over images: the interval is NaN. Under 20 images, a warning says that the
+    result rests on few. Raises InputError for no images, different shapes, evidence that is not finite, no resamples,
+    or a seed below 0.
 
     >>> evidence = np.random.default_rng(0).random((6, 20))
     >>> round(estimate_sharing(evidence, evidence).sharing, 2)
@@ -46,12 +47,12 @@ def estimate_sharing(
     check(SharingSettings, "resamples", resamples)
     check(Config, "seed", seed)
     evidence = PairEvidence(first, second)
-    value = sharing(*evidence.means)
-    samples, _ = resampled_overlap(evidence, resamples, keyed_generator(seed, "bootstrap"), [SHARING])
-    found = interval(value, samples[SHARING], least=0, most=1)
+    drawn = evidence.draw(resamples, keyed_generator(seed, "bootstrap of images"))
+    samples, _ = resampled_overlap(evidence, drawn, [SHARING])
+    found = interval(corrected_sharing(evidence, samples[SHARING], drawn), least=0, most=1)
     if sentence := few_images(evidence.images):
         warnings.warn(sentence, stacklevel=2)
-    return Sharing(value, *found, rank_correlation(*evidence.means))
+    return Sharing(sharing(*evidence.means), *found, rank_correlation(*evidence.means))
 
 
 def few_images(images: int) -> str | None:

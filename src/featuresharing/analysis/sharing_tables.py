@@ -178,7 +178,7 @@ def _pairs(
     images = str(layer.attributes.get("images_sha256", layer.place[0]))
     for tasks in combinations(evidence, 2):
         pair = PairEvidence(*(evidence[task] for task in tasks))
-        rng = keyed_generator(measuring.chances.seed, "bootstrap", images)
+        rng = keyed_generator(measuring.chances.seed, "bootstrap of images", images)
         yield tasks, overlap_of_pair(pair, orders, exact=exact, resamples=measuring.resamples, rng=rng)
 
 

@@ -27,7 +27,7 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-WRITTEN = ("output", "output_folder", "exported", "reuse")
+WRITTEN = ("output", "output_folder", "exported", "reuse", "overlap", "over_networks", "trends")
 """Options of paths that need not be there."""
 
 CALLED = {
