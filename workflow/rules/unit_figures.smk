@@ -30,8 +30,8 @@ def shown(settings):
     )
 
 
-def reference(wildcards, input):
-    """Return the option that names the files that sort units, if other ones do."""
+def reference(wildcards, input, output):
+    """Return the option that names the files that sort units, if any do, for params; inputs and --sort say it too."""
     return ["--reference", *input.reference] if input.get("reference") else []
 
 
