@@ -68,7 +68,7 @@ def test_keys_that_change_no_number_rerun_nothing(demo: Path, tmp_path: Path) ->
             {"marginalization": {"seed": 1}},
             {"marginalize_layer": MAPS, "plot_tasks": 2, "tabulate_contributions": 1}
             | ANIMATIONS
-            | {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
+            | {"tabulate_images": 1, "tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
             | {"measure_lesions": PLACES, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
     ],

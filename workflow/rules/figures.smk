@@ -7,7 +7,7 @@ localrules:
 
 rule plot_sharing:
     input:
-        rules.tabulate_sharing.output,
+        rules.tabulate_sharing.output.sharing,
     output:
         report(
             "results/figures/sharing.{format}",

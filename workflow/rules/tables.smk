@@ -5,6 +5,7 @@ localrules:
     tabulate_accuracy,
     tabulate_contributions,
     tabulate_sharing,
+    tabulate_images,
 
 
 rule tabulate_accuracy:
@@ -113,3 +114,37 @@ rule tabulate_sharing:
         "featuresharing tabulate-sharing {params.settings:q} --layers {params.layers:q} --checkpoints {params.checkpoints:q}"
         " --conditionals {input:q} --output {output.sharing:q} --overlap {output.overlap:q}"
         " --over-networks {output.over_networks:q} --trends {output.trends:q} > {log:q} 2>&1"
+
+
+rule tabulate_images:
+    input:
+        conditionals=expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=LAST,
+        ),
+        kept=expand(rules.select_images.output.table, experiment=EXPERIMENTS, nth=REPLICATES),
+    output:
+        report(
+            "results/tables/images.csv",
+            caption="../report/images.rst",
+            category="Units",
+            labels={"table": "images on which units matter most"},
+        ),
+    log:
+        "results/logs/tabulate_images.log",
+    benchmark:
+        "results/benchmarks/tabulate_images.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        settings=flags(EVIDENCE),
+        columns=TABLES["images"].names,
+        numerics=NUMERICS["evidence"],
+    message:
+        "Tabulating the images on which units matter most."
+    shell:
+        "featuresharing tabulate-images {params.settings:q} --conditionals {input.conditionals:q} --kept {input.kept:q}"
+        " --output {output:q} > {log:q} 2>&1"

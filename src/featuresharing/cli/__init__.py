@@ -24,8 +24,10 @@ from featuresharing.cli import (
     marginal_commands,
     networks_commands,
     probes_commands,
+    reports_commands,
     results_commands,
     tables_commands,
+    unit_commands,
     unit_figures_commands,
 )
 from featuresharing.cli.logs import described
@@ -38,11 +40,11 @@ PROGRAM = "featuresharing"
 
 GROUPS = {
     "first of all": (inspection_commands,),
-    "results": (results_commands,),
+    "results": (results_commands, unit_commands),
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables and figures": (tables_commands, figures_commands, unit_figures_commands),
+    "tables, figures and words": (tables_commands, figures_commands, unit_figures_commands, reports_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 

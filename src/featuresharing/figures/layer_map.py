@@ -17,6 +17,7 @@ from featuresharing.errors import InputError
 from featuresharing.figures.scatter import plot_tasks
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.unit_map import Pair, UnitMap, draw_map, sorted_by
+from featuresharing.replicates import network_label
 from featuresharing.settings import EvidenceSettings, FigureSettings
 
 if TYPE_CHECKING:
@@ -190,9 +191,8 @@ def title_of(frame: LayerFrame) -> str:
 
 
 def network_of(frame: LayerFrame) -> str:
-    """Return what a frame's network is called: the experiment, and which replicate unless it is the first."""
-    which = f", network {frame.layer.replicate}" if frame.layer.replicate > 1 else ""
-    return f"{frame.layer.attributes['experiment']}{which}"
+    """Return what a frame's network is called: its experiment, with its replicate unless that is the first."""
+    return network_label(str(frame.layer.attributes["experiment"]), frame.layer.replicate)
 
 
 def _when(frame: LayerFrame) -> str:

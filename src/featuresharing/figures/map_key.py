@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from featuresharing.figures.lettering import fit, shorten, wrap
-from featuresharing.figures.palettes import colours, lightness
+from featuresharing.figures.palettes import brightness, colours, lightness
 from featuresharing.figures.style import SMALLEST, Box, Page
 from featuresharing.figures.unit_cells import WHITE_ON
 from featuresharing.settings import FigureSettings
@@ -19,19 +19,6 @@ STRIP = 0.2
 """Height of the strip for one task, as a part of its width."""
 
 AT_MOST, AT_LEAST = "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}"
-
-
-def brightness(multiples: NDArray[np.floating], style: FigureSettings) -> NDArray[np.float64]:
-    """Map multiples of the average unit, of any shape, to brightness in [0, 1].
-
-    They are dark at and below the first of the style's limits, bright at and above the second, and in between on a
-    logarithmic or linear scale.
-    """
-    low, high = style.darkest_and_brightest
-    clipped = np.clip(np.asarray(multiples, np.float64), low, high)
-    if style.colour_scale == "log":
-        return np.asarray(np.log(clipped / low) / np.log(high / low))
-    return np.asarray((clipped - low) / (high - low))
 
 
 def ticks_of(style: FigureSettings) -> dict[float, str]:

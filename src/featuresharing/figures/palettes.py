@@ -36,6 +36,19 @@ WHITE = np.array([0.95047, 1.0, 1.08883])
 """CIE XYZ of D65."""
 
 
+def brightness(multiples: NDArray[np.floating[Any]], style: FigureSettings) -> NDArray[np.float64]:
+    """Map multiples of the average unit, of any shape, to brightness in [0, 1].
+
+    They are dark at and below the first of the style's limits, bright at and above the second, and in between on a
+    logarithmic or linear scale.
+    """
+    low, high = style.darkest_and_brightest
+    clipped = np.clip(np.asarray(multiples, np.float64), low, high)
+    if style.colour_scale == "log":
+        return np.asarray(np.log(clipped / low) / np.log(high / low))
+    return np.asarray((clipped - low) / (high - low))
+
+
 def colours(palette: str, first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Return the colours [..., 3] of units that have brightness ``first`` and ``second`` [...] in [0, 1] for two tasks.
 

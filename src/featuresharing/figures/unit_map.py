@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import Arrangement, arrange, write_line, write_lines
-from featuresharing.figures.map_key import brightness, draw_key, explanation
-from featuresharing.figures.palettes import colours
+from featuresharing.figures.map_key import draw_key, explanation
+from featuresharing.figures.palettes import brightness, colours
 from featuresharing.figures.style import GREY, Page
 from featuresharing.figures.training_bar import draw_bar
 from featuresharing.figures.unit_cells import draw_cells, hatch
