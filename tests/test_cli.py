@@ -55,7 +55,7 @@ COMMANDS = (
         "tabulate-accuracy",
     ),
     *("tabulate-images", "unit"),
-    *("tabulate-contributions", "tabulate-sharing", "plot-sharing", "plot-training"),
+    *("tabulate-contributions", "tabulate-sharing", "plot-sharing", "plot-excess-sharing", "plot-training"),
     *("plot-units", "animate-units", "plot-layers", "animate-layers", "plot-tasks"),
     *ARCHIVES,
     *(
@@ -536,7 +536,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
     tables = {name: folder / f"tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")}
-    if command == "summarize":
+    if command in ("summarize", "plot-excess-sharing"):
         made = {"over_networks": tmp_path / "means.csv", "trends": tmp_path / "trends.csv"}
         assert run("tabulate-sharing", **conditionals, resamples=5, **made, output=tmp_path / "sharing.csv") == 0
         (tmp_path / "kept.csv").write_text("index,image,basic,word\n0,a,b,c\n")
@@ -557,6 +557,11 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-images": {**conditionals, "kept": tmp_path / "named.csv"},
         "plot-units": conditionals,
         **dict.fromkeys(("animate-units", "animate-layers", "plot-layers", "plot-tasks"), conditionals),
+        "plot-excess-sharing": {
+            "over_networks": tmp_path / "means.csv",
+            "layers": "conv2",
+            "checkpoints": "5",
+        },
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
         "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},

@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from featuresharing.data.columns import ACCURACY, TRAINING
 from featuresharing.data.sharing_columns import SHARING
-from featuresharing.data.table_files import frame_of
 from featuresharing.errors import InputError
-from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.saving import save_figure
 from featuresharing.figures.unit_map import plot_units
 from featuresharing.settings import FigureSettings
@@ -26,50 +23,6 @@ from tests.support.sharing_rows import CHANCE
 
 def small_map(**style: Any) -> Figure:
     return plot_units(np.array([1.0, 2]), np.array([2.0, 1]), style=FigureSettings(**style))
-
-
-def test_sharing_has_one_line_for_each_experiment_and_pair(tmp_path: Path) -> None:
-    rows = [
-        ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.85, *CHANCE),
-        ("object_text", 1, "5", "conv2", "basic", "word", 0.4, 0.3, 0.5, *CHANCE),
-        ("related", 1, "5", "conv2", "subordinate", "basic", 0.8, float("nan"), float("nan"), *CHANCE),
-    ]
-    figure = plot_sharing(frame_of(SHARING, rows))
-    save_figure(figure, tmp_path / "sharing.png")
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["conv1", "conv2"]
-    assert axes.get_ylim() == (0, 1)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["object_text: basic + word", "related: subordinate + basic"]
-    (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0.9, 0.4])  # type: ignore[arg-type]
-    assert np.round(np.asarray(line.get_xdata(), float)).tolist() == [0, 1]
-    assert axes.texts[0].get_text().endswith("Bars: 95 % bootstrap intervals (none: too few images).")
-    nothing = plot_sharing(frame_of(SHARING, []))
-    assert [text.get_text() for text in nothing.texts] == ["Nothing is shared: every experiment has one task."]
-
-
-def test_sharing_says_why_it_has_no_bars() -> None:
-    point = ("object_text", 1, "5", "conv1", "basic", "word", 0.9, 0.8, 0.95, *CHANCE)
-    bare = (*point[:3], "conv2", *point[4:7], float("nan"), float("nan"), *CHANCE)
-    for rows, words in (
-        ([point], "Bars: 95 % bootstrap intervals."),
-        ([bare], "No bars: too few images for intervals."),
-    ):
-        (axes,) = plot_sharing(frame_of(SHARING, rows)).axes
-        assert axes.texts[0].get_text().endswith(f"on different units. {words}")
-
-
-def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
-    log = frame_of(TRAINING, [(s, t, 3 / (s + 1), s / 1000) for t in ("x", "y") for s in range(0, 1001, 50)])
-    accuracies = [(e, 1, str(s), s, t, s / 2000, 9) for e in "ab" for t in ("x", "y") for s in (0, 10, 100, 1000)]
-    figure = plot_training({"a": log, "b": log}, frame_of(ACCURACY, accuracies))
-    save_figure(figure, tmp_path / "training.png")
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
-    assert list(figure.axes[3].lines[1].get_xdata()) == [0, 10, 100, 1000]  # type: ignore[arg-type]
-    assert "100%" in [label.get_text() for label in figure.axes[2].get_yticklabels()]
-    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["x", "y"]
-    with pytest.raises(InputError, match="no points"):
-        plot_training({}, frame_of(ACCURACY, []))
 
 
 HOSTILE = """

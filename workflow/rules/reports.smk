@@ -36,7 +36,7 @@ rule summarize:
         settings=flags(
             {"method": EVIDENCE["method"], "near_zero": config["sharing"]["near_zero"], "seed": config["seed"]}
             | {key: METHOD.get(key) for key in ("samples", "softmax")}
-            | {"trained": hasattr(rules, "train_network")}
+            | {"trained": any(rule.name == "train_network" for rule in workflow.rules)}
         ),
         kept=lambda wildcards, input: [
             f"{name}={path}" for name, path in zip([name for name in EXPERIMENTS for _ in REPLICATES], input.kept)

@@ -116,6 +116,7 @@ rule tabulate_sharing:
         " --over-networks {output.over_networks:q} --trends {output.trends:q} > {log:q} 2>&1"
 
 
+# No part of the report: too long to be read.
 rule tabulate_images:
     input:
         conditionals=expand(
@@ -127,12 +128,7 @@ rule tabulate_images:
         ),
         kept=expand(rules.select_images.output.table, experiment=EXPERIMENTS, nth=REPLICATES),
     output:
-        report(
-            "results/tables/images.csv",
-            caption="../report/images.rst",
-            category="Units",
-            labels={"table": "images on which units matter most"},
-        ),
+        "results/tables/images.csv",
     log:
         "results/logs/tabulate_images.log",
     benchmark:

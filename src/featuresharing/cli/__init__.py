@@ -16,6 +16,7 @@ from typing import Any
 
 from featuresharing.cli import (
     archives_commands,
+    curves_commands,
     data_commands,
     features_commands,
     figures_commands,
@@ -28,7 +29,6 @@ from featuresharing.cli import (
     results_commands,
     tables_commands,
     unit_commands,
-    unit_figures_commands,
 )
 from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
@@ -44,7 +44,7 @@ GROUPS = {
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables, figures and words": (tables_commands, figures_commands, unit_figures_commands, reports_commands),
+    "tables, figures and words": (tables_commands, figures_commands, curves_commands, reports_commands),
 }
 """What commands are for, in the order of the help: first what people type."""
 
