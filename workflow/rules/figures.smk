@@ -14,7 +14,7 @@ rule plot_sharing:
         report(
             "results/figures/sharing.{format}",
             caption="../report/sharing.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing against layer"},
         ),
     log:
@@ -41,7 +41,7 @@ rule plot_sharing_over_training:
         report(
             "results/figures/sharing_over_training.{format}",
             caption="../report/sharing_over_training.rst",
-            category="Sharing",
+            category="2 Sharing",
             labels={"figure": "sharing over training"},
         ),
     log:

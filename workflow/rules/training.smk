@@ -66,7 +66,7 @@ rule plot_training:
         report(
             "results/figures/training.{format}",
             caption="../report/training.rst",
-            category="Networks",
+            category="6 Networks",
             labels={"figure": "training"},
         ),
     log:

@@ -43,7 +43,7 @@ rule plot_units:
         report(
             "results/figures/{experiment}{nth}/{layer}_{checkpoint}.{format}",
             caption="../report/units.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),
@@ -72,7 +72,7 @@ rule animate_units:
         report(
             "results/figures/{experiment}{nth}/{layer}.gif",
             caption="../report/animation.rst",
-            category="Units over training",
+            category="4 Units over training",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}"},
         ),
@@ -102,7 +102,7 @@ rule plot_layers:
         report(
             "results/figures/{experiment}{nth}/layers_{checkpoint}.{format}",
             caption="../report/layers.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "all layers", "checkpoint": "{checkpoint}"},
         ),
@@ -131,7 +131,7 @@ rule animate_layers:
         report(
             "results/figures/{experiment}{nth}/layers.gif",
             caption="../report/layers_animation.rst",
-            category="Units over training",
+            category="4 Units over training",
             subcategory="{experiment}{nth}",
             labels={"layer": "all layers"},
         ),
@@ -160,7 +160,7 @@ rule plot_tasks:
         report(
             "results/figures/{experiment}{nth}/tasks_{checkpoint}.{format}",
             caption="../report/tasks.rst",
-            category="Units",
+            category="3 Units",
             subcategory="{experiment}{nth}",
             labels={"layer": "task against task", "checkpoint": "{checkpoint}"},
         ),
