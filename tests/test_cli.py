@@ -28,18 +28,21 @@ from featuresharing import (
     weight_of_evidence,
 )
 from featuresharing.cli import main
+from featuresharing.data.columns import KEPT
 from featuresharing.data.images import load_images, read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.preprocessing import stimulus_preprocessing
-from featuresharing.figures.unit_map import plot_units
+from featuresharing.data.table_files import frame_of, write_table
+from featuresharing.figures.layer_map import plot_layer
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
+from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.store import UnitStore
 from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
 
 ARCHIVES = ("download", "extract", "import-list", "import-model")
-WITHOUT_OUTPUT = ("status", "verify", "check", "inspect")
+WITHOUT_OUTPUT = ("status", "verify", "check", "inspect", "unit")
 COMMANDS = (
     *(
         "render-images",
@@ -51,11 +54,15 @@ COMMANDS = (
         "merge-blocks",
         "tabulate-accuracy",
     ),
-    *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
+    *("tabulate-images", "unit"),
+    *("tabulate-contributions", "tabulate-sharing", "plot-sharing", "plot-excess-sharing", "plot-training"),
+    *("plot-units", "animate-units", "plot-layers", "animate-layers", "plot-tasks"),
     *ARCHIVES,
     *(
         "overlay-words",
         "lesion-curves",
+        "summarize",
+        "show-table",
         "tabulate-lesions",
         "plot-lesions",
         "visualize-units",
@@ -110,8 +117,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, sort_by in enumerate(("word", "basic")):
         figure = path / f"figures/{number}.png"
         assert run("plot-units", conditionals=conditionals, sort_by=sort_by, dpi=50, output=figure) == 0
-    frames = [path / "figures/0.png", path / "figures/1.png"]
-    assert run("animate-units", frames=frames, output=path / "figures/units.gif") == 0
+    frames = {"conditionals": [conditionals, conditionals], "dpi": 50}
+    for what in ("units", "layers"):
+        assert run(f"animate-{what}", **frames, output=path / f"figures/{what}.gif") == 0
+    for what in ("layers", "tasks"):
+        assert run(f"plot-{what}", conditionals=conditionals, output=path / f"figures/{what}.pdf") == 0
     figure = path / "figures/sharing.png"
     assert run("plot-sharing", sharing=table, layers="conv2", checkpoint="5", output=figure) == 0
     log, figure = path / "networks/demo/training.csv", path / "figures/training.png"
@@ -140,7 +150,8 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
         *("baseline/demo/5.h5", "marginal/conv2_5.h5"),
         *(f"tables/{name}.csv" for name in ("accuracy", "contributions", "curves", "sharing")),
-        *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
+        *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/layers.gif", "figures/layers.pdf"),
+        *("figures/tasks.pdf", "figures/sharing.png", "figures/training.png"),
     }
     with Image.open(folder / "figures/units.gif") as gif:
         assert isinstance(gif, GifImageFile)
@@ -194,7 +205,7 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
 
 
 def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = {"list": tmp_path / "lists/one.txt", "classes": folder / "lists/classes.csv"}
     lists["list"].parent.mkdir()
@@ -211,15 +222,8 @@ def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
     (row,) = rows(tmp_path / "tabulate-sharing.csv")[:1]
     assert (row["low"], row["high"]) == ("nan", "nan")
     assert 0 <= float(row["sharing"]) <= 1
-    notes: list[str] = []
-
-    def plot(*arguments: Any, note: str, **rest: Any) -> Any:
-        notes.append(note)
-        return plot_units(*arguments, note=note, **rest)
-
-    monkeypatch.setattr("featuresharing.figures.layer_map.plot_units", plot)
-    assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
-    assert " units, 1 image.  Sharing " in notes[0]
+    figure = plot_layer(read_conditionals(output), EvidenceSettings(), FigureSettings())
+    assert " units, 1 image.  Sharing " in figure.texts[1].get_text()
 
 
 def test_accuracy_counts_the_right_images(folder: Path) -> None:
@@ -228,6 +232,48 @@ def test_accuracy_counts_the_right_images(folder: Path) -> None:
         likeliest = predictions.probabilities[row["task"]].argmax(axis=1)
         assert float(row["accuracy"]) == pytest.approx(np.mean(likeliest == predictions.targets[row["task"]]))
         assert (row["experiment"], row["checkpoint"], row["step"]) == ("demo", "5", "5")
+
+
+def test_the_summary_says_what_the_chain_found(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results/tables").mkdir(parents=True)
+    tables = {name: tmp_path / f"results/tables/{name}.csv" for name in ("sharing_over_networks", "trends", "lesions")}
+    outputs = {"over_networks": tables["sharing_over_networks"], "trends": tables["trends"]}
+    conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
+    assert run("tabulate-sharing", **conditionals, resamples=50, **outputs, output=tmp_path / "sharing.csv") == 0
+    assert run("tabulate-lesions", curves=folder / "tables/curves.csv", output=tables["lesions"]) == 0
+    predictions = folder / "baseline/demo/5.h5"
+    (tmp_path / "kept.csv").write_text("index,image,basic,word\n" + "".join(f"{i},a,b,c\n" for i in range(4)))
+    given: dict[str, Any] = {
+        "accuracy": folder / "tables/accuracy.csv",
+        "contributions": folder / "tables/contributions.csv",
+    }
+    given |= {"sharing": tables["sharing_over_networks"], "trends": tables["trends"], "lesions": tables["lesions"]}
+    given |= {"predictions": predictions, "layers": ["conv2"], "checkpoint": "5"}
+    words = {**given, "kept": f"demo={tmp_path / 'kept.csv'}", "output": tmp_path / "summary.md"}
+    assert run("summarize", **words, page=tmp_path / "summary.html") == 0
+    text = (tmp_path / "summary.md").read_text()
+    assert "- `demo`: `basic` and `word`; one checkpoint (5); 4 images are analysed" in text
+    assert "- `demo`: only 4 images are analysed: contributions and sharing say little under 20 images." in text
+    row = rows(tables["sharing_over_networks"])[0]
+    shown = [f"{float(row[name]):.2f}".replace("0.", ".", 1) for name in ("sharing", "chance", "excess")]
+    (cells,) = re.findall(r"^\| conv2[^|]*\|(.*)\|$", text.partition("## Without")[0], re.MULTILINE)
+    assert [cell.strip() for cell in cells.split("|")][:6:2] == shown
+    found = read_predictions(predictions).targets["word"]
+    share = max(np.bincount(found)) / len(found)
+    (cells,) = re.findall(r"^\| demo +\| word +\|(.*)\|$", text, re.MULTILINE)
+    assert cells.split("|")[1].strip() == f"{share * 100:.0f} %"
+    assert text.splitlines()[0].removeprefix("# ") in (tmp_path / "summary.html").read_text()
+
+    assert run("show-table", table=tables["lesions"], output=tmp_path / "lesions.html") == 0
+    assert (tmp_path / "lesions.html").read_text().count('<td class="text">demo</td>') == len(rows(tables["lesions"]))
+    assert run("show-table", table=folder / "tables/curves.csv", output=tmp_path / "x.html") == 2
+    assert "found curves.csv; accepted are contributions.csv, sharing.csv," in capsys.readouterr().err
+    assert run("summarize", **words | {"kept": f"other={tmp_path / 'kept.csv'}"}) == 2
+    expected = "--kept: found 0 for 1 networks of 'demo'; accepted is a table of kept images for each network."
+    assert expected in capsys.readouterr().err
+    assert run("summarize", **words | {"predictions": conditionals["conditionals"]}) == 2
 
 
 def test_selected_images_are_right_in_every_task(
@@ -239,7 +285,7 @@ def test_selected_images_are_right_in_every_task(
     selection = {"predictions": tmp_path / "all.h5", "max_images": 3, "output": tmp_path / "few.txt"}
     assert run("select-images", **options, **selection) == 0
     few_images = "only 3 images are analysed: contributions and sharing say little under 20 images."
-    assert f"{options['list']}: {few_images}" in capsys.readouterr().out.splitlines()
+    assert f"warning: {options['list']}: {few_images}" in capsys.readouterr().err.splitlines()
     classes = list(read_classes(options["classes"]).values())
     everything, few = read_image_list(options["list"], classes), read_image_list(tmp_path / "few.txt", classes)
     positions = [int(row["index"]) for row in rows(tmp_path / "few.csv")]
@@ -483,10 +529,18 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     folder: Path, tmp_path: Path, options: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    images = frame_of(KEPT, ((i, "x.png", "boat", "sun") for i in range(4)), rest=["basic", "word"])
+    write_table(tmp_path / "named.csv", images, KEPT)
     output = tmp_path / f"file/below/x.{'txt' if command == 'select-images' else 'csv'}"
     lists = {"list": options["list"], "classes": options["classes"]}
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
+    tables = {name: folder / f"tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")}
+    if command in ("summarize", "plot-excess-sharing"):
+        made = {"over_networks": tmp_path / "means.csv", "trends": tmp_path / "trends.csv"}
+        assert run("tabulate-sharing", **conditionals, resamples=5, **made, output=tmp_path / "sharing.csv") == 0
+        (tmp_path / "kept.csv").write_text("index,image,basic,word\n0,a,b,c\n")
+        tables |= {"sharing": made["over_networks"], "trends": made["trends"]}
     if command == "select-images":
         assert run("predict", **lists, checkpoint=options["checkpoint"], device="cpu", output=kept) == 0
     arguments: dict[str, dict[str, Any]] = {
@@ -500,18 +554,33 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-accuracy": {"predictions": folder / "baseline/demo/5.h5"},
         "tabulate-contributions": conditionals,
         "tabulate-sharing": {**conditionals, "resamples": 5},
+        "tabulate-images": {**conditionals, "kept": tmp_path / "named.csv"},
         "plot-units": conditionals,
-        "animate-units": {"frames": folder / "figures/0.png"},
+        **dict.fromkeys(("animate-units", "animate-layers", "plot-layers", "plot-tasks"), conditionals),
+        "plot-excess-sharing": {
+            "over_networks": tmp_path / "means.csv",
+            "layers": "conv2",
+            "checkpoints": "5",
+        },
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
         "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
         "lesion-curves": {**lists, **conditionals, "checkpoint": options["checkpoint"], "steps": 1},
+        "summarize": {
+            **tables,
+            "lesions": folder / "tables/curves.csv",
+            "kept": f"demo={tmp_path / 'kept.csv'}",
+            "predictions": folder / "baseline/demo/5.h5",
+            "layers": "conv2",
+            "checkpoint": "5",
+        },
+        "show-table": {"table": tables["sharing"]},
         "tabulate-lesions": {"curves": folder / "tables/curves.csv"},
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
-    if command in ("animate-units", "visualize-units") or command.startswith("plot"):
-        output = output.with_suffix(".gif" if command == "animate-units" else ".png")
+    if command == "visualize-units" or command.startswith(("animate", "plot")):
+        output = output.with_suffix(".gif" if command.startswith("animate") else ".png")
     places = {"output_folder": output.parent, "output": output}
     if command in ("render-images", "list-images", "train", "overlay-words"):
         del places["output"]
@@ -553,8 +622,9 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     check("accepted are the tasks basic, word", "plot-units", conditionals=conditionals, sort_by="subordinate")
     check("rectangle or sunflower", "plot-units", conditionals=conditionals, layout="round")
     check("limits", "plot-units", conditionals=conditionals, limits=[4, 2])
-    check("nowhere.png does not exist", "animate-units", frames="nowhere.png")
-    check("milliseconds", "animate-units", frames=folder / "figures/0.png", milliseconds=335)
+    check("nowhere.h5 does not exist", "animate-units", conditionals="nowhere.h5")
+    check("milliseconds", "animate-units", conditionals=conditionals, milliseconds=335)
+    check("none, first, last or each (once false was none", "plot-units", conditionals=conditionals, sort="true")
     table = folder / "tables/sharing.csv"
     check("no checkpoint '7'; accepted are 5", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")
     layers = {"layers": "conv9", "checkpoint": "5"}
@@ -623,8 +693,9 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         ["merge-blocks", "--blocks", block, "--output", tmp_path / "merged.h5"],
         ["tabulate-contributions", *conditionals, "--output", tmp_path / "contributions.csv"],
         ["tabulate-sharing", *conditionals, "--output", tmp_path / "sharing.csv"],
+        ["tabulate-images", *conditionals, "--kept", tmp_path / "kept.csv", "--output", tmp_path / "images.csv"],
         ["plot-units", *conditionals, "--output", tmp_path / "units.png"],
-        ["animate-units", "--frames", tmp_path / "units.png", "--output", tmp_path / "units.gif"],
+        ["animate-units", *conditionals, "--output", tmp_path / "units.gif"],
         *(["plot-sharing", "--sharing", tmp_path / "sharing.csv", "--layers", "conv2", "--checkpoint", "5"],),
         ["plot-training", "--logs", f"demo={folder / 'networks/demo/training.csv'}"],
     ]
@@ -638,7 +709,8 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         "    assert 'torch' not in sys.modules, command[0]\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    few = "only 4 images are analysed: contributions and sharing say little under 20 images.\n"
+    assert (result.returncode, result.stderr) == (0, f"warning: {listed['list']}: {few}")
 
 
 def test_an_estimator_of_another_distribution_runs_by_its_name(

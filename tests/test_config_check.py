@@ -311,6 +311,31 @@ def test_without_layers_those_that_there_are_are_listed(
     assert re.search(r"^hidden +Linear +32 +257  0\.\d\d% of a pass$", out, re.MULTILINE)
 
 
+def test_every_replicates_weights_are_tried(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in ((1, "1500"), (2, "0000")):
+        shutil.copy(example / f"checkpoints/step{name}.safetensors", example / f"seed{number}.safetensors")
+    shutil.copy(example / "mynet.py", example / "seed3.safetensors")
+    numbered = {"0000": "checkpoints/step0000.safetensors", "1500": "seed{replicate}.safetensors"}
+
+    def change(config: Any, replicates: int) -> None:
+        config["replicates"] = replicates
+        first(config)["network"]["checkpoints"] = dict(numbered)
+
+    status, out, wrong = checked(example, monkeypatch, capsys, lambda config: change(config, 2))
+    assert (status, wrong) == (0, [])
+    tried = re.findall(r"^checkpoint (\d+): (\S+), ", out, re.MULTILINE)
+    assert tried == [("0000", numbered["0000"]), ("1500", "seed1.safetensors"), ("1500", "seed2.safetensors")]
+    status, _, wrong = checked(example, monkeypatch, capsys, lambda config: change(config, 3))
+    assert (status, len(wrong)) == (2, 1)
+    assert "seed3.safetensors" in wrong[0]
+    numbered["1500"] = "seed2.safetensors"
+    status, _, wrong = checked(example, monkeypatch, capsys, lambda config: change(config, 2))
+    assert (status, len(wrong)) == (2, 1)
+    assert "config key 'replicates': found 2, of which experiment 'reader' has one network; accepted is 1" in wrong[0]
+
+
 def test_chance_is_what_guessing_reaches() -> None:
     assert not is_chance(13, 20, 4)
     assert is_chance(8, 20, 4)  # guessing reaches 8 of 20 with probability .102
@@ -327,6 +352,11 @@ def test_the_demo_is_described_with_what_it_takes(
     out = capsys.readouterr().out
     assert "layers of object_text, on 60 images, at each of 8 checkpoints:" in out
     assert "or 112 jobs on a cluster" in out  # of 2 experiments, 7 layers and 8 checkpoints
+    write_yaml({"seed": 1, "replicates": 3}, tmp_path / "mine.yaml")
+    assert main(["check", "mine.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "layers of object_text, on 60 images, at each of 8 checkpoints of each of 3 networks:" in out
+    assert "or 336 jobs on a cluster" in out
     write_yaml({"experiments": [{"name": "x", "tasks": ["basic", "colour"]}]}, tmp_path / "mine.yaml")
     assert main(["check", "mine.yaml"]) == 2
     assert "found 'colour'; accepted are subordinate, basic, word" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import featuresharing
-from featuresharing.data.columns import TRAINING
+from featuresharing.data.columns import KEPT, TRAINING
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.predictions import Predictions, write_predictions
@@ -38,6 +38,8 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found = Predictions({"word": np.array([[0.25, 0.75]], np.float32)}, {"word": np.array([1])}, 4500)
     write_predictions(tmp_path / "4500.h5", found)
     write_table(tmp_path / "log.csv", frame_of(TRAINING, [(20, "word", 2.5, 0.125)]), TRAINING)
+    kept = frame_of(KEPT, [(i, f"{i:02}.png", "sun", "bird") for i in range(24)], rest=["word", "basic"])
+    write_table(tmp_path / "kept.csv", kept, KEPT)
     given = {"np": np, "network": pair(), "images": IMAGES_GIVEN, "targets": TARGETS, "pictured": pictured}
     return {**PUBLIC, **given, "paths": [tmp_path / "conv5_7.h5"], "halves": halves}
 

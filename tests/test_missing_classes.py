@@ -307,12 +307,14 @@ def test_lists_have_a_hyphen_where_a_class_is_missing(tmp_path: Path) -> None:
     probabilities = {"word": np.eye(3, dtype=np.float32), "basic": np.eye(2, dtype=np.float32)[[0, 1, 0]]}
     write_predictions(tmp_path / "p.h5", Predictions(probabilities, dict(zip(classes, targets.T, strict=True)), 1))
     said: list[str] = []
+    warned: list[str] = []
     listed = ListFiles(tmp_path / "all.txt", tmp_path / "classes.csv")
-    select_to_file(tmp_path / "p.h5", listed, tmp_path / "kept.txt", most=9, seed=0, say=said.append)
+    told = {"say": said.append, "warn": warned.append}
+    select_to_file(tmp_path / "p.h5", listed, tmp_path / "kept.txt", most=9, seed=0, **told)
     assert (tmp_path / "kept.txt").read_bytes() == (tmp_path / "all.txt").read_bytes()
     assert (tmp_path / "kept.csv").read_text() == "index,image,word,basic\n0,a.png,x,-\n1,b c.png,-,v\n2,d.png,z,u\n"
-    assert said[0].startswith(f"{tmp_path / 'all.txt'}: only 2 images are analysed")
-    assert len(said) == 2
+    assert [sentence.startswith(f"{tmp_path / 'all.txt'}: only 2 images are analysed") for sentence in warned] == [True]
+    assert len(said) == 1
 
 
 def test_lists_to_analyse_have_images_of_every_task_and_no_others(tmp_path: Path) -> None:

@@ -1,20 +1,27 @@
 """Replicates: seeds and names of several networks an experiment, and what configs, paths and networks make of them."""
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pytest
 
-from featuresharing import InputError
+from featuresharing import InputError, layer_arrays, read_conditionals
+from featuresharing.data.columns import tables_of
+from featuresharing.data.lists import write_classes, write_image_list
+from featuresharing.files.atomic import file_digest
 from featuresharing.replicates import MOST_REPLICATES, check_replicate, network_label, seed_of_replicate
+from featuresharing.runs.contents import problems_of_hdf5, problems_of_list
+from featuresharing.runs.kinds import kind_of
 from featuresharing.settings import Config
 from featuresharing.settings.checking import check_config
 from featuresharing.settings.configfiles import complete_config
 from featuresharing.workflow.own_networks import definition_of, own_problems
 from featuresharing.workflow.sources import NAMES, archives_problems, check_source
 from featuresharing.workflow.targets import describe_target
+from tests.support import stores
+from tests.support.commands import run
 
 
 def test_seeds_of_replicates_are_drawn_from_that_of_the_first() -> None:
@@ -130,3 +137,71 @@ def test_targets_of_replicates_are_known(target: str, sentence: str | None) -> N
     assert found == (sentence and f"{target}: {sentence}")
     if found is None and "/one/fc" not in target:
         assert "accepted are none." in str(describe_target(target, ["one"], ["fc"], ["9"]))
+
+
+def of_replicate(folder: Path, number: Any) -> Path:
+    """Compute the small layer of tests as one of a replicate."""
+    stores.compute(folder / f"{number}.h5", attributes=stores.ATTRIBUTES | {"replicate": number})
+    return folder / f"{number}.h5"
+
+
+def test_files_say_which_replicate_they_are_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = [read_conditionals(of_replicate(tmp_path, number)) for number in (2, 3)]
+    stores.compute(tmp_path / "first.h5")
+    layers.append(read_conditionals(tmp_path / "first.h5"))
+    assert [layer.replicate for layer in layers] == [2, 3, 1]
+    assert len({layer.attributes["fingerprint"] for layer in layers}) == 1
+    assert list(layer_arrays(layers[:1], "contributions")) == ["conv5_word", "conv5_basic", "conv5_units"]
+    names = list(layer_arrays(layers, "contributions"))
+    assert names[::3] == ["object_text_2_7_conv5_word", "object_text_3_7_conv5_word", "object_text_1_7_conv5_word"]
+    assert run("inspect", tmp_path / "2.h5") == 0
+    assert "of 9 of object_text/2, checkpoint 7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [0, 101, "two"])
+def test_files_of_no_replicate_are_refused(tmp_path: Path, wrong: Any) -> None:
+    path = of_replicate(tmp_path, wrong)
+    with pytest.raises(InputError, match=f"attribute 'replicate' is .*{wrong}"):
+        read_conditionals(path)
+
+
+def test_files_of_replicates_are_of_known_kinds_and_checked(tmp_path: Path) -> None:
+    for name, path in (
+        ("networks", "networks/a/2/5.pt"),
+        ("tables", "networks/a/2/training.csv"),
+        ("image lists", "baseline/a/12/kept.txt"),
+        ("probes", "probes/a/2/last.npz"),
+        ("networks of other formats", "networks/a/2/last.json"),
+        ("files of no known kind", "networks/a/b/last.json"),
+    ):
+        assert kind_of(tmp_path / path, tmp_path).name == name, path
+    for name, path in (
+        ("lesions", "lesion_curves/a/2/fc_5.csv"),
+        ("training", "networks/a/2/training.csv"),
+        ("kept", "baseline/a/2/kept.csv"),
+    ):
+        assert [table.name for table in tables_of(PurePosixPath("results", path))] == [name]
+    image = tmp_path / "images/0.png"
+    image.parent.mkdir()
+    image.touch()
+    write_classes(tmp_path / "lists/a/classes.csv", {"word": ["map", "sun"]})
+    kept = tmp_path / "baseline/a/2/kept.txt"
+    write_image_list(kept, [image], np.array([[1]]))
+    assert list(problems_of_list(kept, tmp_path)) == []
+    kept.with_name(".kept.txt.sha256").unlink()
+    kept.write_text(kept.read_text().replace(" 1", " 2"))
+    assert ["class index 2" in each for each in problems_of_list(kept, tmp_path)] == [True]
+
+
+def test_conditionals_are_compared_with_the_network_of_their_replicate(tmp_path: Path) -> None:
+    for number, content in ((1, b"first"), (2, b"second")):
+        path = tmp_path / "networks" / network_label("object_text", number) / "7.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    attributes = stores.ATTRIBUTES | {"network_sha256": file_digest(tmp_path / "networks/object_text/2/7.pt")}
+    for number in (1, 2):
+        changed = {"replicate": 2} if number == 2 else {}
+        stores.compute(tmp_path / f"{number}.h5", units=range(9), attributes=attributes | changed)
+    assert list(problems_of_hdf5(tmp_path / "2.h5", tmp_path)) == []
+    (problem,) = problems_of_hdf5(tmp_path / "1.h5", tmp_path)
+    assert problem.endswith(f"was computed from another network than {tmp_path}/networks/object_text/7.pt is now.")

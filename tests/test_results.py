@@ -446,6 +446,7 @@ KINDS_OF_FILES = {
     "image lists": "lists/a/train.txt baseline/a/kept.txt",
     "configs": "config.yaml",
     "vector figures": "figures/sharing.svg figures/a/conv1_5.pdf",
+    "summaries and pages": "summary.md summary.html tables/sharing.html",
     "probes": "probes/a/final.npz",
     "networks of other formats": "networks/a/final.toy",
     "extracted files": "archives/images/labels/Object+Text/test.txt archives/models/readme",

@@ -1,7 +1,9 @@
 """What the real workflow makes of a small config, run by the real Snakemake."""
 
+import json
 import os
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import pytest
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from featuresharing import lesion, read_conditionals
+from featuresharing import lesion, read_conditionals, weight_of_evidence
+from featuresharing.cli import main
 from featuresharing.data.images import read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.networks.opening import open_network
 from featuresharing.settings.configfiles import complete_config, read_yaml
 from tests.support.configs import demo_config
-from tests.support.files import rows
+from tests.support.files import rows, rows_where
 from tests.support.runs import check_files, check_tables
 from tests.support.workflows import (
     CHECKPOINTS,
@@ -50,7 +53,7 @@ def test_all_figures_and_tables_are_there(demo: Path) -> None:
 
 
 def test_tables_have_the_columns_of_the_dictionary(demo: Path) -> None:
-    kinds = {"contributions", "sharing", "accuracy", "lesions", "training", "kept", "classes", "stimuli"}
+    kinds = {"contributions", "sharing", "accuracy", "lesions", "images", "training", "kept", "classes", "stimuli"}
     assert check_tables(demo) == kinds
 
 
@@ -97,6 +100,40 @@ def test_tables_hold_what_the_conditionals_say(demo: Path) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_images_and_cards_of_units_are_those_of_the_conditionals(
+    demo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = demo / "results"
+    kept = [row["image"] for row in rows(results / "baseline/object_text/kept.csv")]
+    table = rows(results / "tables/images.csv")
+    places = {(row["experiment"], row["replicate"], row["checkpoint"], row["layer"]) for row in table}
+    assert places == set(product(EXPERIMENTS, ["1"], ["120"], LAYERS))
+    where = {"experiment": "object_text", "layer": "fc7", "unit": "7", "task": "word"}
+    own = [row for row in table if where.items() <= row.items()]
+    layer = read_conditionals(results / "marginal/object_text/fc7_120.h5")
+    evidence = weight_of_evidence(layer.predictions["word"], layer.conditionals["word"], classes=layer.classes["word"])
+    for side in ("highest", "lowest"):
+        found = [row for row in own if row["side"] == side]
+        order = sorted((value if side == "lowest" else -value, image) for image, value in enumerate(evidence[7]))
+        wanted = [image for _, image in order[:8]]
+        assert [int(row["image"]) for row in found] == wanted
+        assert [row["file"] for row in found] == [kept[image] for image in wanted]
+        assert [float(row["evidence"]) for row in found] == pytest.approx(evidence[7, wanted], rel=1e-8)
+
+    assert main(["unit", "object_text", "fc7", "7", "--json", "--results", str(results)]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert [each["file"] for each in card["images"] if each["task"] == "word"] == [row["file"] for row in own]
+    assert all(Path(each["path"]).is_file() for each in card["images"])
+    contributions = rows_where(results / "tables/contributions.csv", {"experiment": "object_text", "layer": "fc7"})
+    for each in card["contributions"]:
+        place = {"checkpoint": each["checkpoint"], "task": each["task"]}
+        units = [float(row["contribution"]) for row in contributions if place.items() <= row.items()]
+        assert each["contribution"] == pytest.approx(units[7], rel=1e-8)
+        assert each["rank"] == 1 + sum(size > units[7] for size in units)
+        assert each["multiple"] == pytest.approx(units[7] / np.mean(units), rel=1e-6)
+    assert card["figures"][-1] == str(results / "figures/object_text/fc7.gif")
+
+
 def test_kept_images_are_right_in_every_task_at_the_last_checkpoint(demo: Path) -> None:
     for experiment in EXPERIMENTS:
         kept = rows(demo / f"results/baseline/{experiment}/kept.csv")
@@ -115,7 +152,7 @@ def test_nothing_in_a_name_is_run(demo: Path) -> None:
 
 def test_every_log_says_what_its_job_did(demo: Path) -> None:
     logs = [path for path in (demo / "results/logs").rglob("*.log") if "slurm" not in path.parts]
-    assert len(logs) == 21 + len(LAYERS) * len(EXPERIMENTS) * (2 * len(CHECKPOINTS) + 2)
+    assert len(logs) == 22 + len(LAYERS) * len(EXPERIMENTS) * (2 * len(CHECKPOINTS) + 2)
     for path in logs:
         assert re.search(
             r"^[a-z-]+: read results/.*; wrote results/.* in \d+\.\d s\.$|^render-images", path.read_text(), re.M

@@ -108,6 +108,18 @@ def test_a_wrong_list_is_said_in_one_sentence(demo: Path, tmp_path: Path) -> Non
     assert f"kept.txt, line {len(lines) + 1}: class index 99 of task 1 is out of range" in result.stdout + result.stderr
 
 
+def test_few_images_are_told_to_whoever_runs_the_workflow(demo: Path, tmp_path: Path) -> None:
+    folder = copy_run(demo, tmp_path / "run")
+    result = run_snakemake(folder, "results/baseline/object_text/kept.txt", "--forcerun", "select_images")
+    assert result.returncode == 0, result.stderr
+    count = len(rows(folder / "results/baseline/object_text/kept.csv"))
+    warning = f"warning: results/lists/object_text/test.txt: only {count} images are analysed: contributions and shar"
+    log = (folder / "results/logs/select_images/object_text.log").read_text()
+    for text in (result.stderr, log):
+        assert text.count(warning) == 1
+    assert "select-images: read " in log
+
+
 def test_another_workflow_imports_this_one_below_a_folder_of_its_own(tmp_path: Path) -> None:
     """Its config may lack keys, and its rules go by other names."""
     module = (

@@ -13,6 +13,7 @@ NUMERICS = {
     "features": 2,
     "evidence": 2,
     "sharing": 3,
+    "words": 1,
 }
 """Version of the numeric code of each stage, raised whenever a change of that code changes a number.
 

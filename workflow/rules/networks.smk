@@ -39,6 +39,7 @@ rule predict_images:
 
 
 # The last checkpoint chooses for all: at the first, hardly an image is right, and curves compare the same images.
+# What it warns of, such as few images, is shown as well as logged.
 rule select_images:
     input:
         images=TEST_IMAGES,
@@ -63,6 +64,8 @@ rule select_images:
         numerics=NUMERICS["predictions"],
     message:
         "Keeping images of {wildcards.experiment}{wildcards.nth} that are right in every task."
+    # whoever runs the workflow sees warnings, which would be missed in the log
     shell:
         "featuresharing select-images {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
         " --predictions {input.predictions:q} --output {output.list:q} > {log:q} 2>&1"
+        " && sed -n '/^warning: /p' {log:q} >&2"

@@ -5,6 +5,24 @@ localrules:
     tabulate_accuracy,
     tabulate_contributions,
     tabulate_sharing,
+    tabulate_images,
+
+
+# What the report calls the tables, in the order in which it lists them.
+TITLES = {
+    "sharing_over_networks": "1 sharing over networks",
+    "trends": "2 trends and their differences",
+    "sharing": "3 sharing of every network",
+    "overlap": "4 other measures of overlap",
+    "lesions": "5 accuracy without units",
+    "accuracy": "6 accuracy on held-out images",
+    "contributions": "7 contribution of every unit",
+}
+
+
+def titled(table):
+    """Return where the report lists the CSV file of a table."""
+    return {"category": "8 Tables", "labels": {"table": TITLES[table], "form": "file"}}
 
 
 rule tabulate_accuracy:
@@ -14,8 +32,7 @@ rule tabulate_accuracy:
         report(
             "results/tables/accuracy.csv",
             caption="../report/accuracy.rst",
-            category="Networks",
-            labels={"table": "accuracy on held-out drawings"},
+            **titled("accuracy"),
         ),
     log:
         "results/logs/tabulate_accuracy.log",
@@ -42,8 +59,7 @@ rule tabulate_contributions:
         report(
             "results/tables/contributions.csv",
             caption="../report/contributions.rst",
-            category="Sharing",
-            labels={"table": "contribution of every unit"},
+            **titled("contributions"),
         ),
     log:
         "results/logs/tabulate_contributions.log",
@@ -74,26 +90,22 @@ rule tabulate_sharing:
         sharing=report(
             "results/tables/sharing.csv",
             caption="../report/sharing_table.rst",
-            category="Sharing",
-            labels={"table": "sharing of every layer"},
+            **titled("sharing"),
         ),
         overlap=report(
             "results/tables/overlap.csv",
             caption="../report/overlap_table.rst",
-            category="Sharing",
-            labels={"table": "other measures of overlap"},
+            **titled("overlap"),
         ),
         over_networks=report(
             "results/tables/sharing_over_networks.csv",
             caption="../report/over_networks_table.rst",
-            category="Sharing",
-            labels={"table": "sharing over networks"},
+            **titled("sharing_over_networks"),
         ),
         trends=report(
             "results/tables/trends.csv",
             caption="../report/trends_table.rst",
-            category="Sharing",
-            labels={"table": "trends and their differences"},
+            **titled("trends"),
         ),
     log:
         "results/logs/tabulate_sharing.log",
@@ -113,3 +125,33 @@ rule tabulate_sharing:
         "featuresharing tabulate-sharing {params.settings:q} --layers {params.layers:q} --checkpoints {params.checkpoints:q}"
         " --conditionals {input:q} --output {output.sharing:q} --overlap {output.overlap:q}"
         " --over-networks {output.over_networks:q} --trends {output.trends:q} > {log:q} 2>&1"
+
+
+# No part of the report: too long to be read.
+rule tabulate_images:
+    input:
+        conditionals=expand(
+            rules.marginalize_layer.output,
+            experiment=EXPERIMENTS,
+            nth=REPLICATES,
+            layer=LAYERS,
+            checkpoint=LAST,
+        ),
+        kept=expand(rules.select_images.output.table, experiment=EXPERIMENTS, nth=REPLICATES),
+    output:
+        "results/tables/images.csv",
+    log:
+        "results/logs/tabulate_images.log",
+    benchmark:
+        "results/benchmarks/tabulate_images.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        settings=flags(EVIDENCE),
+        columns=TABLES["images"].names,
+        numerics=NUMERICS["evidence"],
+    message:
+        "Tabulating the images on which units matter most."
+    shell:
+        "featuresharing tabulate-images {params.settings:q} --conditionals {input.conditionals:q} --kept {input.kept:q}"
+        " --output {output:q} > {log:q} 2>&1"

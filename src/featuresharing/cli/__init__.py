@@ -16,7 +16,9 @@ from typing import Any
 
 from featuresharing.cli import (
     archives_commands,
+    curves_commands,
     data_commands,
+    explorer_commands,
     features_commands,
     figures_commands,
     inspection_commands,
@@ -24,8 +26,10 @@ from featuresharing.cli import (
     marginal_commands,
     networks_commands,
     probes_commands,
+    reports_commands,
     results_commands,
     tables_commands,
+    unit_commands,
 )
 from featuresharing.cli.logs import described
 from featuresharing.cli.options import CommandParser, say, suggest
@@ -37,11 +41,17 @@ PROGRAM = "featuresharing"
 
 GROUPS = {
     "first of all": (inspection_commands,),
-    "results": (results_commands,),
+    "results": (results_commands, unit_commands),
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables and figures": (tables_commands, figures_commands),
+    "tables, figures and words": (
+        tables_commands,
+        figures_commands,
+        curves_commands,
+        explorer_commands,
+        reports_commands,
+    ),
 }
 """What commands are for, in the order of the help: first what people type."""
 

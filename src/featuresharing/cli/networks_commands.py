@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,5 +167,5 @@ def _select_images(options: argparse.Namespace) -> None:
         most=options.max_images,
         seed=options.seed,
         say=say,
-        warn=partial(say, warning=True),
+        warn=lambda sentence: say(f"warning: {sentence}", warning=True),
     )

@@ -27,8 +27,8 @@ Commands = Any  # argparse keeps the type of its subparsers private
 Run = Callable[[argparse.Namespace], None]
 
 
-WRITTEN = ("output", "output_folder", "exported", "reuse", "overlap", "over_networks", "trends")
-"""Options of paths that need not be there."""
+WRITTEN = ("output", "exported", "page", "reuse")
+"""Options of paths that need not be there, as do those that begin with the first of them."""
 
 CALLED = {
     "accuracy": "table of accuracy",
@@ -36,16 +36,21 @@ CALLED = {
     "class_map": "class map",
     "classes": "table of classes",
     "conditionals": "file of conditionals",
+    "contributions": "table of contributions",
     "curves": "table of curves",
     "frames": "frame",
     "held_out": "image list",
     "images": "folder of images",
     "list": "image list",
+    "kept": "table of kept images",
+    "lesions": "table of lesions",
     "logs": "log of training",
     "predictions": "file of predictions",
     "resources": "folder of resources",
+    "results": "folder",
     "sharing": "table of sharing",
     "stimuli": "table of stimuli",
+    "trends": "table of trends",
     "words": "list of words",
 }
 """What messages call a path that does not exist, where its option does not say it."""
@@ -81,7 +86,7 @@ class CommandParser(argparse.ArgumentParser):
             return super().add_argument(*names, **settings)
         group = self._required if settings.get("required") else self._optional
         action = group.add_argument(*names, **settings)
-        if settings.get("type") in (Path, named_path) and action.dest not in WRITTEN:
+        if settings.get("type") in (Path, named_path) and not action.dest.startswith(WRITTEN):
             self._read.append(action.dest)
         return action
 

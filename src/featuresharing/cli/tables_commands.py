@@ -1,4 +1,4 @@
-"""Commands for tables and arrays: ``tabulate-accuracy``, ``-contributions`` and ``-sharing``, and ``export``."""
+"""Commands for tables and arrays: ``tabulate-accuracy``, ``-contributions``, ``-sharing``, ``-images``; ``export``."""
 
 import argparse
 from pathlib import Path
@@ -24,6 +24,18 @@ def add_commands(commands: Commands) -> None:
         if run is _sharing:
             _add_sharing(parser)
 
+    parser = add_command(commands, "tabulate-images", _images, "tabulate on which images every unit matters most")
+    parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="kept.csv of their images: one for all, or one for each network in the order of the conditionals",
+    )
+    add_settings(parser, EvidenceSettings)
+    add_output(parser, "CSV file")
+
     parser = add_command(commands, "export", _export, "write numbers of layers as arrays for other tools")
     parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="files of conditionals")
     parser.add_argument("--what", default="evidence", help="evidence, contributions or conditionals")
@@ -44,7 +56,8 @@ def _add_sharing(parser: argparse.ArgumentParser) -> None:
         ("--over-networks", "means over networks"),
         ("--trends", "trends over layers and checkpoints, and their differences"),
     ):
-        parser.add_argument(name, type=Path, help=f"CSV file of {what}")
+        dest = f"output{name[1:].replace('-', '_')}"
+        parser.add_argument(name, type=Path, dest=dest, metavar="OUTPUT", help=f"CSV file of {what}")
     for what in ("layer", "checkpoint"):
         help_text = f"{what}s in the order that trends follow (none: that of the conditionals)"
         parser.add_argument(f"--{what}s", dest=f"{what}_order", metavar="NAME", nargs="+", default=(), help=help_text)
@@ -81,9 +94,9 @@ def _sharing(options: argparse.Namespace) -> None:
 
     outputs = {
         "sharing": (options.output, columns.SHARING),
-        "overlap": (options.overlap, columns.OVERLAP),
-        "over_networks": (options.over_networks, columns.SHARING_OVER_NETWORKS),
-        "trends": (options.trends, columns.TRENDS),
+        "overlap": (options.output_overlap, columns.OVERLAP),
+        "over_networks": (options.output_over_networks, columns.SHARING_OVER_NETWORKS),
+        "trends": (options.output_trends, columns.TRENDS),
     }
     wanted = {name: (path, table) for name, (path, table) in outputs.items() if path is not None}
     for path, _ in wanted.values():
@@ -93,6 +106,19 @@ def _sharing(options: argparse.Namespace) -> None:
     found = sharing_tables(map(read_conditionals, options.conditionals), **settings, say=say)
     for name, (path, table) in wanted.items():
         write_table(path, getattr(found, name), table)
+
+
+def _images(options: argparse.Namespace) -> None:
+    from featuresharing.analysis.image_table import image_table
+    from featuresharing.data.columns import EXTREMES, KEPT
+    from featuresharing.data.table_files import read_table, write_table
+    from featuresharing.store import read_conditionals
+
+    tables = [read_table(path, KEPT) for path in options.kept]
+    kept = tables[0] if len(tables) == 1 else tables
+    layers = map(read_conditionals, options.conditionals)
+    table = image_table(layers, kept, method=options.method, laplace=options.laplace)
+    write_table(options.output, table, EXTREMES)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -105,7 +105,7 @@ LESIONS = Table(
         share(
             "chance",
             "accuracy of always naming the task's most frequent class; nan where nothing says it",
-            f"{METHOD}: analysis/true_classes.py",
+            f"{METHOD}: analysis/guessing.py",
             none=True,
         ),
         share(
@@ -149,6 +149,39 @@ KEPT = Table(
     ),
     rest=CLASS,
     what="table of kept images",
+)
+
+EXTREMES = Table(
+    "images",
+    ("results/tables/images.csv",),
+    "an image on which a unit gives a task most, or least, evidence for the true class",
+    (
+        EXPERIMENT,
+        REPLICATE,
+        CHECKPOINT,
+        LAYER,
+        count("unit", "number of the unit in its layer", "estimators/draws.py", "counted from 0"),
+        TASK,
+        Column("side", "highest or lowest evidence", "analysis/extreme_images.py"),
+        Column(
+            "place",
+            "place on its side, 1 being the highest or the lowest evidence of all images of the task",
+            "analysis/extreme_images.py",
+            "whole",
+            "counted from 1",
+            low=1,
+        ),
+        count("image", "position of the image in the list of kept images", "networks/predictions.py", "counted from 0"),
+        Column("file", "name of the image's file, as in the table of kept images", "networks/predictions.py"),
+        Column(
+            "evidence",
+            "evidence at the true class (probdiff: in probability, or in scores)",
+            f"{METHOD}, step 3: analysis/evidence.py",
+            "number",
+            "bits",
+        ),
+    ),
+    what="table of images",
 )
 
 CLASSES = Table(
@@ -224,7 +257,8 @@ DRAWINGS = Table(
 TABLES = {
     table.name: table
     for table in (
-        *(CONTRIBUTIONS, SHARING, OVERLAP, SHARING_OVER_NETWORKS, TRENDS, ACCURACY, LESIONS, TRAINING, KEPT, CLASSES),
+        *(CONTRIBUTIONS, SHARING, OVERLAP, SHARING_OVER_NETWORKS, TRENDS, ACCURACY, LESIONS, EXTREMES),
+        *(TRAINING, KEPT, CLASSES),
         *(STIMULI, WORDED, HIERARCHY, DRAWINGS),
     )
 }

@@ -35,10 +35,12 @@ def cost_lines(
             limits = LayerJobs(config, estimator, network, alias, path)
             each = LayerJobs(there, estimator, network, alias, path)
             rows.append(_row(each, limits))
-            seconds += checkpoints * each.seconds(each.cost.units)
-            disk += checkpoints * each.disk()
-            jobs += checkpoints * len(each.blocks)
+            files = checkpoints * config.replicates
+            seconds += files * each.seconds(each.cost.units)
+            disk += files * each.disk()
+            jobs += files * len(each.blocks)
         times = "one checkpoint" if checkpoints == 1 else f"each of {checkpoints} checkpoints"
+        times += f" of each of {config.replicates} networks" if config.replicates > 1 else ""
         yield f"\nlayers of {experiment}, on {most} images, at {times}:"
         yield from aligned(rows)
     cores = "1 core" if config.jobs.threads == 1 else f"{config.jobs.threads} cores"

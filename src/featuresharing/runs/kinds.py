@@ -70,6 +70,11 @@ KINDS = (
     Kind("image lists", rf"(lists|baseline)/{_NETWORK}/[^/.][^/]*\.txt", contents.problems_of_list),
     Kind("configs", r"config\.yaml", contents.problems_of_config),
     Kind("vector figures", r"(.*/)?[^/.][^/]*\.(pdf|svg)", reason="nothing here reads them"),
+    Kind(
+        "summaries and pages",
+        r"summary\.md|(tables/)?[^/.][^/]*\.html",
+        reason="they say what tables say, which are checked",
+    ),
     Kind("probes", rf"probes/{_NETWORK}/[^/.][^/]*\.npz", contents.problems_of_probes),
     Kind("networks of other formats", rf"networks/{_NETWORK}/[^/.][^/]*", contents.problems_of_network),
     Kind("extracted files", "archives/.*", reason="only the record of their archive says what they were"),

@@ -18,9 +18,11 @@ from featuresharing.errors import InputError
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.heads import head_of
 from featuresharing.randomness import keyed_generator
+from featuresharing.replicates import FIRST
 from featuresharing.runs.stopping import Say
 from featuresharing.settings import Config, ExperimentSettings
 from featuresharing.settings.analysis_settings import PLAIN
+from featuresharing.settings.experiment_settings import OwnNetworkSettings
 from featuresharing.workflow.architectures import describe, preprocessing_of_defined
 from featuresharing.workflow.own_networks import (
     checkpoints_of,
@@ -29,6 +31,7 @@ from featuresharing.workflow.own_networks import (
     images_of,
     labelled_task,
     network_of,
+    network_settings,
     probes_of,
     tasks_of,
 )
@@ -86,11 +89,12 @@ class OwnNetworkCheck:
                 self._predict()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Keep what ends a block in one sentence."""
+    def _telling(self, misfit: str | None = None) -> Iterator[None]:
+        """Keep what ends a block in one sentence; then a checkpoint ``misfit`` is none."""
         try:
             yield
         except InputError as error:
+            self.misfits |= {misfit} if misfit else set()
             sentence = f"experiment '{self.experiment.name}': {error}"
             self.sentences += [sentence] if sentence not in self.sentences else []
 
@@ -127,21 +131,27 @@ class OwnNetworkCheck:
         from featuresharing.networks.opening import open_network
         from featuresharing.networks.weights import fitting_weights
 
-        network = self.experiment.network
-        assert network
-        for name, text in network.checkpoints.items():
+        for network, name, text in self._checkpoints():
             path = Path(text)
-            self.misfits.add(name)
-            with self._telling():
+            with self._telling(misfit=name):
                 if not path.is_file():
-                    continue  # which is told elsewhere
-                if network.build:
+                    self.misfits.add(name)  # which is told elsewhere
+                elif network.build:
                     weights = fitting_weights(found.network, path, network.strip)
                     self.say(f"checkpoint {name}: {path}, {len(weights)} weights, which fit {network.build}")
                 else:
                     notes = "".join(f" {note}" for note in open_network(path, heads=False).notes)
                     self.say(f"checkpoint {name}: {path}, a whole network.{notes}")
-                self.misfits.discard(name)
+
+    def _checkpoints(self) -> Iterator[tuple[OwnNetworkSettings, str, str]]:
+        """Yield the networks of all replicates with the names and files of their checkpoints, each file once."""
+        told = set[str]()
+        for replicate in range(FIRST, self.config.replicates + 1):
+            network = network_settings(self.experiment, replicate)
+            for name, text in network.checkpoints.items():
+                if text not in told:
+                    told.add(text)
+                    yield network, name, text
 
     def _wrong_heads(self, found: "Contents", look: AnyPreprocessing) -> bool:
         """Say which heads the network does not have, and describe it with the others; return whether there are any."""

@@ -16,8 +16,8 @@ def select_to_file(
 ) -> None:
     """List in ``output`` at most ``most`` of the images that are right in all their tasks; a .csv has their positions.
 
-    :func:`.choose_images` says which. ``say`` is told which tasks have few images, ``warn`` of names that are not
-    UTF-8, which the table escapes. Raises InputError for predictions on other images, and if none is right.
+    :func:`.choose_images` says which. ``warn`` is told which tasks have few images, and of names that are not UTF-8,
+    which the table escapes. Raises InputError for predictions on other images, and if none is right.
     """
     classes, images = listed.read()
     known = read_predictions(predictions)
@@ -31,10 +31,10 @@ def select_to_file(
     kept = choose_images(known, most=most, seed=seed)
     chosen, table = images.select(kept), output.with_suffix(".csv")
     counts = dict(zip(classes, (chosen.targets != MISSING).sum(axis=0).tolist(), strict=True))
-    for sentence in few_images_of_tasks(str(listed.images), counts):
-        say(sentence)
     write_table(table, kept_table(images, kept, classes), KEPT)
     if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
         warn(f"names of {odd} images are not UTF-8: {table} has escapes for them, {output} their bytes.")
     write_image_list(output, chosen.paths, chosen.targets)
+    for sentence in few_images_of_tasks(str(listed.images), counts):
+        warn(sentence)
     say(f"{len(kept)} of {len(images.paths)} images are listed in {output}.")
