@@ -205,7 +205,7 @@ def half(rows: pd.DataFrame, own: tuple[str, str, str], other: tuple[str, str, s
         if chosen:
             said.append(f"{first} falls lower than {second}{every} {in_layers(chosen, layers)}")
     if neither := [layer for layer in layers if layer not in told]:
-        said.append(f"neither does so{every} {in_layers(neither, layers)}")
+        said.append(f"neither does so{every} {in_layers(neither, layers, 'any')}")
     return "; ".join(said) + "."
 
 
