@@ -39,7 +39,7 @@ rule build_explorer:
         ENVIRONMENT
     params:
         settings=flags(
-            {key: config["figures"][key] for key in ("colour_scale", "limits")}
+            {key: config["figures"][key] for key in ("colour_scale", "limits", "palette")}
             | {"method": config["evidence"]["method"], "near_zero": config["sharing"]["near_zero"]}
             | {"softmax": config["lesions"]["softmax"] or not LESION}
             | {"features": "results/features" if DRAWN else None}

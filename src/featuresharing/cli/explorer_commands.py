@@ -18,7 +18,7 @@ TABLES = {
 }
 """Tables that a page shows, and what they hold."""
 
-COLOURS = ("colour_scale", "limits")
+COLOURS = ("colour_scale", "limits", "palette")
 """Keys of figures that say how units are coloured."""
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from featuresharing.errors import InputError
 from featuresharing.explorer import page_data
 from featuresharing.explorer.page_data import FRAMES, Network, Place
+from featuresharing.figures.palettes import colours
 from featuresharing.figures.task_colours import PALETTE, colours_of
 from featuresharing.settings import FigureSettings
 
@@ -127,9 +128,8 @@ def _palette(style: FigureSettings) -> dict[str, Any]:
     """Return how multiples of the average unit become colours: those of unit maps, [LEVELS, LEVELS] of both tasks."""
     level = np.linspace(0, 1, LEVELS)
     first, second = np.meshgrid(level, level, indexing="ij")
-    colours = np.rint(255 * np.stack([first, first, second], axis=-1)).astype(np.uint8)
-    low, high = style.limits
-    table = base64.b64encode(colours.tobytes()).decode("ascii")
+    low, high = style.darkest_and_brightest
+    table = base64.b64encode(colours(style.palette, first, second).tobytes()).decode("ascii")
     return {"low": low, "high": high, "scale": style.colour_scale, "levels": LEVELS, "palette": table}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.analysis.unit_card import UnitCard
-from featuresharing.figures.unit_map import brightness
+from featuresharing.figures.palettes import brightness
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_files import Surroundings
 from featuresharing.settings import FigureSettings
@@ -126,7 +126,7 @@ def _contributions(card: UnitCard, style: FigureSettings, width: int, block: str
             mark = ">" if checkpoint == card.checkpoint else " "
             yield _joined(f"{mark}{checkpoint:>{label - 1}}", cells)
         yield ""
-    low, high = style.limits
+    low, high = style.darkest_and_brightest
     key = f"x: times the layer's average unit; bars: brightness on the map, from {low:g} to {high:g} x."
     yield from _wrapped(key, width)
     if card.contributions["near_zero"].any():
