@@ -14,13 +14,17 @@ UNLOCK := $(if $(FLOCK),if ls .snakemake/locks/* >/dev/null 2>&1; then snakemake
 TESTS := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 RUN := $(UNLOCK) exec snakemake --cores all --resources gpu=1
 
-.PHONY: help run test test-fast check clean
+# The README's pictures and numbers are those of a run of its own.
+SHOWN := build/replicates
+
+.PHONY: help run test test-fast check readme clean
 
 help:
 	@echo "make run        install into $(VENV), then draw all figures of the demo into results/"
 	@echo "make test       install into $(VENV), then run every test"
 	@echo "make test-fast  install into $(VENV), then run the tests that take no time"
 	@echo "make check      install into $(VENV), then check format, lint and types"
+	@echo "make readme     make the pictures and numbers of the README anew: five networks an experiment, for hours"
 	@echo "make clean      remove $(VENV) and results/"
 
 run: $(READY)
@@ -41,6 +45,12 @@ check: $(READY)
 	mypy
 	snakefmt --check workflow
 	snakemake --lint
+
+readme: $(READY)
+	@echo "Training and analysing five networks an experiment in $(SHOWN); then the README is filled from their tables."
+	mkdir -p $(SHOWN) && cp -r config $(SHOWN)
+	snakemake --cores all --resources gpu=1 --directory $(SHOWN) --configfile docs/replicates/config.yaml
+	python benchmarks/readme.py $(SHOWN)
 
 clean:
 	rm -rf $(VENV) results .snakemake

@@ -33,9 +33,10 @@ from featuresharing.data.images import load_images, read_inputs
 from featuresharing.data.lists import read_classes, read_image_list
 from featuresharing.data.preprocessing import stimulus_preprocessing
 from featuresharing.data.table_files import frame_of, write_table
-from featuresharing.figures.unit_map import plot_units
+from featuresharing.figures.layer_map import plot_layer
 from featuresharing.files.locks import holding
 from featuresharing.networks.predictions import read_predictions
+from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.store import UnitStore
 from tests.support.commands import FONT, RESOURCES, run
 from tests.support.files import rows
@@ -54,7 +55,8 @@ COMMANDS = (
         "tabulate-accuracy",
     ),
     *("tabulate-images", "unit"),
-    *("tabulate-contributions", "tabulate-sharing", "plot-units", "animate-units", "plot-sharing", "plot-training"),
+    *("tabulate-contributions", "tabulate-sharing", "plot-sharing", "plot-excess-sharing", "plot-training"),
+    *("plot-units", "animate-units", "plot-layers", "animate-layers", "plot-tasks"),
     *ARCHIVES,
     *(
         "overlay-words",
@@ -115,8 +117,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, sort_by in enumerate(("word", "basic")):
         figure = path / f"figures/{number}.png"
         assert run("plot-units", conditionals=conditionals, sort_by=sort_by, dpi=50, output=figure) == 0
-    frames = [path / "figures/0.png", path / "figures/1.png"]
-    assert run("animate-units", frames=frames, output=path / "figures/units.gif") == 0
+    frames = {"conditionals": [conditionals, conditionals], "dpi": 50}
+    for what in ("units", "layers"):
+        assert run(f"animate-{what}", **frames, output=path / f"figures/{what}.gif") == 0
+    for what in ("layers", "tasks"):
+        assert run(f"plot-{what}", conditionals=conditionals, output=path / f"figures/{what}.pdf") == 0
     figure = path / "figures/sharing.png"
     assert run("plot-sharing", sharing=table, layers="conv2", checkpoint="5", output=figure) == 0
     log, figure = path / "networks/demo/training.csv", path / "figures/training.png"
@@ -145,7 +150,8 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
         *("baseline/demo/5.h5", "marginal/conv2_5.h5"),
         *(f"tables/{name}.csv" for name in ("accuracy", "contributions", "curves", "sharing")),
-        *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/sharing.png", "figures/training.png"),
+        *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/layers.gif", "figures/layers.pdf"),
+        *("figures/tasks.pdf", "figures/sharing.png", "figures/training.png"),
     }
     with Image.open(folder / "figures/units.gif") as gif:
         assert isinstance(gif, GifImageFile)
@@ -199,7 +205,7 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
 
 
 def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = {"list": tmp_path / "lists/one.txt", "classes": folder / "lists/classes.csv"}
     lists["list"].parent.mkdir()
@@ -216,15 +222,8 @@ def test_tables_of_one_image_say_so_and_figures_count_in_the_singular(
     (row,) = rows(tmp_path / "tabulate-sharing.csv")[:1]
     assert (row["low"], row["high"]) == ("nan", "nan")
     assert 0 <= float(row["sharing"]) <= 1
-    notes: list[str] = []
-
-    def plot(*arguments: Any, note: str, **rest: Any) -> Any:
-        notes.append(note)
-        return plot_units(*arguments, note=note, **rest)
-
-    monkeypatch.setattr("featuresharing.figures.layer_map.plot_units", plot)
-    assert run("plot-units", conditionals=output, output=tmp_path / "one.png") == 0
-    assert " units, 1 image.  Sharing " in notes[0]
+    figure = plot_layer(read_conditionals(output), EvidenceSettings(), FigureSettings())
+    assert " units, 1 image.  Sharing " in figure.texts[1].get_text()
 
 
 def test_accuracy_counts_the_right_images(folder: Path) -> None:
@@ -537,7 +536,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     conditionals = {"conditionals": folder / "marginal/conv2_5.h5"}
     kept, log = tmp_path / "kept.h5", folder / "networks/demo/training.csv"
     tables = {name: folder / f"tables/{name}.csv" for name in ("accuracy", "contributions", "sharing")}
-    if command == "summarize":
+    if command in ("summarize", "plot-excess-sharing"):
         made = {"over_networks": tmp_path / "means.csv", "trends": tmp_path / "trends.csv"}
         assert run("tabulate-sharing", **conditionals, resamples=5, **made, output=tmp_path / "sharing.csv") == 0
         (tmp_path / "kept.csv").write_text("index,image,basic,word\n0,a,b,c\n")
@@ -557,7 +556,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "tabulate-sharing": {**conditionals, "resamples": 5},
         "tabulate-images": {**conditionals, "kept": tmp_path / "named.csv"},
         "plot-units": conditionals,
-        "animate-units": {"frames": folder / "figures/0.png"},
+        **dict.fromkeys(("animate-units", "animate-layers", "plot-layers", "plot-tasks"), conditionals),
+        "plot-excess-sharing": {
+            "over_networks": tmp_path / "means.csv",
+            "layers": "conv2",
+            "checkpoints": "5",
+        },
         "plot-sharing": {"sharing": folder / "tables/sharing.csv", "layers": "conv2", "checkpoint": "5"},
         "plot-training": {"logs": f"demo={log}", "accuracy": folder / "tables/accuracy.csv"},
         "overlay-words": {"folder": folder / "images", "words": RESOURCES / "words.txt", "font": FONT},
@@ -575,8 +579,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         "plot-lesions": {"curves": folder / "tables/curves.csv"},
         "visualize-units": {"layer": "0.0.0", "checkpoint": options["checkpoint"], "iterations": 1},
     }
-    if command in ("animate-units", "visualize-units") or command.startswith("plot"):
-        output = output.with_suffix(".gif" if command == "animate-units" else ".png")
+    if command == "visualize-units" or command.startswith(("animate", "plot")):
+        output = output.with_suffix(".gif" if command.startswith("animate") else ".png")
     places = {"output_folder": output.parent, "output": output}
     if command in ("render-images", "list-images", "train", "overlay-words"):
         del places["output"]
@@ -618,8 +622,9 @@ def test_wrong_inputs_of_the_other_commands_are_named(
     check("accepted are the tasks basic, word", "plot-units", conditionals=conditionals, sort_by="subordinate")
     check("rectangle or sunflower", "plot-units", conditionals=conditionals, layout="round")
     check("limits", "plot-units", conditionals=conditionals, limits=[4, 2])
-    check("nowhere.png does not exist", "animate-units", frames="nowhere.png")
-    check("milliseconds", "animate-units", frames=folder / "figures/0.png", milliseconds=335)
+    check("nowhere.h5 does not exist", "animate-units", conditionals="nowhere.h5")
+    check("milliseconds", "animate-units", conditionals=conditionals, milliseconds=335)
+    check("none, first, last or each (once false was none", "plot-units", conditionals=conditionals, sort="true")
     table = folder / "tables/sharing.csv"
     check("no checkpoint '7'; accepted are 5", "plot-sharing", sharing=table, layers="conv2", checkpoint="7")
     layers = {"layers": "conv9", "checkpoint": "5"}
@@ -690,7 +695,7 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
         ["tabulate-sharing", *conditionals, "--output", tmp_path / "sharing.csv"],
         ["tabulate-images", *conditionals, "--kept", tmp_path / "kept.csv", "--output", tmp_path / "images.csv"],
         ["plot-units", *conditionals, "--output", tmp_path / "units.png"],
-        ["animate-units", "--frames", tmp_path / "units.png", "--output", tmp_path / "units.gif"],
+        ["animate-units", *conditionals, "--output", tmp_path / "units.gif"],
         *(["plot-sharing", "--sharing", tmp_path / "sharing.csv", "--layers", "conv2", "--checkpoint", "5"],),
         ["plot-training", "--logs", f"demo={folder / 'networks/demo/training.csv'}"],
     ]

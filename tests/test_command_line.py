@@ -75,8 +75,8 @@ def test_help_begins_with_what_people_type(capsys: pytest.CaptureFixture[str]) -
     names = re.findall(r"^  ([a-z-]+) +[a-z]", text, flags=re.MULTILINE)
     assert names[:4] == ["check", "inspect", "status", "verify"]
     assert len(names) == len(set(names)) > 20
-    assert re.findall(r"^([a-z ]+):$", text, flags=re.MULTILINE) == [
-        *("first of all", "results", "images and archives", "networks", "units", "tables and figures"),
+    assert re.findall(r"^([a-z, ]+):$", text, flags=re.MULTILINE) == [
+        *("first of all", "results", "images and archives", "networks", "units", "tables, figures and words"),
     ]
     for name in names:
         assert shown(capsys, name, "--help").startswith(f"usage: featuresharing {name}")
@@ -103,7 +103,7 @@ def test_help_of_a_command_groups_what_is_required(capsys: pytest.CaptureFixture
         (["tabulate-contributions", "--conditionals", "a.h5", "--output", "x"], "file of conditionals a.h5 does not"),
         (["merge-blocks", "--blocks", "a.h5", "--output", "x.h5"], "file of conditionals a.h5 does not exist"),
         (["plot-units", "--conditionals", "a.h5", "--output", "x.png"], "file of conditionals a.h5 does not exist"),
-        (["animate-units", "--frames", "a.png", "--output", "x.gif"], "frame a.png does not exist"),
+        (["animate-units", "--conditionals", "a.h5", "--output", "x.gif"], "file of conditionals a.h5 does not exist"),
         (["tabulate-lesions", "--curves", "a.csv", "--output", "x"], "table of curves a.csv does not exist"),
         (["extract", "--archive", "a.tar", "--output-folder", "x"], "archive a.tar does not exist"),
         (
@@ -115,7 +115,7 @@ def test_help_of_a_command_groups_what_is_required(capsys: pytest.CaptureFixture
             "found 'x'; accepted is a name that",
         ),
         (
-            ["animate-units", "--frames", "a.png", "--output", "x.png"],
+            ["animate-units", "--conditionals", "a.h5", "--output", "x.png"],
             "accepted is a name that ends in .gif",
         ),
     ],

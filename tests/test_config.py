@@ -118,7 +118,12 @@ def test_an_unknown_key_is_named_with_the_nearest(config: dict[str, Any], path: 
         ("archives.folder", "a{b}", "a path without line breaks and braces"),
         ("folders.words", "a\nb", "a path without line breaks, or null"),
         ("images.rotation", [[["x"] * 99] * 2], "found [[[...], [...]]]; accepted is a number from 0 to 180"),
-        ("figures.sort", None, "found null; accepted is true or false"),
+        ("figures.sort", None, "found null; accepted is none, first, last or each (once false was none"),
+        (
+            "figures.sort",
+            True,
+            "found true; accepted is none, first, last or each (once false was none and true was each)",
+        ),
         ("training.crop", [1, 0.5], "a smaller number and a larger one"),
         ("training.learning_rate", 0, "a number above 0"),
         ("training.learning_rate", "3e-3", "at most 1000000; write 1.0e-3, not 1e-3"),

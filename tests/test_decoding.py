@@ -20,7 +20,6 @@ from featuresharing.data.drawings import DrawingSheet
 from featuresharing.data.images import read_image, read_inputs
 from featuresharing.data.preprocessing import Preprocessing, imagenet_preprocessing
 from featuresharing.data.transforming import resize
-from featuresharing.figures.animation import animate
 from featuresharing.settings.preprocessing_settings import DECODINGS
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -228,8 +227,6 @@ def test_formats_that_are_not_accepted_are_named(tmp_path: Path, monkeypatch: py
     assert f"cannot be decoded: found {found}; accepted are whole files of BMP, GIF, JPEG" in said
     with pytest.raises(InputError, match="accepted are whole files of"):
         DrawingSheet(tmp_path / "a.png")
-    with pytest.raises(InputError, match="accepted are whole files of"):
-        animate([tmp_path / "a.png"], tmp_path / "a.gif", milliseconds=100)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -26,7 +26,7 @@ ORDER = (
     *("version", "errors", "arguments", "randomness", "replicates", "progress_bar", "figure_formats", "own_code"),
     *("files", "torch7", "hdf5"),
     *("settings", "computation", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
-    *("reports", "figures", "workflow", "runs", "cli", "__main__"),
+    *("reports", "figures", "explorer", "workflow", "runs", "cli", "__main__"),
 )
 """Rooms and modules outside of rooms: each knows those before it, and none after it."""
 
@@ -114,7 +114,7 @@ def test_functions_handlers_and_modules_are_short() -> None:
     assert sum(is_handler(node) for _, node, _ in found) > 20
 
 
-SLOW = ("torch", "pandas", "scipy", "matplotlib", "h5py", "snakemake")
+SLOW = ("torch", "pandas", "scipy", "matplotlib", "h5py", "bokeh", "snakemake")
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,21 @@ class TestDifferences:
             " conv1; fc7 is left out."
         ]
 
+    def test_what_cannot_be_tested_is_told_by_its_interval(self) -> None:
+        values = zip(LAYERS, (-0.2, -0.3, 0.1, 0.05, 0.4), (0.1, 0.1, 0.05, 0.1, NAN), strict=True)
+        rows = [
+            trend("excess", other=OTHER, layer=layer, value=v, low=v - wide, high=v + wide, p=NAN)
+            for layer, v, wide in values
+        ]
+        assert self.told(*rows) == [
+            f"{AB} of `e` share less than {CD} of `f`, each against chance, in conv1 and conv2 (by .20 in conv1 to .30"
+            " in conv2; no p-values, as told by 95 % intervals) and more in conv3 (by .10, 95 % interval .05 to .15, no"
+            " p-value); no difference can be told in fc6 and fc7."
+        ]
+        slope = trends(trend("slope over layers", value=-0.06, low=-0.08, high=-0.05, p=NAN))
+        told = f"Over the layers, excess sharing of {AB} of `e` falls by .060 a layer"
+        assert trend_of(LINE, slope) == f"{told} (95 % interval .050 to .080, no p-value)."
+
     def test_no_difference_in_any_layer(self) -> None:
         rows = [trend("excess", other=OTHER, layer=layer, p=0.5) for layer in LAYERS]
         assert self.told(*rows) == [f"Between {AB} of `e` and {CD} of `f`, no difference can be told in any layer."]
@@ -313,6 +328,19 @@ def test_numbers_of_the_summary_are_those_of_the_tables() -> None:
     assert ["e", "a", "92 % (91 % to 93 %)", "5 %", "200"] in rows
     assert ["e", "b", "90 %", "5 %", "200"] in rows
     assert ["fc7", "a", "50 % 3/3", "[50 %, 75 %]", "50 % 0/3", "[50 %, 75 %]"] in rows
+
+
+def test_trends_over_layers_are_those_of_the_last_checkpoint() -> None:
+    lines = {"other": ("f", "a", "b")}
+    rows = [
+        trend("slope over layers", checkpoint=checkpoint, value=value, low=low, high=low + 0.1, **more)
+        for more in ({}, lines)
+        for checkpoint, value, low in (("0", 0.55, 0.5), ("9", -0.25, -0.3))
+    ]
+    text = as_markdown(summarize(made_run({"e": ["a", "b"], "f": ["a", "b"]}, rows_of_trends=rows)))
+    assert "excess sharing of `a` and `b` of `e` falls by .250 a layer" in text
+    assert "The slope over layers of `a` and `b` of `e` is lower than that of `a` and `b` of `f`, by .250" in text
+    assert ".550" not in text
 
 
 def test_blocks_are_the_same_in_html() -> None:

@@ -92,8 +92,8 @@ jobs: {threads: 2, units: {conv1: 4}}
 evidence: {laplace: standard}
 sharing: {resamples: 9, permutations: 90, near_zero: 0.2}
 figures:
-  {colour_scale: linear, limits: [0.5, 2], sort: false, grid: false, columns: 4, dpi: 60, milliseconds: 40, width: 89,
-  font_size: 6}
+  {colour_scale: linear, limits: [0.5, 2], sort: first, palette: yellow-blue, numbers: true, hold: 100, grid: false,
+  columns: 4, dpi: 60, milliseconds: 40, width: 89, font_size: 6}
 """)
 """Another value for every key that does not choose what is computed at all."""
 
@@ -106,7 +106,9 @@ NETWORK = set(CHANGE["network"]) | {"image_size"}
 TRAINED = {"checkpoints", "batch_size", "learning_rate", "weight_decay", "dropout", "precision", "processes", "threads"}
 SHARING = {"resamples", "permutations", "near_zero"}
 PAGE = {"width", "dpi", "font_size"}
-STYLE = {"colour_scale", "limits", "sort", "grid", "columns"} | PAGE
+LAYERS_STYLE = {"colour_scale", "limits", "sort", "grid", "palette", "near_zero"} | PAGE
+STYLE = {"columns", "numbers"} | LAYERS_STYLE
+TIMES = {"milliseconds", "hold"}
 
 WANTED: dict[str, dict[str, set[str]]] = {
     "drawings": {
@@ -121,8 +123,12 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"laplace", "checkpoints", "seed"} | SHARING,
         "summarize": {"checkpoint", "near_zero", "samples", "seed"},
         "plot_units": {"laplace"} | STYLE,
-        "animate_units": {"milliseconds"},
+        "animate_units": {"laplace"} | STYLE | TIMES,
+        "plot_layers": {"laplace"} | LAYERS_STYLE,
+        "animate_layers": {"laplace"} | LAYERS_STYLE | TIMES,
+        "plot_tasks": {"laplace"} | PAGE | {"near_zero"},
         "plot_sharing": {"checkpoint"} | PAGE,
+        "plot_sharing_over_training": {"checkpoints"} | PAGE,
         "plot_training": PAGE,
         "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
@@ -137,8 +143,12 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"checkpoints", "seed"} | SHARING,
         "summarize": {"checkpoint", "near_zero", "samples", "seed"},
         "plot_units": STYLE - {"grid", "columns"},
-        "animate_units": {"milliseconds"},
+        "animate_units": STYLE - {"grid", "columns"} | TIMES,
+        "plot_layers": LAYERS_STYLE,
+        "animate_layers": LAYERS_STYLE | TIMES,
+        "plot_tasks": PAGE | {"near_zero"},
         "plot_sharing": {"checkpoint"} | PAGE,
+        "plot_sharing_over_training": {"checkpoints"} | PAGE,
         "plot_training": PAGE,
         "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"iterations", "step", "decay", "blur_every", "seed"},
@@ -152,8 +162,12 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "tabulate_sharing": {"seed"} | SHARING,
         "summarize": {"near_zero", "seed", "softmax"},
         "plot_units": STYLE,
-        "animate_units": {"milliseconds"},
+        "animate_units": STYLE | TIMES,
+        "plot_layers": LAYERS_STYLE,
+        "animate_layers": LAYERS_STYLE | TIMES,
+        "plot_tasks": PAGE | {"near_zero"},
         "plot_sharing": PAGE,
+        "plot_sharing_over_training": PAGE,
         "plot_lesions": PAGE | {"threshold"},
         "visualize_units": {"image_size", "iterations", "step", "decay", "blur_every", "seed"},
     },

@@ -303,11 +303,11 @@ def test_settings_load_nothing_slow() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("command", "block"), [("plot-units", FigureSettings), ("train", TrainingSettings)])
+@pytest.mark.parametrize(("command", "block"), [("animate-units", FigureSettings), ("train", TrainingSettings)])
 def test_commands_have_options_for_every_key_of_a_block_but_those_that_others_take(
     command: str, block: type, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with suppress(SystemExit):
         cli.main([command, "--help"])
     shown = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    assert {f"--{name.replace('_', '-')}" for name in keys_of(block)} - shown <= {"--milliseconds", "--threads"}
+    assert {f"--{name.replace('_', '-')}" for name in keys_of(block)} - shown <= {"--threads"}

@@ -265,7 +265,7 @@ def test_commands_that_need_no_table_do_not_import_pandas(tmp_path: Path) -> Non
         "import sys\nfrom pathlib import Path\nfrom featuresharing.cli import main\n"
         "from featuresharing.data.lists import read_classes\nimport featuresharing.cli.marginal_commands\n"
         "import featuresharing.analysis.tables, featuresharing.data.overlay, featuresharing.data.stimuli\n"
-        "import featuresharing.figures.curves, featuresharing.runs.training\n"
+        "import featuresharing.figures.training_curves, featuresharing.runs.training\n"
         "for command in ('status', 'verify'):\n    assert main([command, sys.argv[1]]) == 0\n"
         "assert read_classes(Path(sys.argv[2])) == {'t': ['a']}\n"
         "assert 'pandas' not in sys.modules\n"

@@ -23,9 +23,9 @@ from featuresharing.analysis.tables import layer_contributions
 from featuresharing.cli import main
 from featuresharing.data.table_files import check_table, write_table
 from featuresharing.data.whole_tables import read_sharing
-from featuresharing.figures.curves import plot_sharing
 from featuresharing.figures.layer_map import plot_layer
 from featuresharing.figures.lesion_curves import plot_lesions
+from featuresharing.figures.sharing_lines import plot_sharing
 from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.store import LayerConditionals
 
@@ -73,11 +73,11 @@ def test_tables_have_a_row_a_task_and_a_row_a_pair(count: int, tmp_path: Path) -
     assert len(path.read_text().splitlines()) == 1 + count * (count - 1) // 2
     check_table(path, [TABLES["sharing"]])
     assert len(read_table(path, TABLES["sharing"])) == len(table)
-    read = read_sharing(path, checkpoint="checkpoint", layers=["hidden"])
+    read = read_sharing(path, checkpoints=["checkpoint"], layers=["hidden"])
     figure = plot_sharing(read)
     said = [text.get_text() for text in figure.texts]
     assert ("Nothing is shared: every experiment has one task." in said) == (count == 1)
-    drawn = figure.legends[0].legend_handles if count > 1 else []
+    drawn = figure.legends[-1].legend_handles if count > 1 else []
     looks = {(line.get_color(), line.get_marker()) for line in drawn if isinstance(line, Line2D)}
     assert len(looks) == len(table)
 
@@ -87,16 +87,16 @@ def test_figures_of_units_and_lesions_say_what_they_show(count: int, tmp_path: P
     layer = computed(count, tmp_path, missing=count == 5)
     figure = plot_layer(layer, EvidenceSettings(), FigureSettings())
     note = figure.texts[1].get_text()
-    key = figure.axes[-1]
     means = {task: values.mean() for task, values in layer_contributions(layer, method="we", laplace="paper").items()}
     if count == 5:
         assert note.startswith("6 units, 19 to 20 images a task.  Average unit: ")
-        assert note.endswith(f"{min(means.values()):.2g} to {max(means.values()):.2g} bits by task.")
+        assert f"{min(means.values()):.2g} to {max(means.values()):.2g} bits by task." in note
+        assert note.endswith("6 pairs of tasks not shown.")
     else:
         assert note.startswith("6 units, 24 images.  ")
         assert all(f"{task} {mean:.2g} bits" in note for task, mean in means.items())
-    assert key.get_xlabel() == "a"
-    assert key.get_ylabel() == {1: "", 2: "b", 5: "another task"}[count]
+    keys = [(key.get_xlabel(), key.get_ylabel()) for key in figure.axes]
+    assert keys == {1: [("a", "")], 2: [("a", "b")], 5: [("a", other) for other in "bcde"]}[count]
     given = {task: np.arange(6.0) for task in "abcdefg"[:count]}
     targets = {task: np.arange(24) % 3 for task in given}
     curves = lesion_curves_to_file(
@@ -105,7 +105,7 @@ def test_figures_of_units_and_lesions_say_what_they_show(count: int, tmp_path: P
     assert len(curves) == count * count * 3
     drawn = plot_lesions(curves)
     assert len(drawn.axes) == count
-    assert len(drawn.legends[0].get_texts()) == count + 2
+    assert len(drawn.legends[0].get_texts()) == count + 3
 
 
 def test_commands_take_one_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,14 @@ def test_a_card_says_what_plain_loops_say(tmp_path: Path) -> None:
     own = table[table["unit"] == 3].reset_index(drop=True)
     same = ["task", "side", "place", "image", "evidence", "file"]
     assert card.images[same].equals(own[same])
+    seen: dict[tuple[str, str], list[float]] = {}
+    for task in NAMES:
+        for name, value in zip(kept_images()[task], by_hand(shown, row, task), strict=True):
+            seen.setdefault((task, name), []).extend([] if name == "-" else [value])
+    means = [(task, name, len(each), sum(each) / len(each)) for (task, name), each in seen.items() if each]
+    ordered = sorted(means, key=lambda each: (list(NAMES).index(each[0]), -each[3]))
+    assert card.classes[["task", "class", "images"]].to_numpy().tolist() == [list(each[:3]) for each in ordered]
+    np.testing.assert_allclose(card.classes["evidence"], [each[3] for each in ordered], rtol=1e-9)
     assert card.images["class_word"].tolist() == [kept_images()["word"][image] for image in own["image"]]
 
 
@@ -268,6 +276,13 @@ def test_a_card_is_shown_in_lines_that_fit(results: Path, capsys: pytest.Capture
     ).images.itertuples():
         (line,) = {line for line in lines if f"{image.evidence:+.2f}" in line and f"image{image.image}" in line}
         assert ("  word: most" in lines) == (line.count("image") == 1)
+    classes = unit_card(
+        [read_conditionals(results / "marginal/object_text/conv5_end.h5")], 5, kept=kept_images()
+    ).classes
+    for task in NAMES:
+        own = classes[classes["task"] == task].to_dict("records")
+        listed = ", ".join(f"{each['class']} {each['evidence']:+.2f}" for each in own)
+        assert f" {task} {listed} " in text
     assert "snakemake results/features/object_text/conv5_end.png makes a picture" in text
     assert "Map of the layer" not in text
 
@@ -294,6 +309,7 @@ def test_a_card_for_programs_has_every_number(results: Path, capsys: pytest.Capt
     card = unit_card(layers, 8, kept=kept_images())
     assert values["contributions"] == card.contributions.to_dict("records")
     assert [each["evidence"] for each in values["images"]] == card.images["evidence"].tolist()
+    assert values["classes"] == card.classes.to_dict("records")
     first = values["images"][0]
     assert first["path"] == f"results/images/test/image{first['image']}.png"
     assert first["classes"] == {task: card.images[f"class_{task}"][0] for task in NAMES}
@@ -326,6 +342,7 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
     text = shown(capsys, "object_text", "conv5", 8, replicate=2)
     assert "Taken out: set to zero (lesion), seen in raw scores." in text
     assert "~: the average unit contributes under 0.4 scores" in text
+    assert "by class" not in text
     assert "  image 13" in text  # nothing names the images of this network
     assert "  image13" in shown(capsys, "object_text", "conv5", 8)
 

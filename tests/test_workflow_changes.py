@@ -25,6 +25,7 @@ pytestmark = pytest.mark.end_to_end
 
 PLACES = len(EXPERIMENTS) * len(LAYERS)
 MAPS = PLACES * len(CHECKPOINTS)
+ANIMATIONS = {"animate_units": PLACES, "animate_layers": len(EXPERIMENTS)}
 
 
 def test_a_second_run_has_nothing_to_do_wherever_it_is_and_whenever_it_was_copied(demo: Path, tmp_path: Path) -> None:
@@ -56,15 +57,17 @@ def test_keys_that_change_no_number_rerun_nothing(demo: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"figures": {"colour_scale": "linear"}}, {"plot_units": MAPS, "animate_units": PLACES, "all": 1}),
-        ({"figures": {"milliseconds": 500}}, {"animate_units": PLACES, "all": 1}),
+        ({"figures": {"colour_scale": "linear"}}, ANIMATIONS | {"all": 1}),
+        ({"figures": {"milliseconds": 500}}, ANIMATIONS | {"all": 1}),
+        ({"figures": {"numbers": True}}, {"animate_units": PLACES, "all": 1}),
         (
             {"sharing": {"resamples": 60}},
             {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
         ),
         (
             {"marginalization": {"seed": 1}},
-            {"marginalize_layer": MAPS, "plot_units": MAPS, "animate_units": PLACES, "tabulate_contributions": 1}
+            {"marginalize_layer": MAPS, "plot_tasks": 2, "tabulate_contributions": 1}
+            | ANIMATIONS
             | {"tabulate_images": 1, "tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
             | {"measure_lesions": PLACES, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
@@ -116,7 +119,7 @@ def test_the_papers_series_stays_below_two_thousand_jobs(tmp_path: Path) -> None
 def test_one_figure_needs_only_its_layer_and_experiment_whatever_the_command_line_sets(tmp_path: Path) -> None:
     nested = ["--config", 'figures={"dpi": 300, "limits": [0.5, 2]}', "network={padding: null}"]
     jobs = planned_jobs(new_folder(tmp_path), "results/figures/object_text/conv5.gif", *nested)
-    assert jobs["marginalize_layer"] == jobs["plot_units"] == len(CHECKPOINTS)
+    assert jobs["marginalize_layer"] == len(CHECKPOINTS)
     assert jobs["train_network"] == jobs["select_images"] == jobs["predict_images"] == jobs["animate_units"] == 1
-    assert "tabulate_sharing" not in jobs
+    assert not {"tabulate_sharing", "plot_units"} & set(jobs)
     assert not (tmp_path / "results/config.yaml").exists(), "a dry run writes nothing"

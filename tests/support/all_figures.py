@@ -8,10 +8,11 @@ import numpy as np
 from featuresharing.data.columns import ACCURACY, LESIONS, TRAINING
 from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of
-from featuresharing.figures.curves import plot_sharing, plot_training
 from featuresharing.figures.feature_sheet import plot_features
 from featuresharing.figures.lesion_curves import plot_lesions
 from featuresharing.figures.saving import save_figure
+from featuresharing.figures.sharing_lines import plot_sharing
+from featuresharing.figures.training_curves import plot_training
 from featuresharing.figures.unit_map import plot_units
 from featuresharing.settings import FigureSettings
 

@@ -60,7 +60,7 @@ class Watched:
         page.set_default_timeout(LONGEST)
         page.on("request", self._note_request)
         page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.complaints.append(error.stack or str(error)))
 
     def _note_request(self, request: "Request") -> None:
         """Note a request for anything; those of a page's own file, and of what it holds itself, are none."""

@@ -13,7 +13,7 @@ rule visualize_units:
         sheet=report(
             "results/features/{experiment}{nth}/{layer}_{checkpoint}.png",
             caption="../report/features.rst",
-            category="Features",
+            category="7 Features",
             subcategory="{experiment}{nth}",
             labels={"layer": "{layer}", "checkpoint": "{checkpoint}"},
         ),

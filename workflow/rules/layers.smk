@@ -13,7 +13,9 @@ checked(layer_problems, NAMED_LAYERS, DESCRIPTIONS, ESTIMATOR)
 # In the order of the network, whatever order the config has: axes of figures follow it.
 LAYERS = in_order(NAMED_LAYERS, DESCRIPTIONS)
 LAST = CHECKPOINTS[-1]
-UNIT_FIGURE = f"results/figures/{{experiment}}{{nth}}/{{layer}}{'.gif' if len(CHECKPOINTS) > 1 else f'_{LAST}.png'}"
+SHOWN = ".gif" if len(CHECKPOINTS) > 1 else f"_{LAST}.png"
+UNIT_FIGURE = f"results/figures/{{experiment}}{{nth}}/{{layer}}{SHOWN}"
+LAYERS_FIGURE = f"results/figures/{{experiment}}{{nth}}/layers{SHOWN}"
 
 
 wildcard_constraints:

@@ -53,8 +53,7 @@ rule tabulate_lesions:
         report(
             "results/tables/lesions.csv",
             caption="../report/lesions_table.rst",
-            category="Lesions",
-            labels={"table": "accuracy without units"},
+            **titled("lesions"),
         ),
     log:
         "results/logs/tabulate_lesions.log",
@@ -73,8 +72,8 @@ rule plot_lesions:
         report(
             "results/figures/{experiment}/lesions.{format}",
             caption="../report/lesions.rst",
-            category="Lesions",
-            labels={"figure": "{experiment}"},
+            category="5 Lesions",
+            labels={"figure": "accuracy without units", "experiment": "{experiment}"},
         ),
     log:
         "results/logs/plot_lesions/{experiment}.{format}.log",

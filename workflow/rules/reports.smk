@@ -6,15 +6,8 @@ localrules:
     show_table,
 
 
-# Tables that are shown as pages, and what the report calls them; others are for programs, or too long to be read.
-PAGES = {
-    "sharing_over_networks": "1 sharing of every layer, over networks",
-    "sharing": "2 sharing of every layer and network",
-    "trends": "3 trends and their differences",
-    "overlap": "4 other measures of overlap",
-    "lesions": "5 accuracy without units",
-    "accuracy": "6 accuracy on held-out images",
-}
+# Tables that are shown as pages; the others are for programs, and too long to be read.
+PAGES = ["sharing_over_networks", "trends", "sharing", "overlap", "lesions", "accuracy"]
 
 
 rule summarize:
@@ -60,8 +53,8 @@ rule show_table:
         report(
             "results/tables/{table}.html",
             caption="../report/table_page.rst",
-            category="7 Tables",
-            labels=lambda wildcards: {"table": PAGES[wildcards.table], "form": "page"},
+            category="8 Tables",
+            labels=lambda wildcards: {"table": TITLES[wildcards.table], "form": "page"},
         ),
     log:
         "results/logs/show_table/{table}.log",

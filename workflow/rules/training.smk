@@ -66,7 +66,7 @@ rule plot_training:
         report(
             "results/figures/training.{format}",
             caption="../report/training.rst",
-            category="Networks",
+            category="6 Networks",
             labels={"figure": "training"},
         ),
     log:
@@ -75,11 +75,12 @@ rule plot_training:
         ENVIRONMENT
     params:
         page=flags(PAGE),
+        tasks=ALL_TASKS,
         logs=lambda wildcards, input: [
             f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.logs)
         ],
     message:
         "Plotting training."
     shell:
-        "featuresharing plot-training {params.page:q} --logs {params.logs:q} --accuracy {input.accuracy:q}"
+        "featuresharing plot-training {params.page:q} --logs {params.logs:q} --accuracy {input.accuracy:q} --tasks {params.tasks:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -36,8 +36,9 @@ class UnitCard:
     it is 0), ``rank`` (1: no other unit contributes more; as many as are ``ranked``) and ``near_zero`` (the average is
     under ``limit``, so that multiples and ranks mean little). ``images`` are the extremes of ``checkpoint``: ``task``,
     ``side``, ``place``, ``image`` (position) and ``evidence``, and where images are named ``file`` and for each task
-    ``class_{task}``, the true class (- for none). Numbers are in ``measure``; ``attributes`` are those of the file of
-    ``checkpoint``.
+    ``class_{task}``, the true class (- for none). ``classes`` are, where images are named, those of each task from the
+    most evidence to the least: ``task``, ``class``, ``images`` and ``evidence``, their mean. Numbers are in
+    ``measure``; ``attributes`` are those of the file of ``checkpoint``.
     """
 
     experiment: str
@@ -54,6 +55,7 @@ class UnitCard:
     skipped_mass: float
     contributions: "DataFrame"
     images: "DataFrame"
+    classes: "DataFrame"
     attributes: Mapping[str, Any]
 
     @property
@@ -112,6 +114,7 @@ def unit_card(
         skipped_mass=shown.skipped_mass,
         contributions=_contributions(looks, limit),
         images=_images(shown, count, kept),
+        classes=_classes(shown, kept),
         attributes=shown.attributes,
     )
 
@@ -202,6 +205,20 @@ def _images(look: _Look, count: int, kept: "DataFrame | None") -> "DataFrame":
         return frame
     named = kept.iloc[frame["image"]].reset_index(drop=True)
     return frame.assign(file=named["image"], **{f"class_{task}": named[task] for task in look.evidence})
+
+
+def _classes(look: _Look, kept: "DataFrame | None") -> "DataFrame":
+    from pandas import DataFrame
+
+    rows: list[tuple[str, str, int, float]] = []
+    if kept is not None:
+        for task, values in look.evidence.items():
+            present = ~np.isnan(values[0])
+            evidence = DataFrame({"class": kept[task][present].to_numpy(), "evidence": values[0][present]})
+            found = evidence.groupby("class", sort=False)["evidence"].agg(["size", "mean"])
+            ordered = found.sort_values("mean", ascending=False, kind="stable")
+            rows += [(task, name, int(size), float(mean)) for name, size, mean in ordered.itertuples()]
+    return DataFrame(rows, columns=["task", "class", "images", "evidence"])
 
 
 def _named(place: tuple[str, int, str, str]) -> str:

@@ -16,7 +16,9 @@ from typing import Any
 
 from featuresharing.cli import (
     archives_commands,
+    curves_commands,
     data_commands,
+    explorer_commands,
     features_commands,
     figures_commands,
     inspection_commands,
@@ -43,7 +45,13 @@ GROUPS = {
     "images and archives": (data_commands, archives_commands),
     "networks": (networks_commands, probes_commands),
     "units": (marginal_commands, lesions_commands, features_commands),
-    "tables, figures and words": (tables_commands, figures_commands, reports_commands),
+    "tables, figures and words": (
+        tables_commands,
+        figures_commands,
+        curves_commands,
+        explorer_commands,
+        reports_commands,
+    ),
 }
 """What commands are for, in the order of the help: first what people type."""
 

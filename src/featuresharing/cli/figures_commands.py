@@ -1,85 +1,133 @@
-"""Commands for figures: ``plot-units``, ``animate-units``, ``plot-sharing`` and ``plot-training``."""
+"""Commands for figures of units: of a layer, of all layers, over checkpoints, and of two tasks."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from featuresharing.cli.figure_options import add_figure, ending, read_page
-from featuresharing.cli.options import Commands, add_command, named_path
+from featuresharing.cli.options import CommandParser, Commands, add_command
 from featuresharing.cli.setting_options import add_settings, read_settings
 from featuresharing.figure_formats import ANIMATIONS
-from featuresharing.settings import EvidenceSettings, FigureSettings
+from featuresharing.settings import EvidenceSettings, FigureSettings, SharingSettings
 from featuresharing.settings.fields import keys_of
 
-STYLE = tuple(name for name in keys_of(FigureSettings) if name != "milliseconds")
-"""Keys of figures that say how units are drawn."""
+if TYPE_CHECKING:
+    from featuresharing.figures.layer_map import LayerFrame
+
+TIMES = ("milliseconds", "hold")
+"""Keys of figures that hold for animations alone."""
+
+UNITS = tuple(name for name in keys_of(FigureSettings) if name not in TIMES)
+"""Keys of figures that say how the units of a layer are drawn."""
+
+LAYERS = tuple(name for name in UNITS if name not in ("layout", "columns", "numbers"))
+"""Keys of figures that say how the units of all layers are drawn."""
 
 
 def add_commands(commands: Commands) -> None:
-    parser = add_command(
-        commands, "plot-units", _plot_units, "plot what every unit of a layer contributes to two tasks"
-    )
+    text = "plot what every unit of a layer contributes to each pair of tasks"
+    parser = _add(commands, "plot-units", _plot_units, text, *UNITS)
     parser.add_argument("--conditionals", type=Path, required=True, help="file of conditionals")
-    parser.add_argument("--sort-by", help="task in red and green that sorts the units (none: the first)")
-    add_settings(parser, EvidenceSettings)
-    add_settings(parser, FigureSettings, *STYLE)
+    parser.add_argument(
+        "--reference", type=Path, help="file of the same layer at the checkpoint that sorts units (none: this one)"
+    )
     add_figure(parser, page=False)
 
-    parser = add_command(commands, "animate-units", _animate_units, "animate plots of units over checkpoints")
-    parser.add_argument("--frames", type=Path, nargs="+", required=True, help="PNG files in their order")
-    add_settings(parser, FigureSettings, "milliseconds")
+    text = "animate what the units of a layer contribute over the checkpoints"
+    parser = _add(commands, "animate-units", _animate_units, text, *UNITS, *TIMES)
+    parser.add_argument(
+        "--conditionals", type=Path, nargs="+", required=True, help="files of a layer, in the order of the checkpoints"
+    )
+    _add_gif(parser)
+
+    text = "plot what the units of all layers contribute, side by side"
+    parser = _add(commands, "plot-layers", _plot_layers, text, *LAYERS)
+    parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="file of each layer")
+    parser.add_argument(
+        "--reference", type=Path, nargs="+", default=[], help="files of the layers at the checkpoint that sorts units"
+    )
+    add_figure(parser, page=False)
+
+    text = "animate what the units of all layers contribute over the checkpoints, side by side"
+    parser = _add(commands, "animate-layers", _animate_layers, text, *LAYERS, *TIMES)
+    parser.add_argument(
+        "--conditionals", type=Path, nargs="+", required=True, help="file of each layer and checkpoint, in their order"
+    )
+    _add_gif(parser)
+
+    text = "plot contributions to one task against those to another, layer by layer"
+    parser = _add(commands, "plot-tasks", _plot_tasks, text)
+    parser.add_argument("--conditionals", type=Path, nargs="+", required=True, help="file of each layer")
+    add_figure(parser)
+
+
+def _add(commands: Commands, name: str, run: "object", text: str, *keys: str) -> CommandParser:
+    parser = add_command(commands, name, run, text)  # type: ignore[arg-type]
+    parser.add_argument("--sort-by", help="task that comes first and sorts the units (none: the first)")
+    add_settings(parser, EvidenceSettings)
+    add_settings(parser, SharingSettings, "near_zero")
+    if keys:
+        add_settings(parser, FigureSettings, *keys)
+    return parser
+
+
+def _add_gif(parser: CommandParser) -> None:
     parser.add_argument("--output", type=ending(ANIMATIONS), required=True, help="GIF file")
 
-    parser = add_command(commands, "plot-sharing", _plot_sharing, "plot sharing against layer")
-    parser.add_argument("--sharing", type=Path, required=True, help="table of sharing")
-    parser.add_argument("--layers", nargs="+", required=True, help="layers from left to right")
-    parser.add_argument("--checkpoint", required=True, help="checkpoint to plot")
-    add_figure(parser)
 
-    parser = add_command(commands, "plot-training", _plot_training, "plot loss and accuracy against training step")
-    parser.add_argument(
-        "--logs", type=named_path, nargs="+", required=True, metavar="EXPERIMENT=PATH", help="logs of training"
-    )
-    parser.add_argument("--accuracy", type=Path, required=True, help="table of accuracy on held-out images")
-    add_figure(parser)
+def _read(options: argparse.Namespace, paths: list[Path]) -> "list[LayerFrame]":
+    from featuresharing.figures.layer_map import LayerFrame
+    from featuresharing.store import read_conditionals
+
+    evidence = read_settings(options, EvidenceSettings)
+    return [LayerFrame.of(read_conditionals(path), evidence, options.near_zero) for path in paths]
 
 
 def _plot_units(options: argparse.Namespace) -> None:
-    from featuresharing.figures.layer_map import plot_layer
+    from featuresharing.figures.layer_map import map_of
     from featuresharing.figures.saving import save_figure
-    from featuresharing.store import read_conditionals
+    from featuresharing.figures.unit_map import draw_map
 
-    settings = read_settings(options, EvidenceSettings), read_settings(options, FigureSettings, *STYLE)
-    layer = read_conditionals(options.conditionals)
-    save_figure(plot_layer(layer, *settings, sort_by=options.sort_by), options.output)
+    style = read_settings(options, FigureSettings, *UNITS)
+    frame, *reference = _read(options, [options.conditionals, *filter(None, [options.reference])])
+    ordered = next(iter(reference), frame)
+    save_figure(draw_map(map_of(frame, ordered, style, sort_by=options.sort_by), style), options.output)
 
 
 def _animate_units(options: argparse.Namespace) -> None:
     from featuresharing.figures.animation import animate
+    from featuresharing.figures.layer_map import animate_layer
+    from featuresharing.figures.saving import pixels_of
 
-    animate(options.frames, options.output, milliseconds=options.milliseconds)
+    style = read_settings(options, FigureSettings, *UNITS, *TIMES)
+    figures = animate_layer(_read(options, options.conditionals), style, sort_by=options.sort_by)
+    animate(map(pixels_of, figures), options.output, milliseconds=style.milliseconds, hold=style.hold)
 
 
-def _plot_sharing(options: argparse.Namespace) -> None:
-    from featuresharing.data.whole_tables import read_sharing
-    from featuresharing.figures.curves import plot_sharing
+def _plot_layers(options: argparse.Namespace) -> None:
+    from featuresharing.figures.all_layers import draw_layers, layers_of
     from featuresharing.figures.saving import save_figure
 
-    table = read_sharing(options.sharing, checkpoint=options.checkpoint, layers=options.layers)
-    title = f"How much two tasks share at checkpoint {options.checkpoint}"
-    save_figure(plot_sharing(table, title=title, page=read_page(options)), options.output)
+    style = read_settings(options, FigureSettings, *LAYERS)
+    frames = _read(options, options.conditionals)
+    ordered = _read(options, options.reference) or frames
+    save_figure(draw_layers(layers_of(frames, ordered, style, sort_by=options.sort_by), style), options.output)
 
 
-def _plot_training(options: argparse.Namespace) -> None:
-    from featuresharing.data.columns import ACCURACY
-    from featuresharing.data.table_files import read_table
-    from featuresharing.data.whole_tables import read_log
-    from featuresharing.figures.curves import plot_training
+def _animate_layers(options: argparse.Namespace) -> None:
+    from featuresharing.figures.all_layers import animate_layers, by_checkpoint
+    from featuresharing.figures.animation import animate
+    from featuresharing.figures.saving import pixels_of
+
+    style = read_settings(options, FigureSettings, *LAYERS, *TIMES)
+    checkpoints = by_checkpoint(_read(options, options.conditionals))
+    figures = animate_layers(checkpoints, style, sort_by=options.sort_by)
+    animate(map(pixels_of, figures), options.output, milliseconds=style.milliseconds, hold=style.hold)
+
+
+def _plot_tasks(options: argparse.Namespace) -> None:
+    from featuresharing.figures.layer_map import scatter_of
     from featuresharing.figures.saving import save_figure
 
-    logs: dict[str, Any] = {}
-    for experiment, path in options.logs:
-        logs.setdefault(experiment, []).append(read_log(path))
-    single = {experiment: read[0] if len(read) == 1 else read for experiment, read in logs.items()}
-    figure = plot_training(single, read_table(options.accuracy, ACCURACY), page=read_page(options))
-    save_figure(figure, options.output)
+    frames = _read(options, options.conditionals)
+    save_figure(scatter_of(frames, sort_by=options.sort_by, page=read_page(options)), options.output)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featuresharing.data.column_kinds import Table
 from featuresharing.data.columns import LESIONS, TRAINING
 from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 
 def read_curves(path: Path) -> "DataFrame":
@@ -22,25 +23,37 @@ def read_curves(path: Path) -> "DataFrame":
     return curves
 
 
-def read_sharing(path: Path, *, checkpoint: str, layers: Sequence[str]) -> "DataFrame":
-    """Return the rows of a checkpoint in a table of :data:`.columns.SHARING`, by ``layers`` in their order.
+def read_sharing(
+    path: Path, *, checkpoints: Sequence[str], layers: Sequence[str], table: Table = SHARING
+) -> "DataFrame":
+    """Return the rows of ``checkpoints`` and ``layers`` of a table of :data:`.sharing_columns.SHARING`, in their order.
 
-    There are none in a table without rows, which experiments of one task have. Raises InputError for a table that
-    cannot be read, and for a checkpoint or layer that it does not have.
+    ``table`` is the kind, which may be :data:`.sharing_columns.SHARING_OVER_NETWORKS`. There are none in a table
+    without rows, which experiments of one task have. Raises InputError for a table that cannot be read, and for a
+    checkpoint or layer that it does not have.
     """
-    table = read_table(path, SHARING)
-    if table.empty:
-        return table
-    rows = table[table["checkpoint"] == checkpoint]
-    for what, asked, known in (
-        ("checkpoint", [checkpoint], table["checkpoint"]),
-        (f"layer of checkpoint {checkpoint}", layers, rows["layer"]),
-    ):
-        accepted = list(dict.fromkeys(known))
-        if missing := next((name for name in asked if name not in accepted), None):
-            raise InputError(f"{path}: there is no {what} '{missing}'; accepted are {', '.join(accepted)}.")
-    places = rows["layer"].map({name: place for place, name in enumerate(layers)})
-    return rows.assign(place=places).dropna(subset="place").sort_values("place", kind="stable").drop(columns="place")
+    rows = read_table(path, table)
+    if rows.empty:
+        return rows
+    _refuse_others(path, "checkpoint", checkpoints, rows["checkpoint"])
+    rows = rows[rows["checkpoint"].isin(checkpoints)]
+    for checkpoint in checkpoints:
+        _refuse_others(
+            path, f"layer of checkpoint {checkpoint}", layers, rows["layer"][rows["checkpoint"] == checkpoint]
+        )
+    places = {"at": _places(rows["checkpoint"], checkpoints), "place": _places(rows["layer"], layers)}
+    sorted_rows = rows.assign(**places).dropna(subset="place").sort_values(["at", "place"], kind="stable")
+    return sorted_rows.drop(columns=["at", "place"])
+
+
+def _places(names: "Series[str]", order: Sequence[str]) -> "Series[float]":
+    return names.map({name: place for place, name in enumerate(order)})
+
+
+def _refuse_others(path: Path, what: str, asked: Sequence[str], known: "Series[str]") -> None:
+    accepted = list(dict.fromkeys(known))
+    if missing := next((name for name in asked if name not in accepted), None):
+        raise InputError(f"{path}: there is no {what} '{missing}'; accepted are {', '.join(accepted)}.")
 
 
 def read_log(path: Path) -> "DataFrame":

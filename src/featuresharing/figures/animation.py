@@ -1,12 +1,13 @@
-"""Animations: the frames of a layer over the checkpoints, as one GIF."""
+"""Animations: a figure at each checkpoint, as one GIF."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from featuresharing.data.decoding import open_image, rgb
 from featuresharing.errors import InputError
 from featuresharing.files.atomic import replacing
 from featuresharing.settings import FigureSettings, check
@@ -19,29 +20,38 @@ FLAT = 16
 LETTERS = 200
 GREYS = np.repeat(np.arange(0, 256, 17)[:, None], 3, axis=1)
 
+Pixels = NDArray[np.uint8]
 
-def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = FigureSettings.milliseconds) -> None:
-    """Write images of one size to the GIF ``output``, which shows each for ``milliseconds`` and loops forever.
 
-    Up to 239 colours of a frame's flat areas are kept exactly, more are reduced to as many; letters get greys. As many
-    frames are written as given, equal ones included.
+def animate(
+    frames: Iterable[Pixels],
+    output: Path,
+    *,
+    milliseconds: int = FigureSettings.milliseconds,
+    hold: int = FigureSettings.hold,
+) -> None:
+    """Write ``frames`` [height, width, 3] to the GIF ``output``, which loops forever.
 
-    Raises :class:`InputError` if there are no frames, one cannot be read, their sizes differ, or ``milliseconds`` is
-    not what the config accepts (GIF counts hundredths of a second).
+    Each is shown for ``milliseconds``, the last for ``hold`` more. Up to 239 colours of a frame's flat areas are kept
+    exactly, more are reduced to as many; letters get greys. As many frames are written as given, equal ones included.
+
+    Raises :class:`InputError` if there are no frames, their sizes differ, or the times are not what the config accepts
+    (GIF counts hundredths of a second).
     """
-    if not frames:
+    for name, value in {"milliseconds": milliseconds, "hold": hold}.items():
+        check(FigureSettings, name, value)
+    shown = list(frames)
+    if not shown:
         raise InputError("an animation has no frames; accepted: at least one image")
-    check(FigureSettings, "milliseconds", milliseconds)
-    images = [_read(path) for path in frames]
-    for path, image in zip(frames, images, strict=True):
-        if image.size != images[0].size:
-            raise InputError(f"frame {path} has {image.size} pixels; accepted: those of {frames[0]}, {images[0].size}")
-    indexed = [_index_colours(image) for image in images]
-    pixels = [image.tobytes() for image in images]
+    for number, frame in enumerate(shown):
+        if frame.shape != shown[0].shape:
+            sizes = " and ".join(f"{found.shape[1]} x {found.shape[0]}" for found in (shown[0], frame))
+            raise InputError(f"frames 1 and {number + 1} have {sizes} pixels; accepted are frames of one size")
+    indexed = [_index_colours(frame) for frame in shown]
     # Pillow merges equal neighbours, so every second one of a run keeps its first pixel instead of repeating it.
     marked = False
-    for index in range(1, len(indexed)):
-        marked = not marked and pixels[index] == pixels[index - 1]
+    for index, (before, frame) in enumerate(pairwise(shown), start=1):
+        marked = not marked and bool(np.array_equal(before, frame))
         if marked:
             indexed[index].putpixel((0, 0), TRANSPARENT)
     with replacing(output) as temporary:
@@ -50,7 +60,7 @@ def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = FigureS
             format="GIF",
             save_all=True,
             append_images=indexed[1:],
-            duration=milliseconds,
+            duration=[milliseconds] * (len(shown) - 1) + [milliseconds + hold],
             loop=0,
             transparency=TRANSPARENT,
             disposal=1,
@@ -58,14 +68,9 @@ def animate(frames: Sequence[Path], output: Path, *, milliseconds: int = FigureS
         )
 
 
-def _read(path: Path) -> Image.Image:
-    with open_image(path) as image:
-        return rgb(path, image)
-
-
-def _index_colours(image: Image.Image) -> Image.Image:
+def _index_colours(frame: Pixels) -> Image.Image:
     """Return the image with indices into a palette of at most 255 colours: those of its flat areas, and greys."""
-    red, green, blue = np.moveaxis(np.asarray(image).astype(np.int64), -1, 0)
+    red, green, blue = np.moveaxis(frame.astype(np.int64), -1, 0)
     packed, index, counts = np.unique(red << 16 | green << 8 | blue, return_inverse=True, return_counts=True)
     seen = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
     # weighted by area, the background and the letters' many greys would take the palette from the units
@@ -78,6 +83,6 @@ def _index_colours(image: Image.Image) -> Image.Image:
     palette = np.concatenate([flat, GREYS])
     # Pillow's own look-up rounds colours before it compares them
     nearest = np.square(seen[:, None] - palette).sum(axis=2).argmin(axis=1).astype(np.uint8)
-    indexed = Image.fromarray(nearest[index].reshape(image.height, image.width))
+    indexed = Image.fromarray(nearest[index].reshape(frame.shape[:2]))
     indexed.putpalette(np.pad(palette, ((0, 256 - len(palette)), (0, 0))).ravel().tolist())
     return indexed

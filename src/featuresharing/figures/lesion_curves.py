@@ -1,23 +1,32 @@
-"""Curves of lesions: accuracy against how many units of a layer are removed."""
+"""Curves of lesions: accuracy against how many units of a layer are removed, beside random orders and chance."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.figures.panels import EDGE, Grid, balanced, framed, text_width, wrapped, write_at
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import colours_of
+from featuresharing.figures.task_colours import DOTS, Look, looks_of
 from featuresharing.settings import LesionSettings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ENTRY = 1.6
-"""Inches of an entry of the legend."""
+PANEL = 0.66
+"""The least width of a panel, in inches."""
+
+SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+"""Where the numbers below a panel stand, so that those of two panels do not touch."""
+
+STEP = 0.08
+"""Distance of the rows of marks above a panel, in shares of accuracy."""
 
 
 def plot_lesions(
@@ -28,77 +37,123 @@ def plot_lesions(
     threshold: float = LesionSettings.threshold,
     page: Page = SCREEN,
 ) -> Figure:
-    """Draw accuracy against the fraction of units removed: one row for each order, one column for each layer.
+    """Draw accuracy against the fraction of units removed: a block of rows for each order, a panel for each layer.
 
     ``curves`` is a frame of :data:`.columns.LESIONS` of one experiment and checkpoint. Lines are the tasks, whose
-    colours are theirs among ``tasks``; bands hold 95 % of the random orders, and dots above mark corrected p-values of
-    at most ``threshold``. Layers and orders stand as they first appear. Raises InputError if there are none.
+    colours are theirs among ``tasks``; bands hold 95 % of the random orders, dotted lines are chance, and dots above
+    mark corrected p-values of at most ``threshold``. Of several replicates, lines and bands are means, thin lines the
+    single networks, and dots mark where every network differs in the same direction. Layers and orders stand as they
+    first appear. Raises InputError if there are none.
     """
     if curves.empty:
         raise InputError("a figure of lesions has no points; accepted: at least one")
-    with page.drawing():
-        return _plot_lesions(curves, title or _title(curves), tasks, threshold, page)
-
-
-def _plot_lesions(curves: "DataFrame", title: str, tasks: Sequence[str], threshold: float, page: Page) -> Figure:
     layers, orders, shown = (list(curves[name].unique()) for name in ("layer", "order", "task"))
-    entries = len(shown) + 2
-    columns = max(1, min(entries, int(page.inches / ENTRY)))
-    legend = page.lines(ceil(entries / columns) - 1)
-    figure = page.figure(1.3 + 1.4 * len(orders) + legend)
-    panels = figure.subplots(len(orders), len(layers), sharex=True, sharey=True, squeeze=False)
-    colours = colours_of([*tasks, *shown])
-    colours = {task: colours[task] for task in shown}
-    for row, order in enumerate(orders):
-        for column, layer in enumerate(layers):
+    looks = {task: look for task, look in looks_of([*tasks, *shown]).items() if task in shown}
+    several = curves["replicate"].nunique() > 1
+    with page.drawing():
+        blocks, figure, width = _frame(
+            layers, orders, _legend(looks, several, threshold), title or _title(curves), page
+        )
+        for (order, layer), axes in blocks.items():
             panel = curves[(curves["layer"] == layer) & (curves["order"] == order)]
-            axes = panels[row][column]
-            for height, task in enumerate(shown):
-                line = panel[panel["task"] == task].sort_values("fraction", kind="stable")
-                _draw_line(axes, line, colours[task], 1.05 + 0.06 * height, threshold)
-            axes.set(xlim=(0, 1), ylim=(0, 1.1 + 0.06 * len(shown)))
+            for height, (task, look) in enumerate(looks.items()):
+                _draw_task(axes, panel[panel["task"] == task], look, 1.04 + STEP * (height + 1), threshold)
+            axes.set(xlim=(0, 1), ylim=(0, 1.06 + STEP * (len(shown) + 0.5)))
             axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-            axes.set_yticks([0, 0.5, 1])
+            for tick, side in zip(axes.xaxis.get_major_ticks(), SIDES, strict=True):
+                tick.label1.set_horizontalalignment(side)
+            axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
             axes.grid(color="0.92")
             page.tidy(axes)
-            if row == 0:
-                axes.set_title(layer)
-        panels[row][0].set_ylabel(f"Accuracy,\n{order} units first")
-    _arrange(figure, legend)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    panels[-1][len(layers) // 2].set_xlabel("Fraction of the layer's units removed")
-    _write_legend(figure, colours, columns, threshold)
-    return figure
+            axes.set_title(_shortened(layer, width, page))
+        return figure
 
 
-def _arrange(figure: Figure, legend: float) -> None:
-    """Place panels between the title and a legend that is so many inches higher than one row."""
-    width, height = figure.get_size_inches()
-    left, bottom, top = 0.85 / width, (0.85 + legend) / height, 1 - 0.65 / height
-    figure.subplots_adjust(left=left, right=1 - 0.2 / width, bottom=bottom, top=top, wspace=0.12, hspace=0.2)
+def _frame(
+    layers: Sequence[str], orders: Sequence[str], legend: Mapping[str, Any], title: str, page: Page
+) -> tuple[dict[tuple[str, str], Axes], Figure, float]:
+    """Return the panels of each order and layer, the figure, and the width of a panel."""
+    left, beside = page.lines(2.9), 0.09
+    columns = balanced(len(layers), int((page.inches - left) / (PANEL + beside)))
+    wraps = -(-len(layers) // columns)
+    names, ticks = page.lines(1.1), page.lines(1.2)
+    above = names + page.lines(1.6)
+    between = [ticks + (above if row % wraps == 0 else names) for row in range(1, wraps * len(orders))]
+    grid = Grid(wraps * len(orders), columns, 0.82, left, above, ticks + page.lines(1.2), beside, between)
+    figure, panels = framed(page, grid, title, [legend], sharey=True)
+    height = figure.get_size_inches()[1]
+    blocks: dict[tuple[str, str], Axes] = {}
+    for block, order in enumerate(orders):
+        rows = panels[block * wraps : (block + 1) * wraps]
+        blocks |= {(order, layer): axes for layer, axes in zip(layers, rows.flat, strict=False)}
+        top = rows[0][0].get_position().y1 * height + above - page.lines(0.3)
+        text = f"Units removed first: those that {order} relies on most"
+        line = wrapped(text, page.inches - 2 * EDGE, page.font_size)[0]
+        write_at(figure, EDGE, top, line, va="top", fontweight="bold", color="0.25")
+        _hide(rows, len(layers))
+        for row in rows:
+            row[0].set_ylabel("Accuracy")
+    below = min(axes.get_position().y0 for axes in panels.flat) * height - ticks
+    name = "Fraction of the layer's units removed"
+    write_at(figure, page.inches / 2, below, name, va="top", ha="center")
+    return blocks, figure, grid.width(page)
+
+
+def _hide(rows: "NDArray[Any]", used: int) -> None:
+    """Hide the panels of a block that are not used, and number those that have none below them."""
+    for axes in rows.flat[used:]:
+        axes.set_visible(False)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        for column, axes in enumerate(row):
+            axes.tick_params(labelbottom=following is None or not following[column].get_visible())
+
+
+def _shortened(name: str, width: float, page: Page) -> str:
+    if text_width(name, page.font_size) <= width:
+        return name
+    dots = "\N{HORIZONTAL ELLIPSIS}"
+    return wrapped(name, width - text_width(dots, page.font_size), page.font_size)[0] + dots
 
 
 def _title(curves: "DataFrame") -> str:
     first = curves.iloc[0]
-    return f"{first['experiment']}: accuracy without the units that a task relies on, checkpoint {first['checkpoint']}"
+    return f"{first['experiment']}, checkpoint {first['checkpoint']}: accuracy without a layer's most relied-on units"
 
 
-def _draw_line(axes: "object", line: "DataFrame", colour: str, height: float, threshold: float) -> None:
-    x, y, low, high, p = (
-        line[name].to_numpy() for name in ("fraction", "accuracy", "random_low", "random_high", "p_corrected")
-    )
-    axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)  # type: ignore[attr-defined]
-    axes.plot(x, y, color=colour, clip_on=False)  # type: ignore[attr-defined]
-    marked = x[p <= threshold]
-    axes.plot(marked, [height] * len(marked), ".", color=colour, markersize=3.5, clip_on=False)  # type: ignore[attr-defined]
+def _draw_task(axes: Axes, curves: "DataFrame", look: Look, height: float, threshold: float) -> None:
+    """Draw the curve of a task, the band of random orders, chance, and marks of what differs at a ``height``."""
+    networks = [each.sort_values("fraction", kind="stable") for _, each in curves.groupby("replicate")]
+    means = curves.groupby("fraction")[["accuracy", "random_low", "random_high", "chance"]].mean()
+    x = means.index.to_numpy()
+    axes.fill_between(x, means["random_low"], means["random_high"], color=look.colour, alpha=0.2, linewidth=0)
+    if len(networks) > 1:
+        for each in networks:
+            axes.plot(each["fraction"], each["accuracy"], color=look.colour, linewidth=0.35, alpha=0.7)
+    axes.axhline(means["chance"].mean(), color=look.colour, linestyle=DOTS, linewidth=0.8)
+    axes.plot(x, means["accuracy"].to_numpy(), color=look.colour, linestyle=look.dashes, linewidth=1.2, clip_on=False)
+    marked = _differs(curves, threshold)
+    marks: dict[str, Any] = {"markersize": 1.9, "markeredgewidth": 0, "clip_on": False}
+    axes.plot(marked, [height] * len(marked), look.marker, color=look.colour, **marks)
 
 
-def _write_legend(figure: Figure, colours: Mapping[str, str], columns: int, threshold: float) -> None:
-    handles: list[Line2D | Patch] = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
-    handles += [Patch(color="0.7"), Line2D([], [], color="0.4", marker=".", linestyle="none")]
-    labels = [
-        *(f"accuracy of {task}" for task in colours),
-        "95 % of random orders",
-        f"differs, p \N{LESS-THAN OR EQUAL TO} {threshold:g}",
-    ]
-    figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)
+def _differs(curves: "DataFrame", threshold: float) -> "NDArray[Any]":
+    """Return the fractions at which every network differs from its random orders, all in the same direction."""
+    side = (curves["accuracy"] > curves["random_mean"]).astype(int)
+    told = curves.assign(marked=curves["p_corrected"] <= threshold, side=side).groupby("fraction")
+    agreeing = told["marked"].all() & (told["side"].nunique() == 1)
+    return np.asarray(agreeing.index[agreeing])
+
+
+def _legend(looks: Mapping[str, Look], several: bool, threshold: float) -> dict[str, Any]:
+    legend: dict[str, Any] = {
+        f"accuracy of {task}": Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.2)
+        for task, look in looks.items()
+    }
+    if several:
+        legend["thin: a single network"] = Line2D([], [], color="0.4", linewidth=0.35)
+    legend["95 % of random orders"] = Patch(color="0.8")
+    legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=DOTS, linewidth=0.8)
+    who = "every network differs" if several else "differs"
+    dot = Line2D([], [], color="0.4", marker="o", markersize=1.9, linestyle="none")
+    legend[f"{who} from random orders, p \N{LESS-THAN OR EQUAL TO} {f'{threshold:g}'.removeprefix('0')}"] = dot
+    return legend

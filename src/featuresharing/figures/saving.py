@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
 from featuresharing.figure_formats import FIGURES
@@ -39,3 +41,11 @@ def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
                 FigureCanvasSVG(figure).print_svg(temporary, metadata={"Creator": None, "Date": None})  # type: ignore[no-untyped-call]
         finally:
             figure.dpi = dots  # vector formats count in points
+
+
+def pixels_of(figure: Figure) -> NDArray[np.uint8]:
+    """Return a figure's pixels [height, width, 3] as a PNG file has them."""
+    with rc_context(STYLE):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ have the same letters and lines, so that they stand side by side in print.
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
@@ -122,3 +122,27 @@ class Page:
 
 SCREEN = Page()
 """The page of figures that are asked for nothing else."""
+
+
+class Box(NamedTuple):
+    """A part of a figure: its left and lower edges, width and height, in inches."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """The right edge."""
+        return self.left + self.width
+
+    @property
+    def top(self) -> float:
+        """The upper edge."""
+        return self.bottom + self.height
+
+    def within(self, figure: Figure) -> tuple[float, float, float, float]:
+        """Return the box as matplotlib has it, in parts of the figure."""
+        width, height = figure.get_size_inches()
+        return self.left / width, self.bottom / height, self.width / width, self.height / height

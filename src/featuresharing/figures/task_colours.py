@@ -2,15 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-Dashes = str | tuple[int, tuple[float, ...]]
-"""A dash pattern as matplotlib takes it."""
+Dashes = Any
+"""A dash pattern as matplotlib takes it: a name, or an offset and lengths of dashes and gaps."""
 
 # Okabe and Ito's palette for colour-blind readers, without its yellow, which is too light for lines. The first three
-# differ in grey as well (lightness 58, 46 and 71 of 100).
-PALETTE = ("#009E73", "#0072B2", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# differ in grey as well (lightness 58, 46 and 71 of 100), as do the next two (54 and 0).
+PALETTE = ("#009E73", "#0072B2", "#E69F00", "#D55E00", "#000000", "#CC79A7", "#56B4E9")
 
-DASHES: tuple[Dashes, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2.5, 1)))
+DASHES: tuple[Dashes, ...] = (
+    "solid",
+    (0, (4, 1.5)),
+    (0, (6, 1.3, 1.3, 1.3)),
+    (0, (2, 1)),
+    (0, (6, 1.3, 1.3, 1.3, 1.3, 1.3)),
+)
+DOTS: Dashes = (0, (0.9, 1.6))
+"""Of lines that stand for chance, which no task has."""
+
 MARKERS = "osD^vPX*"
 
 
@@ -23,14 +33,16 @@ class Look:
     marker: str
 
 
-def looks_of(names: Sequence[str]) -> dict[str, Look]:
-    """Return the look of each of ``names``, of tasks or of lines, by its place among them.
+def looks_of(names: Sequence[str], *, other_than: int = 0) -> dict[str, Look]:
+    """Return the look of each of ``names``, such as tasks, by its place among them; colours begin after so many others.
 
     >>> looks_of(["object", "word"])["word"].colour
     '#0072B2'
     """
     return {
-        name: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+        name: Look(
+            PALETTE[(place + other_than) % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)]
+        )
         for place, name in enumerate(dict.fromkeys(names))
     }
 

@@ -1,6 +1,7 @@
 """Sentences about sharing: against chance, over layers and checkpoints, and between experiments.
 
-A difference is claimed where p is below :data:`LEVEL`; where it is not, the sentence says that none can be told.
+A difference is told where p is below :data:`LEVEL`, and where nothing can be tested, as with one network an experiment,
+where the 95 % interval leaves 0 out. Elsewhere, the sentence says that none can be told.
 """
 
 import math
@@ -93,14 +94,26 @@ def _verdict(cell: Any) -> str:
     return "less" if cell.excess < 0 else "more"
 
 
+def at_end(trends: "DataFrame", checkpoint: str) -> "DataFrame":
+    """Return the rows of the table of trends that are over all checkpoints, or of the last ``checkpoint``."""
+    return trends[trends.checkpoint.isin(["", checkpoint])]
+
+
+def is_told(row: Any) -> bool:
+    """Return whether a value of the table of trends is told to differ from 0."""
+    if math.isfinite(row.p):
+        return bool(row.p < LEVEL)
+    return math.isfinite(row.low) and math.isfinite(row.high) and not row.low <= 0 <= row.high
+
+
 def trend_of(line: Line, trends: "DataFrame") -> str | None:
-    """Return how excess sharing changes over the layers; None where the table does not say it."""
+    """Return how excess sharing changes over the layers; None where the table, at one checkpoint, does not say it."""
     rows = of_line(trends, line)
     rows = rows[(rows.quantity == OVER_LAYERS) & (rows.other_experiment == "")]
     if not len(rows) or not math.isfinite(rows.iloc[0].value):
         return None
     row = rows.iloc[0]
-    if row.p < LEVEL:
+    if is_told(row):
         verb = "falls" if row.value < 0 else "rises"
         return _sentence(f"over the layers, excess sharing of {line.whole} {verb} by {_size(row)} a layer{_doubt(row)}")
     no = f"over the layers, no trend of excess sharing can be told for {line.whole}"
@@ -114,7 +127,7 @@ def trends_over_training(line: Line, trends: "DataFrame", layers: Sequence[str])
     rows = rows[[math.isfinite(value) for value in rows.value]]
     if not len(rows):
         return None
-    telling = rows.p < LEVEL
+    telling = rows.apply(is_told, axis=1)
     chosen = (
         ("falls", list(rows.layer[telling & (rows.value < 0)])),
         ("rises", list(rows.layer[telling & (rows.value >= 0)])),
@@ -149,7 +162,7 @@ def _slope_difference(line: Line, other: Line, rows: "DataFrame") -> str | None:
     if not len(rows) or not math.isfinite(rows.iloc[0].value):
         return None
     row = rows.iloc[0]
-    if row.p < LEVEL:
+    if is_told(row):
         than = "lower" if row.value < 0 else "higher"
         slope = f"The slope over layers of {line.whole} is {than} than that of {other.whole}"
         return f"{slope}, by {_size(row)}{_doubt(row)}."
@@ -164,7 +177,7 @@ def _layer_differences(line: Line, other: Line, rows: "DataFrame", layers: Seque
         return None
     told: dict[str, list[str]] = {"less": [], "more": [], "same": []}
     for row in rows.itertuples():
-        told["same" if not row.p < LEVEL else "less" if row.value < 0 else "more"].append(row.layer)
+        told["same" if not is_told(row) else "less" if row.value < 0 else "more"].append(row.layer)
     said: list[str] = []
     for word in ("less", "more"):
         if told[word]:
@@ -186,7 +199,8 @@ def _sizes(rows: "DataFrame") -> str:
     least, most = ordered[0], ordered[-1]
     if len(ordered) == 1:
         return f"by {decimal(abs(most.value))}, {_span(most, 2)}, {p_value(most.p)}"
-    return f"by {decimal(abs(least.value))} in {least.layer} to {decimal(abs(most.value))} in {most.layer}"
+    tested = "" if rows.p.notna().any() else "; no p-values, as told by 95 % intervals"
+    return f"by {decimal(abs(least.value))} in {least.layer} to {decimal(abs(most.value))} in {most.layer}{tested}"
 
 
 def _size(row: Any) -> str:

@@ -8,6 +8,7 @@ from featuresharing.reports.claims import (
     LEVEL,
     Line,
     against_chance,
+    at_end,
     differences,
     lines_of,
     of_line,
@@ -28,7 +29,7 @@ SHARING = (
     " what shuffling the units within a layer gives, with the range of 95 % of the shuffles. Excess is what is above"
     " chance, (sharing - chance) / (1 - chance): 0 is chance, 1 the same units, below 0 fewer than by chance. Other"
     f" brackets are 95 % intervals. A difference is told where p < {decimal(LEVEL)}, not corrected for how many layers"
-    " there are."
+    " there are, and where nothing can be tested (no p-value), where its interval leaves 0 out."
 )
 
 
@@ -116,15 +117,15 @@ def _sharing_grid(rows: "DataFrame") -> Grid:
 
 def _trends(run: RunTables) -> Iterator[Block]:
     cells = run.last(run.sharing)
-    lines = lines_of(cells)
-    over_layers = [sentence for line in lines if (sentence := trend_of(line, run.trends))]
+    lines, trends = lines_of(cells), at_end(run.trends, run.checkpoint)
+    over_layers = [sentence for line in lines if (sentence := trend_of(line, trends))]
     training = [
-        sentence for line in lines if (sentence := trends_over_training(line, run.trends, _layers_of(run, cells, line)))
+        sentence for line in lines if (sentence := trends_over_training(line, trends, _layers_of(run, cells, line)))
     ]
     if over_layers or training:
         yield Heading("Trends")
         yield Items((*over_layers, *training))
-    compared = [" ".join(sentences) for sentences in differences(run.trends, run.layers)]
+    compared = [" ".join(sentences) for sentences in differences(trends, run.layers)]
     if compared:
         yield Heading("Differences between experiments")
         yield Items(tuple(compared))

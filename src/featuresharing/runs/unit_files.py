@@ -1,5 +1,6 @@
 """Where a folder of results has what there is to say of a unit: conditionals, images, pictures and settings."""
 
+import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,9 +61,14 @@ class LayerPlace:
         path = self.folder / "baseline" / self.network / "kept.csv"
         return read_table(path, KEPT) if path.exists() else None
 
+    @property
+    def list_of_images(self) -> Path:
+        """The list of the analysed images, which may not be there."""
+        return self.folder / "baseline" / self.network / "kept.txt"
+
     def images(self) -> list[Path] | None:
         """Return the paths of the analysed images; None where no list names them."""
-        path = self.folder / "baseline" / self.network / "kept.txt"
+        path = self.list_of_images
         if not path.exists():
             return None
         return [Path(os.path.normpath(path.parent / name)) for _, name, _ in split_lines(path)]
@@ -78,7 +84,7 @@ class LayerPlace:
     def drawings(self, checkpoint: str) -> list[Path]:
         """Return the figures of the layer that are there: its units at a checkpoint, and over training."""
         place = self.folder / "figures" / self.network
-        found = [*sorted(place.glob(f"{self.layer}_{checkpoint}.*")), place / f"{self.layer}.gif"]
+        found = [*sorted(place.glob(f"{glob.escape(f'{self.layer}_{checkpoint}')}.*")), place / f"{self.layer}.gif"]
         return [path for path in found if path.exists()]
 
 
@@ -162,8 +168,12 @@ def read_card(
         laplace=settings.evidence.laplace,
         near_zero=settings.sharing.near_zero,
     )
+    images = place.images()
+    if images is not None and len(images) <= (last := int(card.images["image"].max())):
+        found = f"{place.list_of_images} lists {len(images)} images, and {place.layer} was analysed on more than {last}"
+        raise InputError(f"{found}; accepted is the list that it was analysed on.")
     pictures = place.feature(card.checkpoint, unit), place.sheet(card.checkpoint)
-    return card, Surroundings(*pictures, place.drawings(card.checkpoint), place.images())
+    return card, Surroundings(*pictures, place.drawings(card.checkpoint), images)
 
 
 def _folders(place: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.analysis.unit_card import UnitCard
-from featuresharing.figures.unit_map import brightness
+from featuresharing.figures.palettes import brightness
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_files import Surroundings
 from featuresharing.settings import FigureSettings
@@ -27,6 +27,9 @@ GAP = 2
 NARROW, WIDE = 60, 120
 """Fewest and most characters of a line."""
 
+MOST, LEAST = 6, 3
+"""Classes that are named of many: those with the most evidence, and with the least."""
+
 SHORT = {"bits": "bits", "probability": "prob.", "scores": "score"}
 """What heads the column of contributions."""
 
@@ -40,6 +43,7 @@ def card_lines(
     yield ""
     yield from _contributions(card, style, width, block)
     yield ""
+    yield from _classes(card, width)
     yield from _images(card, around, width)
     yield from _files(around)
 
@@ -62,6 +66,7 @@ def card_values(card: UnitCard, around: Surroundings) -> dict[str, Any]:
         "contributions": [
             {key: _plain(value) for key, value in row.items()} for row in card.contributions.to_dict("records")
         ],
+        "classes": card.classes.to_dict("records"),
         "images": images,
         "feature": {"path": str(around.feature), "exists": around.feature.exists(), "target": str(around.sheet)},
         "figures": [str(path) for path in around.drawings],
@@ -88,8 +93,8 @@ def _head(card: UnitCard, width: int) -> Iterator[str]:
     yield from _wrapped(f"Against the layer's average unit it contributes {', and '.join(said)}.", width)
 
 
-def _wrapped(sentence: str, width: int) -> list[str]:
-    return wrap(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def _wrapped(sentence: str, width: int, indent: int = 2) -> list[str]:
+    return wrap(sentence, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _removal(card: UnitCard) -> str:
@@ -100,7 +105,7 @@ def _removal(card: UnitCard) -> str:
     if not math.isfinite(card.effective_samples):
         return f"averaged over its prior without draws ({name})"
     drawn = f"averaged over {values['samples']} draws of its weights ({name})" if "samples" in values else name
-    lost = f", and {card.skipped_mass:.2g} of it at most is left out" if card.skipped_mass else ""
+    lost = f" (at most {card.skipped_mass:.1g} of it is left out)" if card.skipped_mass else ""
     return f"{drawn}, of which {card.effective_samples:.3g} carry the weight{lost}"
 
 
@@ -121,8 +126,8 @@ def _contributions(card: UnitCard, style: FigureSettings, width: int, block: str
             mark = ">" if checkpoint == card.checkpoint else " "
             yield _joined(f"{mark}{checkpoint:>{label - 1}}", cells)
         yield ""
-    low, high = style.limits
-    key = f"x: multiples of the layer's average unit. Bars: brightness on the map, from {low:g} x to {high:g} x."
+    low, high = style.darkest_and_brightest
+    key = f"x: times the layer's average unit; bars: brightness on the map, from {low:g} to {high:g} x."
     yield from _wrapped(key, width)
     if card.contributions["near_zero"].any():
         few = f"~: the average unit contributes under {card.limit:g} {card.measure}: multiples and ranks mean little."
@@ -140,10 +145,29 @@ def _cell(row: "Series[Any]", style: FigureSettings, block: str) -> str:
     return f"{numbers}{mark} {block * round(BAR * bar)}"
 
 
+def _classes(card: UnitCard, width: int) -> Iterator[str]:
+    """Yield which classes get the most and the least of each task's evidence."""
+    if card.classes.empty:
+        return
+    yield f"Evidence for the right class, in {card.measure} an image, by class:"
+    label = max(map(len, card.tasks))
+    for task in card.tasks:
+        own = card.classes[card.classes["task"] == task]
+        texts = [f"{row['class']} {_signed(row['evidence'], card)}" for row in own.to_dict("records")]
+        if len(texts) > MOST + LEAST:
+            texts = [*texts[: MOST - 1], f"{texts[MOST - 1]} ... {texts[-LEAST]}", *texts[len(texts) - LEAST + 1 :]]
+        yield from _wrapped(f"  {task:{label}}  {', '.join(texts)}", width, indent=label + 4)
+    yield ""
+
+
+def _signed(value: float, card: UnitCard) -> str:
+    return f"{value:+.{2 if card.measure == 'bits' else 4}f}"
+
+
 def _images(card: UnitCard, around: Surroundings, width: int) -> Iterator[str]:
     """Yield the images of each task: the two sides next to each other where they fit."""
     texts, place = _image_texts(card, around)
-    yield f"Evidence for the right class of an image, in {card.measure}{place}:"
+    yield f"Images with the most and the least of it{place}:"
     images = card.images.assign(text=texts)
     sides = [[images[(images["task"] == task) & (images["side"] == side)] for side in SIDES] for task in card.tasks]
     digits = 2 if card.measure == "bits" else 4

@@ -148,6 +148,8 @@ class SharingSettings(Block):
     )
 
 
+PALETTES = ("orange-blue", "yellow-blue")
+
 PAGE_KEYS = ("width", "dpi", "font_size")
 """Keys of figures that hold for every figure: the page that it is drawn for."""
 
@@ -160,10 +162,25 @@ class FigureSettings(Block):
         "rectangle", "units in rows, or as dots from the centre outwards", choices=("rectangle", "sunflower")
     )
     colour_scale: str = setting("log", "how a contribution becomes brightness", choices=("log", "linear"))
-    limits: tuple[float, float] = setting(
-        (0.125, 8), "multiples of the layer's average unit that are darkest and brightest", least=0, most=10**6
+    limits: tuple[float, float] | None = setting(
+        None,
+        "multiples of the layer's average unit that are darkest and brightest",
+        least=0,
+        most=10**6,
+        null="[0.125, 8] on the log scale, [0, 4] on the linear one",
     )
-    sort: bool = setting(True, "sort units by `sort_by`, or keep their order in the network")
+    palette: str = setting(
+        PALETTES[0],
+        "colours of units: of two hues that are equally light, or as in the published figures",
+        choices=PALETTES,
+    )
+    sort: str = setting(
+        "last",
+        "sort units by what `sort_by` relies on at the first or last checkpoint, at each anew, or keep their order",
+        choices=("none", "first", "last", "each"),
+        accepted="none, first, last or each (once false was none and true was each)",
+    )
+    numbers: bool = setting(False, "write the number of each unit on it, where there is room")
     grid: bool = setting(True, "lines between units")
     columns: int | None = setting(
         None, "units in a row of the rectangle", least=1, most=999, null="a full rectangle, a little higher than wide"
@@ -172,10 +189,20 @@ class FigureSettings(Block):
     dpi: int = setting(150, "dots per inch of figures", least=50, most=600)
     font_size: float = setting(7, "size of text in figures; none is smaller than 5", unit="points", least=5, most=12)
     milliseconds: int = setting(330, "duration of a frame of the GIFs", least=20, most=60_000, multiple=10)
+    hold: int = setting(
+        1500, "how much longer the last frame is shown", unit="milliseconds", least=0, most=60_000, multiple=10
+    )
+
+    @property
+    def darkest_and_brightest(self) -> tuple[float, float]:
+        """The limits, or those that suit the scale."""
+        if self.limits is not None:
+            return self.limits
+        return (0.125, 8) if self.colour_scale == "log" else (0, 4)
 
     def contradictions(self) -> Iterator[Problem]:
         """The average unit, 1, lies between darkest and brightest."""
-        low, high = self.limits
+        low, high = self.darkest_and_brightest
         if not low < 1 < high or (low == 0 and self.colour_scale == "log"):
             accepted = "a number below 1 and one above 1; on a log scale, none is 0"
             yield Problem("limits", f": found {[low, high]}; accepted are {accepted}")

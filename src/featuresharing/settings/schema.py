@@ -86,7 +86,8 @@ def _list(key: Key) -> dict[str, Any]:
     limits = key.limits
     bounds = {"minItems": key.length or limits.fewest, "maxItems": key.length or limits.longest_list}
     unique = {"uniqueItems": True} if limits.distinct else {}
-    return {"type": "array", **bounds, **unique, "items": _item(key, key.kind)}
+    kind = ["array", "null"] if key.nullable and not key.single and not limits.optional else "array"
+    return {"type": kind, **bounds, **unique, "items": _item(key, key.kind)}
 
 
 def _named(key: Key) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import Config
 from featuresharing.settings.block import Problem
 
+OF_ALL_LAYERS = ("layers", "tasks")
+"""Names that figures of all layers begin with, and no layer has."""
+
 ALL = "all"
 """Stands for every layer in place of a pattern."""
 
@@ -54,6 +57,12 @@ def layer_problems(
 ) -> Iterator[Problem]:
     """Yield which of ``layers``, module paths by alias, are none of the experiments' ``networks`` for an estimator."""
     for alias, path in layers.items():
+        if alias in OF_ALL_LAYERS:
+            figures = (
+                f"figures of all layers are called so; accepted is an alias of its own, such as {{{alias}1: {path}}}"
+            )
+            yield Problem(f"layers.{alias}", f": found '{alias}', but {figures}")
+            continue
         problems = (_problem(path, network, estimator) for network in networks.values())
         if problem := next(filter(None, problems), None):
             yield Problem(f"layers.{alias}", f": {problem}")

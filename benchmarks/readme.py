@@ -1,0 +1,244 @@
+"""Make the pictures and numbers of the README anew from a run with several networks an experiment.
+
+    snakemake --cores all --directory RUN --configfile docs/replicates/config.yaml
+    python benchmarks/readme.py RUN
+
+copies the run's config, summary and tables to docs/replicates and its pictures to docs/images, and writes what the
+tables say between the marks of README.md. Without RUN it writes README.md from the tables that are there.
+tests/test_readme.py compares the README with them.
+"""
+
+import argparse
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from featuresharing.analysis.guessing import GUESSED, guessing_probability
+from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
+from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
+from featuresharing.data.table_files import read_table, write_table
+from featuresharing.reports.claims import Line, against_chance, at_end, differences, in_layers, of_line, trend_of
+from featuresharing.reports.phrases import NUMERALS, counted, decimal, joined, percent
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER, IMAGES = ROOT / "docs/replicates", ROOT / "docs/images"
+
+RELATED = Line("subordinate_basic", "subordinate", "basic")
+UNRELATED = Line("object_text", "basic", "word")
+SHOWN_LAYER, CLASSES = "conv5", 20
+NEAR_ZERO = 0.05
+"""The layer of the animation, how many words there are, and the bits of the config's sharing.near_zero."""
+
+KINDS = {
+    "accuracy": ACCURACY,
+    "sharing_over_networks": SHARING_OVER_NETWORKS,
+    "trends": TRENDS,
+    "lesions_at_half": LESIONS,
+    "units": CONTRIBUTIONS,
+}
+"""The tables in docs/replicates: the run's own, and rows of two others."""
+
+PICTURES = {
+    "object_text_conv5.gif": "object_text/conv5.gif",
+    "sharing.png": "sharing.png",
+    "lesions.png": "object_text/lesions.png",
+}
+"""Pictures of the documentation, and where in results/figures they are."""
+
+MARK = re.compile(r"(<!-- made by benchmarks/readme.py: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+def copy_run(run: Path) -> None:
+    """Copy what the documentation shows of a run."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in ("config.yaml", "summary.md"):
+        shutil.copyfile(run / "results" / name, FOLDER / name)
+    source = run / "results/tables"
+    for name in ("accuracy", "sharing_over_networks", "trends"):
+        write_table(FOLDER / f"{name}.csv", read_table(source / f"{name}.csv", KINDS[name]), KINDS[name])
+    write_table(FOLDER / "lesions_at_half.csv", at_half(read_table(source / "lesions.csv", LESIONS)), LESIONS)
+    units = read_table(source / "contributions.csv", CONTRIBUTIONS)
+    shown = (units.experiment == UNRELATED.experiment) & (units.replicate == 1) & (units.layer == SHOWN_LAYER)
+    write_table(FOLDER / "units.csv", units[shown], CONTRIBUTIONS)
+    for name, place in PICTURES.items():
+        shutil.copyfile(run / "results/figures" / place, IMAGES / name)
+    for record in FOLDER.glob(".*.sha256"):
+        record.unlink()
+
+
+def at_half(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of lesions with as near to half of a layer's units removed as there are."""
+    distance = (lesions.fraction - 0.5).abs()
+    least = distance.groupby([lesions.experiment, lesions.replicate, lesions.layer]).transform("min")
+    near = lesions[distance == least]
+    return near.drop_duplicates(["experiment", "replicate", "layer", "order", "task"])
+
+
+def read_tables(folder: Path = FOLDER) -> dict[str, pd.DataFrame]:
+    """Return the tables of docs/replicates."""
+    return {name: read_table(folder / f"{name}.csv", kind) for name, kind in KINDS.items()}
+
+
+def units(tables: Tables) -> str:
+    """Return the caption of the animation."""
+    found = tables["units"]
+    by_checkpoint = found.pivot_table(index=["checkpoint", "unit"], columns="task", values="contribution", sort=False)
+    means = by_checkpoint.groupby("checkpoint", sort=False).mean()
+    tasks = [UNRELATED.task_a, UNRELATED.task_b]
+    both = (by_checkpoint[tasks] >= means.reindex(by_checkpoint.index, level=0)[tasks] / 2).all(axis=1)
+    serving = both.groupby("checkpoint", sort=False).sum()
+    last = means.index[-1]
+    learnt = (means[tasks] >= NEAR_ZERO).all(axis=1)
+    first = learnt.idxmax()
+    text = (
+        f"One square is one unit of layer {SHOWN_LAYER} in a network that learns two unrelated tasks at once: naming"
+        " the object in a picture (`basic`) and reading the word over it. Yellow units serve the word only, blue ones"
+        f" the object only, grey ones both. At step {int(first)}, the first at which the average unit contributes"
+        f" {decimal(NEAR_ZERO)} bits or more to each task, {serving[first]} of the {len(found.unit.unique())} units"
+        f" contribute at least half of the layer's average to each; at the end {serving[last]}"
+        f" {'does' if serving[last] == 1 else 'do'}."
+    )
+    return " ".join([text, *learnt_late(tables, means), "Units are sorted anew in every frame."])
+
+
+def learnt_late(tables: Tables, means: pd.DataFrame) -> list[str]:
+    """Return until when reading is at chance, if the first network learns it after the first checkpoint."""
+    rows = tables["accuracy"]
+    rows = rows[(rows.experiment == UNRELATED.experiment) & (rows.replicate == 1) & (rows.task == UNRELATED.task_b)]
+    guessed = [
+        row
+        for row in rows.itertuples()
+        if guessing_probability(round(row.accuracy * row.images), row.images, 1 / CLASSES) > GUESSED
+    ]
+    if not guessed or guessed[-1].step <= 0:
+        return []
+    late, bits = guessed[-1], means[UNRELATED.task_b]
+    return [
+        f"Words are learnt late: at step {late.step} reading is still at chance ({decimal(late.accuracy)}), and the"
+        f" average unit contributes {decimal(bits[late.checkpoint])} bits to it, against {decimal(bits.iloc[-1], 1)} at"
+        " the end."
+    ]
+
+
+def in_prose(text: str) -> str:
+    """Return a sentence of the summary with the words of the README."""
+    for line, name in ((RELATED, "two related tasks"), (UNRELATED, "two unrelated tasks")):
+        text = text.replace(line.whole, name).replace(line.tasks, name)
+    return re.sub(r"(?:^|(?<=\. ))[a-z]", lambda found: found[0].upper(), text)
+
+
+def last_cells(tables: Tables, line: Line) -> pd.DataFrame:
+    """Return sharing over networks at the last checkpoint."""
+    cells = of_line(tables["sharing_over_networks"], line)
+    return cells[cells.checkpoint == cells.checkpoint.iloc[-1]]
+
+
+def sharing(tables: Tables) -> str:
+    """Return the caption of the figure of sharing."""
+    said = [
+        "How much two tasks share at the last checkpoint. Pale bars are what chance gives: units shuffled in a layer."
+    ]
+    for line in (RELATED, UNRELATED):
+        cells = last_cells(tables, line)
+        told = cells[cells.near_zero == ""]
+        ends = [f"{decimal(told.excess.iloc[place])} in {told.layer.iloc[place]}" for place in (0, -1)]
+        said.append(f"{in_prose(against_chance(line, cells, list(cells.layer)))} Excess sharing is {joined(ends)}.")
+    return " ".join(said).replace("Two related tasks", "Two related tasks (an owl is a bird)", 1)
+
+
+def finding(tables: Tables) -> str:
+    """Return the statement of the finding: trends over layers, and the difference between experiments."""
+    cells = last_cells(tables, UNRELATED)
+    trends = at_end(tables["trends"], cells.checkpoint.iloc[0])
+    told = [sentence for line in (RELATED, UNRELATED) if (sentence := trend_of(line, trends))]
+    compared = [sentence for each in differences(trends, list(cells.layer)) for sentence in each]
+    return in_prose(" ".join([*told, *compared]))
+
+
+def run(tables: Tables) -> str:
+    """Return of how many networks the pictures and numbers are."""
+    networks = int(tables["accuracy"].replicate.max())
+    return (
+        f"Pictures and numbers are of one run with {counted(networks, 'network')} an experiment: [what it found in"
+        " full](docs/replicates/summary.md), with its [config and tables](docs/replicates)."
+    )
+
+
+def lesions(tables: Tables) -> str:
+    """Return the caption of the figure of lesions."""
+    rows = tables["lesions_at_half"]
+    rows = rows[rows.experiment == UNRELATED.experiment]
+    read, named = ("words are read", UNRELATED.task_b, "reading"), ("objects are named", UNRELATED.task_a, "naming")
+    said = [
+        "Tasks need the units that they rely on. Bands hold 95 % of the random orders; the dotted line is chance.",
+        f"Below, units that reading relies on most are removed first: {half(rows, read, named)}",
+        f"Above, units that naming relies on most: {half(rows, named, read)}",
+    ]
+    return " ".join(said)
+
+
+def half(rows: pd.DataFrame, own: tuple[str, str, str], other: tuple[str, str, str]) -> str:
+    """Return what both tasks still reach without the half that the first relies on, and which suffers more."""
+    layers = list(dict.fromkeys(rows.layer))
+    accuracy = rows[rows.order == own[1]].pivot_table(
+        index=["layer", "replicate"], columns="task", values="accuracy", sort=False
+    )
+    means = accuracy.groupby("layer", sort=False).mean()
+    ranges = [
+        f"{percent(of_task.min())} ({of_task.idxmin()}) to {percent(of_task.max())} ({of_task.idxmax()})"
+        for of_task in (means[own[1]], means[other[1]])
+    ]
+    differs = (accuracy[own[1]] - accuracy[other[1]]).groupby("layer", sort=False)
+    networks = accuracy.index.get_level_values("replicate").nunique()
+    every = f" in all {NUMERALS[networks]} networks" if networks > 1 else ""
+    said = [f"without half of a layer, {own[0]} in {ranges[0]} of the images, and {other[0]} in {ranges[1]}"]
+    told: set[str] = set()
+    for found, first, second in ((differs.max() < 0, own[2], other[2]), (differs.min() > 0, other[2], own[2])):
+        chosen = list(found[found].index)
+        told |= set(chosen)
+        if chosen:
+            said.append(f"{first} falls lower than {second}{every} {in_layers(chosen, layers)}")
+    if neither := [layer for layer in layers if layer not in told]:
+        said.append(f"neither does so{every} {in_layers(neither, layers)}")
+    return "; ".join(said) + "."
+
+
+BLOCKS: dict[str, tuple[Callable[[Tables], str], str]] = {
+    "units": (units, "*"),
+    "sharing": (sharing, "*"),
+    "finding": (finding, ""),
+    "lesions": (lesions, "*"),
+    "run": (run, ""),
+}
+"""What stands between marks of the README, and what stands around it."""
+
+
+def filled(text: str, tables: Tables) -> str:
+    """Return the text of the README with what the tables say."""
+
+    def block(found: re.Match[str]) -> str:
+        make, around = BLOCKS[found[2]]
+        return f"{found[1]}{textwrap.fill(f'{around}{make(tables)}{around}', 125, break_on_hyphens=False)}\n{found[3]}"
+
+    return MARK.sub(block, text)
+
+
+def main() -> None:
+    """Copy a run, if one is named, and fill the README."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
+    options = parser.parse_args()
+    if options.run:
+        copy_run(options.run)
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text(encoding="utf-8"), read_tables()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Panels in rows and columns, with a title above and a legend below: their sizes are in inches, so nothing overlaps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
+from matplotlib.textpath import TextToPath
+from numpy.typing import NDArray
+
+from featuresharing.figures.style import GREY, Page
+
+EDGE = 0.06
+"""Inches that are left blank along the edges of a figure, and between its parts."""
+
+SPARE = 1.06
+"""By how much a text may be wider than its letters are."""
+
+_MEASURE = TextToPath()
+
+
+def text_width(text: str, points: float, *, bold: bool = False) -> float:
+    """Return how many inches a line of text is wide at most; letters are moved to whole pixels when it is drawn."""
+    font = FontProperties(size=points, weight="bold" if bold else "normal")
+    return float(_MEASURE.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * SPARE
+
+
+def wrapped(text: str, inches: float, points: float, *, bold: bool = False) -> list[str]:
+    """Return lines of ``text`` that are at most so many ``inches`` wide; words that are wider are cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, points, bold=bold) <= inches:
+            lines[-1] = longer
+            continue
+        lines += [word] if lines[-1] else []
+        lines[-1] = lines[-1] or word
+        while len(lines[-1]) > 1 and text_width(lines[-1], points, bold=bold) > inches:
+            fits = len(lines[-1]) - 1
+            while fits > 1 and text_width(lines[-1][:fits], points, bold=bold) > inches:
+                fits -= 1
+            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
+    return lines
+
+
+def balanced(count: int, most: int) -> int:
+    """Return how many columns ``count`` panels have, at most so many, with full rows where that is possible.
+
+    >>> balanced(7, 4), balanced(7, 9)
+    (4, 7)
+    """
+    rows = ceil(count / max(1, most))
+    return ceil(count / rows)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``rows`` and ``columns`` of panels of a ``height``, and the room around and between them, in inches.
+
+    There is as much ``between`` all rows, or so much below each but the last.
+    """
+
+    rows: int
+    columns: int
+    height: float
+    left: float
+    above: float
+    below: float
+    beside: float = 0.1
+    between: float | Sequence[float] = 0.1
+    right: float = 0.12
+
+    def width(self, page: Page) -> float:
+        """Return how wide a panel is on a page."""
+        return (page.inches - self.left - self.right - self.beside * (self.columns - 1)) / self.columns
+
+    def gaps(self) -> list[float]:
+        """Return the room above each row but the first, which has 0."""
+        between = self.between if isinstance(self.between, Sequence) else [self.between] * (self.rows - 1)
+        return [0.0, *between]
+
+
+def framed(
+    page: Page, grid: Grid, title: str, legends: Sequence[Mapping[str, Artist]], *, note: str = "", **shared: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure with a title, panels [rows, columns] and legends, each of which says what its names stand for.
+
+    Its height is what these need; ``shared`` are matplotlib's ``sharex`` and ``sharey``.
+    """
+    figure = page.figure(1.0)
+    room = page.inches - 2 * EDGE
+    heads = [(line, page.large, True) for line in wrapped(title, room, page.large, bold=True)]
+    heads += [(line, page.small, False) for line in (wrapped(note, room, page.small) if note else [])]
+    head = EDGE + sum(page.lines(1, points) for _, points, _ in heads)
+    foot = EDGE
+    made = []
+    for legend in [each for each in legends if each][::-1]:
+        made.append((_legend(figure, page, legend), foot))
+        foot += _height(figure, made[-1][0])
+    gaps = grid.gaps()
+    height = head + grid.above + grid.rows * grid.height + sum(gaps[1:]) + grid.below + foot + EDGE
+    figure.set_size_inches(page.inches, height)
+    for each, bottom in made:
+        each.set_bbox_to_anchor((0, bottom / height, 1, 1))
+    y = height - EDGE
+    for line, points, bold in heads:
+        options: dict[str, Any] = {"fontweight": "bold"} if bold else {"color": GREY}
+        figure.text(EDGE / page.inches, y / height, line, fontsize=points, ha="left", va="top", **options)
+        y -= page.lines(1, points)
+    axes = figure.subplots(grid.rows, grid.columns, squeeze=False, **shared)
+    width, bottom = grid.width(page), height - head - grid.above + gaps[0]
+    for row, gap in zip(axes, gaps, strict=True):
+        bottom -= gap + grid.height
+        for column, each in enumerate(row):
+            left = grid.left + column * (width + grid.beside)
+            each.set_position((left / page.inches, bottom / height, width / page.inches, grid.height / height))
+    return figure, axes
+
+
+def _legend(figure: Figure, page: Page, legend: Mapping[str, Artist]) -> Legend:
+    """Write a legend into a figure, in as many columns as fit."""
+    room, handle = page.inches - 2 * EDGE, 3.2 * page.small / 72
+    labels = ["\n".join(wrapped(name, room - handle, page.small)) for name in legend]
+    widest = max(text_width(line, page.small) for label in labels for line in label.split("\n"))
+    columns = balanced(len(labels), max(1, int((room + EDGE) / (widest + handle + 1.5 * EDGE))))
+    return figure.legend(
+        list(legend.values()),
+        labels,
+        loc="lower center",
+        ncols=columns,
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0.2,
+        handlelength=2.2,
+        columnspacing=1.2,
+        handletextpad=0.6,
+        labelspacing=0.35,
+    )
+
+
+def _height(figure: Figure, legend: Legend) -> float:
+    """Return how many inches a legend is high."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    return float(legend.get_window_extent(renderer).height / figure.dpi)
+
+
+def name_ticks(axes: Axes, names: Sequence[str], page: Page, width: float) -> None:
+    """Name places 0, 1, ... along x of axes that are ``width`` inches wide, upright where they do not fit otherwise."""
+    every = _every(names, page, width)
+    shown = [name if place % every == 0 else "" for place, name in enumerate(names)]
+    axes.set_xticks(range(len(names)), shown, rotation=90 if upright(names, page, width) else 0)
+
+
+def upright(names: Sequence[str], page: Page, width: float) -> bool:
+    """Return whether names along an axis of that ``width`` must stand upright."""
+    return max(text_width(name, page.small) for name in names) + 0.06 > width / len(names)
+
+
+def _every(names: Sequence[str], page: Page, width: float) -> int:
+    """Return of how many names that stand upright one is written."""
+    return max(1, ceil(len(names) * page.lines(1, page.small) * 0.8 / width))
+
+
+def names_height(names: Sequence[str], page: Page, width: float) -> float:
+    """Return how many inches names below an axis need."""
+    line = page.lines(1, page.small)
+    return max(text_width(name, page.small) for name in names) + line / 2 if upright(names, page, width) else line
+
+
+def write_at(figure: Figure, x: float, y: float, text: str, **options: Any) -> None:
+    """Write text at inches from the left and from the bottom of a figure."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, y / height, text, **options)
