@@ -51,9 +51,8 @@ def plot_lesions(
     looks = {task: look for task, look in looks_of([*tasks, *shown]).items() if task in shown}
     several = curves["replicate"].nunique() > 1
     with page.drawing():
-        blocks, figure, width = _frame(
-            layers, orders, _legend(looks, several, threshold), title or _title(curves), page
-        )
+        legends = _legends(looks, several, threshold)
+        blocks, figure, width = _frame(layers, orders, legends, title or _title(curves), page)
         for (order, layer), axes in blocks.items():
             panel = curves[(curves["layer"] == layer) & (curves["order"] == order)]
             for height, (task, look) in enumerate(looks.items()):
@@ -70,7 +69,7 @@ def plot_lesions(
 
 
 def _frame(
-    layers: Sequence[str], orders: Sequence[str], legend: Mapping[str, Any], title: str, page: Page
+    layers: Sequence[str], orders: Sequence[str], legends: Sequence[Mapping[str, Any]], title: str, page: Page
 ) -> tuple[dict[tuple[str, str], Axes], Figure, float]:
     """Return the panels of each order and layer, the figure, and the width of a panel."""
     left, beside = page.lines(2.9), 0.09
@@ -80,7 +79,7 @@ def _frame(
     above = names + page.lines(1.6)
     between = [ticks + (above if row % wraps == 0 else names) for row in range(1, wraps * len(orders))]
     grid = Grid(wraps * len(orders), columns, 0.82, left, above, ticks + page.lines(1.2), beside, between)
-    figure, panels = framed(page, grid, title, [legend], sharey=True)
+    figure, panels = framed(page, grid, title, legends, sharey=True)
     height = figure.get_size_inches()[1]
     blocks: dict[tuple[str, str], Axes] = {}
     for block, order in enumerate(orders):
@@ -144,11 +143,12 @@ def _differs(curves: "DataFrame", threshold: float) -> "NDArray[Any]":
     return np.asarray(agreeing.index[agreeing])
 
 
-def _legend(looks: Mapping[str, Look], several: bool, threshold: float) -> dict[str, Any]:
-    legend: dict[str, Any] = {
+def _legends(looks: Mapping[str, Look], several: bool, threshold: float) -> list[dict[str, Any]]:
+    lines: dict[str, Any] = {
         f"accuracy of {task}": Line2D([], [], color=look.colour, linestyle=look.dashes, linewidth=1.2)
         for task, look in looks.items()
     }
+    legend: dict[str, Any] = {}
     if several:
         legend["thin: a single network"] = Line2D([], [], color="0.4", linewidth=0.35)
     legend["95 % of random orders"] = Patch(color="0.8")
@@ -156,4 +156,4 @@ def _legend(looks: Mapping[str, Look], several: bool, threshold: float) -> dict[
     who = "every network differs" if several else "differs"
     dot = Line2D([], [], color="0.4", marker="o", markersize=1.9, linestyle="none")
     legend[f"{who} from random orders, p \N{LESS-THAN OR EQUAL TO} {f'{threshold:g}'.removeprefix('0')}"] = dot
-    return legend
+    return [lines, legend]
