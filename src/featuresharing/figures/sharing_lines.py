@@ -84,8 +84,8 @@ def _plot_sharing(
     used = len(dict.fromkeys([*tasks, *means["task_a"], *means["task_b"]]))
     looks = dict(zip(names, looks_of(list(names.values()), other_than=used).values(), strict=True))
     columns = 2 if page.inches >= WIDE and len(layers) * len(names) <= MOST else 1
-    beside = beside_numbers(page, "\N{MINUS SIGN}0.0") + page.lines(0.5)
-    grid = Grid(3 - columns, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.0"), 0, 0, beside)
+    beside = beside_numbers(page, "\N{MINUS SIGN}0.00") + page.lines(0.5)
+    grid = Grid(3 - columns, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0, beside)
     width = grid.width(page)
     below = names_height(layers, page, width) + page.lines(1.6)
     titles = [wrapped(text, width, page.font_size) for text in TITLES]

@@ -67,7 +67,7 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     checkpoints = list(table["checkpoint"].unique())
     columns = balanced(len(names), int(page.inches / PANEL))
     rows = -(-len(names) // columns)
-    grid = Grid(rows, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.0"), 0, 0)
+    grid = Grid(rows, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0)
     width = grid.width(page)
     titles = {line: wrapped(name, width, page.font_size) for line, name in names.items()}
     above = page.lines(max(map(len, titles.values())) + 0.4)
