@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from featuresharing import InputError
 from featuresharing.cli import main
 from featuresharing.data.columns import ACCURACY, LESIONS, TRAINING
+from featuresharing.data.lists import write_classes
 from featuresharing.data.sharing_columns import SHARING, SHARING_OVER_NETWORKS
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.figures.lesion_curves import plot_lesions
@@ -52,12 +53,12 @@ def test_a_task_has_its_colour_wherever_it_is_shown() -> None:
     training = plot_training(logs, accuracy, tasks=["word", *tasks])
     lesions = plot_lesions(made_lesions(2), tasks=["word", *tasks])
     for figure in (training, lesions):
-        handles = dict(zip(texts(figure), figure.legends[0].legend_handles, strict=True))
+        drawn = [handle for legend in figure.legends for handle in legend.legend_handles]
+        handles = dict(zip(texts(figure), drawn, strict=True))
         found = {name.removeprefix("accuracy of "): handle for name, handle in handles.items()}
         assert [found[task].get_color() for task in tasks[:2]] == list(PALETTE[1:3])  # type: ignore[union-attr]
-    (handle, *_) = plot_sharing(made_sharing(2)[0], tasks=tasks).legends[-1].legend_handles
-    lines = [line for legend in plot_sharing(made_sharing(2)[0], tasks=tasks).legends for line in legend.legend_handles]
-    assert not {line.get_color() for line in lines[-2:] if isinstance(line, Line2D)} & set(PALETTE[:3]), handle
+    lines = plot_sharing(made_sharing(2)[0], tasks=tasks).legends[-1].legend_handles
+    assert [line.get_color() for line in lines if isinstance(line, Line2D)] == list(PALETTE[3:5])
 
 
 def test_lines_differ_without_colour() -> None:
@@ -87,10 +88,14 @@ def at_the_start(checkpoint: str, _: str) -> str:
     return "word" if int(checkpoint) == 0 else ""
 
 
-@pytest.mark.parametrize("page", [COLUMN, WHOLE], ids=["89", "183"])
+SMALL, LARGE = Page(width=80, dpi=600, font_size=5), Page(width=80, dpi=50, font_size=12)
+COUNTS = [(1, 1, 1, 1), (2, 1, 1, 2), (3, 7, 8, 5), (4, 3, 20, 1), (2, 20, 3, 2)]
+
+
 @pytest.mark.parametrize(
-    ("tasks", "layers", "checkpoints", "networks"),
-    [(1, 1, 1, 1), (2, 1, 1, 2), (3, 7, 8, 5), (4, 3, 20, 1), (2, 20, 3, 2)],
+    ("page", "tasks", "layers", "checkpoints", "networks"),
+    [(page, *counts) for page in (COLUMN, WHOLE) for counts in COUNTS]
+    + [(page, 2, 3, 4, 2) for page in (SMALL, LARGE)],
 )
 def test_texts_are_within_the_figure_and_beside_each_other(
     page: Page, tasks: int, layers: int, checkpoints: int, networks: int
@@ -233,7 +238,7 @@ def test_training_has_a_column_for_each_experiment(tmp_path: Path) -> None:
     assert list(figure.axes[3].lines[1].get_xdata()) == [0, 10, 100, 1000]  # type: ignore[arg-type]
     assert [list(line.get_ydata()) for line in figure.axes[2].lines if len(line.get_ydata()) == 2] == [[0.125, 0.125]]  # type: ignore[arg-type]
     assert "100%" in [label.get_text() for label in figure.axes[2].get_yticklabels()]
-    assert texts(figure)[:2] == ["x", "y"]
+    assert texts(figure)[-2:] == ["x", "y"]
     with pytest.raises(InputError, match="no points"):
         plot_training({}, frame_of(ACCURACY, []))
 
@@ -309,3 +314,24 @@ def test_commands_draw_tables_of_several_networks(tmp_path: Path, capsys: pytest
     assert (tmp_path / "over.svg").read_bytes().startswith(b"<?xml")
     assert main([*training[:-3], "7", "--output", str(tmp_path / "x.png")]) == 2
     assert "there is no checkpoint '7'; accepted are 0000000, 0000032." in capsys.readouterr().err
+
+
+def test_training_has_chance_of_the_held_out_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs, accuracy = made_training(2, 3, experiments=1)
+    write_table(tmp_path / "log.csv", logs["experiment_1"][0], TRAINING)
+    write_table(tmp_path / "accuracy.csv", accuracy, ACCURACY)
+    write_classes(tmp_path / "classes.csv", {"subordinate": ["owl", "oak"], "basic": ["bird", "tree"]})
+    (tmp_path / "test.txt").write_text("a.png 0,1\nb.png 0,-\nc.png 1,0\nd.png 0,1\n")
+    files = {"logs": "log.csv", "classes": "classes.csv"}
+    given = [f"--{name}=experiment_1={tmp_path / file}" for name, file in files.items()]
+    given += [f"--accuracy={tmp_path / 'accuracy.csv'}", f"--output={tmp_path / 'training.svg'}"]
+    assert main(["plot-training", *given]) == 2
+    assert "--lists and --classes: found other experiments in one; accepted are the same" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        seen: dict[str, Any] = {}
+        patch.setattr(
+            "featuresharing.figures.training_curves.plot_training",
+            lambda *frames, **settings: seen.update(settings) or plot_training(*frames, **settings),
+        )
+        assert main(["plot-training", *given, f"--lists=experiment_1={tmp_path / 'test.txt'}"]) == 0
+    assert seen["chance"] == {"experiment_1": {"subordinate": 0.75, "basic": pytest.approx(2 / 3)}}

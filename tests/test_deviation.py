@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from featuresharing import InputError
 from featuresharing.analysis.deviation import corrected_p_values, rank_p_values
-from featuresharing.analysis.true_classes import chance_accuracy
+from featuresharing.analysis.guessing import chance_accuracy
 
 Array = NDArray[np.float64]
 

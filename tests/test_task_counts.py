@@ -105,7 +105,7 @@ def test_figures_of_units_and_lesions_say_what_they_show(count: int, tmp_path: P
     assert len(curves) == count * count * 3
     drawn = plot_lesions(curves)
     assert len(drawn.axes) == count
-    assert len(drawn.legends[0].get_texts()) == count + 3
+    assert sum(len(legend.get_texts()) for legend in drawn.legends) == count + 3
 
 
 def test_commands_take_one_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

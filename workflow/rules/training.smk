@@ -62,6 +62,8 @@ rule plot_training:
     input:
         logs=expand(rules.train_network.output.log, experiment=EXPERIMENTS, nth=REPLICATES),
         accuracy="results/tables/accuracy.csv",
+        lists=expand("results/lists/{experiment}/test.txt", experiment=EXPERIMENTS),
+        classes=expand(rules.list_images.output.classes, experiment=EXPERIMENTS),
     output:
         report(
             "results/figures/training.{format}",
@@ -79,8 +81,11 @@ rule plot_training:
         logs=lambda wildcards, input: [
             f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.logs)
         ],
+        lists=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.lists)],
+        classes=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.classes)],
     message:
         "Plotting training."
     shell:
-        "featuresharing plot-training {params.page:q} --logs {params.logs:q} --accuracy {input.accuracy:q} --tasks {params.tasks:q}"
+        "featuresharing plot-training {params.page:q} --logs {params.logs:q} --accuracy {input.accuracy:q}"
+        " --lists {params.lists:q} --classes {params.classes:q} --tasks {params.tasks:q}"
         " --output {output:q} > {log:q} 2>&1"

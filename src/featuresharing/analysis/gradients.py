@@ -37,3 +37,11 @@ def _of_contributions(
 ) -> NDArray[np.float64]:
     """Return derivatives with respect to contributions from those with respect to their shares of the sum."""
     return np.asarray((counts - counts @ shares) / contributions.sum())
+
+
+def cosine_gradients(first: NDArray[np.float64], second: NDArray[np.float64]) -> Gradients:
+    """Return the derivatives [U] of the cosine of two tasks with respect to the contributions [U] of each."""
+    lengths = np.sqrt(first @ first), np.sqrt(second @ second)
+    a, b = first / lengths[0], second / lengths[1]
+    cosine = a @ b
+    return (b - cosine * a) / lengths[0], (a - cosine * b) / lengths[1]

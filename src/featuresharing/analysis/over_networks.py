@@ -50,11 +50,11 @@ class Networks:
 def estimate_over_networks(values: Array, samples: Array, *, seed: int = Config.seed) -> tuple[float, float, float]:
     """Return the mean of ``values`` [N] over networks with its 95 % interval, from bootstrap ``samples`` [N, R].
 
-    The hierarchical bootstrap draws networks with replacement, and takes a bootstrap sample over images of each
-    (docs/method.md, step 6). Networks' distances from their mean are scaled, so that few networks give no interval that
-    is too narrow: by what images alone make them differ, by sqrt(N / (N - 1)), and by Student's t over the normal
-    distribution. With one network, the interval is that over its images. Raises InputError for other shapes, and a
-    seed below 0.
+    The hierarchical bootstrap draws networks with replacement, and a bootstrap sample over images for each
+    (docs/method.md, step 6). Networks' distances from their mean are scaled: down, since their images alone make them
+    differ too, and up by sqrt(N / (N - 1)) and Student's t over the normal distribution, so that few networks give no
+    interval that is too narrow. With one network, the interval is that over its images. Raises InputError for other
+    shapes, and a seed below 0.
 
     >>> values = np.array([0.2, 0.4])
     >>> mean, low, high = estimate_over_networks(values, values[:, None] + np.zeros(100))
@@ -121,5 +121,4 @@ def _resampled(part: Networks, width: float, stretch: float, seed: int) -> NDArr
     spread = centres.var(ddof=1)
     scale = stretch * math.sqrt(width / spread * networks / (networks - 1)) if spread > 0 else 0.0
     between = weights @ (centres - centres.mean())
-    within = np.einsum("rn,nr->r", weights, part.samples - centres[:, None])
-    return np.asarray(centres.mean() + scale * between + within)
+    return np.asarray(scale * between + part.samples.mean(axis=0))

@@ -22,9 +22,10 @@ TOP = 0.1
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure: ``prepare`` takes contributions [..., U] of one task; of each pair of units counts the smaller, or
+    """A measure of overlap.
 
-    the ``product``. It is NaN where contributions cannot be prepared, such as those of a task that relies on no unit.
+    ``prepare`` takes contributions [..., U] of one task; of two, unit by unit, the smaller or the ``product`` counts.
+    It is NaN where contributions cannot be prepared, such as those of a task that relies on no unit.
     """
 
     prepare: Callable[[Array], Prepared]

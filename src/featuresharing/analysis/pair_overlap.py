@@ -9,29 +9,30 @@ from numpy.typing import NDArray
 
 from featuresharing.analysis.chance import Chance, excess_over, expected_sharing, mean_sharing, shuffled, unit_orders
 from featuresharing.analysis.evidence import Array
-from featuresharing.analysis.gradients import mean_sharing_gradients, sharing_gradients
+from featuresharing.analysis.gradients import cosine_gradients, mean_sharing_gradients, sharing_gradients
 from featuresharing.analysis.image_resampling import PairEvidence
-from featuresharing.analysis.intervals import Interval, interval
-from featuresharing.analysis.overlap import MEASURES, SHARING, sharing
+from featuresharing.analysis.intervals import Interval, interval, mirrored
+from featuresharing.analysis.overlap import COSINE, MEASURES, RANK_CORRELATION, SHARING
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, SharingSettings, check
 
 Samples = NDArray[np.float64]
 
-RANGES = {name: (-1.0 if measure.product else 0.0, 1.0) for name, measure in MEASURES.items()}
-"""The least and most of each measure."""
+GRADIENTS = {SHARING: sharing_gradients, COSINE: cosine_gradients}
+"""Derivatives of the measures that have some, those by ranks do not."""
 
 
 @dataclass(frozen=True)
 class PairOverlap:
-    """Overlap of two tasks: each measure among what shuffled units give, and bootstrap samples [R] by its name.
+    """Overlap of two tasks: by measure, what it is among what shuffled units give, and its 95 % interval over images.
 
-    Samples are corrected for what noise lowers; ``excess_samples`` [R] are those of the excess sharing. There are none
-    where images allow none. ``means`` are the tasks' mean contributions of a unit.
+    ``samples`` and ``excess_samples`` [R] are bootstrap samples of sharing and of excess sharing, corrected for the
+    noise of images; there are none where images allow none. ``means`` are the tasks' mean contributions of a unit.
     """
 
     chances: dict[str, Chance]
-    samples: dict[str, Samples]
+    intervals: dict[str, Interval]
+    samples: Samples
     excess_samples: Samples
     means: tuple[float, float]
 
@@ -39,11 +40,6 @@ class PairOverlap:
     def excess(self) -> float:
         """The excess sharing."""
         return self.chances[SHARING].excess
-
-    def interval(self, measure: str) -> Interval:
-        """Return the 95 % interval of a measure."""
-        least, most = RANGES[measure]
-        return interval(self.samples[measure], least=least, most=most)
 
     @property
     def excess_interval(self) -> Interval:
@@ -100,7 +96,7 @@ def excess_of(found: PairOverlap) -> Excess:
     """Return the numbers of sharing and of excess sharing."""
     chance = found.chances[SHARING]
     said = chance.median, chance.low, chance.high, chance.p
-    return Excess(chance.value, *found.interval(SHARING), *said, found.excess, *found.excess_interval)
+    return Excess(chance.value, *found.intervals[SHARING], *said, found.excess, *found.excess_interval)
 
 
 def overlap_of_pair(
@@ -117,43 +113,40 @@ def overlap_of_pair(
     chances = {name: shuffled(MEASURES[name], first, second, orders, exact=exact) for name in measures}
     drawn = evidence.draw(resamples, rng)
     plain, expected = resampled_overlap(evidence, drawn, measures)
-    samples = {
-        name: corrected_sharing(evidence, plain[name], drawn)
-        if name == SHARING
-        else plain[name] - plain[name].mean() + 2 * chances[name].value - plain[name].mean()
-        for name in measures
-        if len(drawn)
-    }
-    excess = _excess_samples(evidence, chances[SHARING], plain[SHARING], expected, drawn)
-    none = np.zeros(0)
-    return PairOverlap(
-        chances,
-        {name: samples.get(name, none) for name in measures},
-        excess,
-        (float(first.mean()), float(second.mean())),
-    )
+    intervals, samples = {}, np.zeros(0)
+    for name in measures:
+        if name in GRADIENTS:
+            found = corrected(evidence, name, chances[name].value, plain[name], drawn)
+            intervals[name] = interval(found, least=0, most=1)
+            samples = found if name == SHARING else samples
+        else:
+            least = -1 if name == RANK_CORRELATION else 0
+            intervals[name] = mirrored(chances[name].value, plain[name], least=least, most=1)
+    excesses = _excess_samples(evidence, chances[SHARING], plain[SHARING], expected, drawn)
+    return PairOverlap(chances, intervals, samples, excesses, (float(first.mean()), float(second.mean())))
 
 
-def corrected_sharing(evidence: PairEvidence, samples: Samples, drawn: NDArray[np.float64]) -> Samples:
-    """Return samples [R] of the sharing from plain ones, corrected (:meth:`.PairEvidence.corrected`)."""
-    value = sharing(*evidence.means)
+def corrected(
+    evidence: PairEvidence, measure: str, value: float, samples: Samples, drawn: NDArray[np.float64]
+) -> Samples:
+    """Return samples [R] of a measure without the bias of noise, from plain ones (:meth:`.PairEvidence.corrected`)."""
     if math.isnan(value):
         return np.full(len(samples), np.nan)
-    return evidence.corrected(value, samples, drawn, evidence.influence(*sharing_gradients(*evidence.means)))
+    return evidence.corrected(value, samples, drawn, evidence.influence(*GRADIENTS[measure](*evidence.means)))
 
 
 def _excess_samples(
     evidence: PairEvidence, chance: Chance, samples: Samples, expected: Samples, drawn: NDArray[np.float64]
 ) -> Samples:
-    """Return samples [R] of the excess sharing, corrected by the bootstrap, from plain ones of sharing and its mean.
+    """Return samples [R] of the excess sharing without the bias of noise, from plain ones of sharing and its mean.
 
-    A bootstrap sample's chance is its exact mean over all orders of units, scaled as the median of all images is.
+    A bootstrap sample's chance is its exact mean over all orders of units, of which as much is left to 1, in
+    proportion, as the median of all images leaves.
     """
     if math.isnan(chance.excess):
         return np.full(len(samples), np.nan)
-    mean = expected_sharing(*evidence.means)
-    scale = (1 - chance.median) / (1 - mean)
-    room = (1 - mean) * scale
+    room = 1 - chance.median
+    scale = room / (1 - expected_sharing(*evidence.means))
     plain = excess_over(samples, 1 - (1 - expected) * scale)
     slopes = zip(sharing_gradients(*evidence.means), mean_sharing_gradients(*evidence.means), strict=True)
     first, second = (own / room - (1 - chance.value) * scale / room**2 * mean for own, mean in slopes)

@@ -8,7 +8,7 @@ from featuresharing.analysis.evidence import Array
 from featuresharing.analysis.image_resampling import PairEvidence
 from featuresharing.analysis.intervals import interval
 from featuresharing.analysis.overlap import SHARING, rank_correlation, sharing
-from featuresharing.analysis.pair_overlap import corrected_sharing, resampled_overlap
+from featuresharing.analysis.pair_overlap import corrected, resampled_overlap
 from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, SharingSettings, check
 
@@ -49,10 +49,11 @@ def estimate_sharing(
     evidence = PairEvidence(first, second)
     drawn = evidence.draw(resamples, keyed_generator(seed, "bootstrap of images"))
     samples, _ = resampled_overlap(evidence, drawn, [SHARING])
-    found = interval(corrected_sharing(evidence, samples[SHARING], drawn), least=0, most=1)
+    value = sharing(*evidence.means)
+    found = interval(corrected(evidence, SHARING, value, samples[SHARING], drawn), least=0, most=1)
     if sentence := few_images(evidence.images):
         warnings.warn(sentence, stacklevel=2)
-    return Sharing(sharing(*evidence.means), *found, rank_correlation(*evidence.means))
+    return Sharing(value, *found, rank_correlation(*evidence.means))
 
 
 def few_images(images: int) -> str | None:

@@ -189,7 +189,7 @@ def _sharing_row(cell: Cell) -> tuple[Any, ...]:
 def _overlap_rows(cell: Cell) -> Iterator[tuple[Any, ...]]:
     for measure, chance in cell.found.chances.items():
         if measure != SHARED:
-            low, high = cell.found.interval(measure)
+            low, high = cell.found.intervals[measure]
             yield *cell.place, measure, chance.value, low, high, chance.median, chance.low, chance.high, chance.p
 
 
@@ -219,7 +219,7 @@ def _over_networks(cells: Sequence[Cell], what: str, seed: int) -> Networks:
     if what == SHARED:
         values, samples = (
             [cell.found.chances[SHARED].value for cell in cells],
-            [cell.found.samples[SHARED] for cell in cells],
+            [cell.found.samples for cell in cells],
         )
     else:
         values, samples = [cell.found.excess for cell in cells], [cell.found.excess_samples for cell in cells]

@@ -140,7 +140,7 @@ def lesion_table(
     ``place`` is experiment, replicate, checkpoint and layer. ``removed`` [C] are numbers of removed units, of which the
     last is all; ``accuracy`` [orders, C, tasks] are the accuracies after ``orders``, each named after the task whose
     strongest units go first; ``random`` [R, C, tasks] those after random orders; ``chance`` [tasks] the accuracies
-    without any unit's help (:func:`.true_classes.chance_accuracy`). Columns are ``experiment``, ``replicate``,
+    without any unit's help (:func:`.guessing.chance_accuracy`). Columns are ``experiment``, ``replicate``,
     ``checkpoint``, ``layer``, ``order``, ``task``, ``removed``, ``fraction``, ``accuracy``, ``random_mean``,
     ``random_low`` and ``random_high`` (2.5 and 97.5 % quantiles), ``chance``, ``p`` (:func:`.deviation.rank_p_values`)
     and ``p_corrected`` (:func:`.deviation.corrected_p_values`). Raises InputError for fewer than two random orders.

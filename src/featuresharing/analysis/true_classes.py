@@ -93,22 +93,6 @@ def _check_present(present: NDArray[np.bool_], tasks: Sequence[str], all_of: boo
         raise InputError(f"targets: found no class in any task for image {without[0]}; accepted is one at least.")
 
 
-def chance_accuracy(targets: Any) -> NDArray[np.float64]:
-    """Return how accurate each task is where its most frequent class is always named: [tasks].
-
-    ``targets`` [images, tasks] are true classes, -1 where an image is not of a task; of a task without images, it is
-    NaN.
-
-    >>> chance_accuracy([[0, 1], [0, -1], [2, 2]]).round(2).tolist()
-    [0.67, 0.5]
-    """
-    found = []
-    for column in _array(targets).T:
-        _, counts = np.unique(column[column != MISSING], return_counts=True)
-        found.append(counts.max() / counts.sum() if len(counts) else np.nan)
-    return np.array(found, np.float64)
-
-
 def at_true_classes(values: NDArray[Any], targets: NDArray[np.integer[Any]]) -> NDArray[Any]:
     """Return of ``values`` [..., N, K], such as evidence, those at the true classes ``targets`` [N]: [..., N].
 

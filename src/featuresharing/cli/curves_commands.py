@@ -6,6 +6,7 @@ from typing import Any
 
 from featuresharing.cli.figure_options import add_figure, add_tasks, read_page
 from featuresharing.cli.options import Commands, add_command, named_path
+from featuresharing.errors import InputError
 
 
 def add_commands(commands: Commands) -> None:
@@ -43,6 +44,11 @@ def add_commands(commands: Commands) -> None:
         help="logs of training, one for each replicate",
     )
     parser.add_argument("--accuracy", type=Path, required=True, help="table of accuracy on held-out images")
+    for what, text in (
+        ("lists", "lists of these images, which say what chance gives"),
+        ("classes", "tables of their classes"),
+    ):
+        parser.add_argument(f"--{what}", type=named_path, nargs="+", default=[], metavar="EXPERIMENT=PATH", help=text)
     add_tasks(parser)
     add_figure(parser)
 
@@ -84,4 +90,20 @@ def _plot_training(options: argparse.Namespace) -> None:
     for experiment, path in options.logs:
         logs.setdefault(experiment, []).append(read_log(path))
     accuracy = read_table(options.accuracy, ACCURACY)
-    save_figure(plot_training(logs, accuracy, tasks=options.tasks, page=read_page(options)), options.output)
+    settings: dict[str, Any] = {"tasks": options.tasks, "page": read_page(options)}
+    save_figure(plot_training(logs, accuracy, chance=_chance(options), **settings), options.output)
+
+
+def _chance(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return by experiment and task the accuracy of always naming the most frequent class of a list of images."""
+    from featuresharing.analysis.guessing import chance_accuracy
+    from featuresharing.data.lists import ListFiles
+
+    lists, classes = dict(options.lists), dict(options.classes)
+    if set(lists) != set(classes):
+        raise InputError("--lists and --classes: found other experiments in one; accepted are the same in both.")
+    found = {}
+    for experiment, path in lists.items():
+        names, images = ListFiles(path, classes[experiment]).read(check_files=False)
+        found[experiment] = dict(zip(names, chance_accuracy(images.targets).tolist(), strict=True))
+    return found

@@ -105,7 +105,7 @@ LESIONS = Table(
         share(
             "chance",
             "accuracy of always naming the task's most frequent class; nan where nothing says it",
-            f"{METHOD}: analysis/true_classes.py",
+            f"{METHOD}: analysis/guessing.py",
             none=True,
         ),
         share(

@@ -1,6 +1,7 @@
 """Training: loss and accuracy of every task over the steps, of one network or several an experiment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -9,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import Grid, balanced, framed, wrapped
-from featuresharing.figures.step_axis import scale_steps
+from featuresharing.figures.panels import Grid, balanced, below_numbers, beside_numbers, framed, wrapped
+from featuresharing.figures.step_axis import scale_steps, step_label
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import DOTS, Look, looks_of
 
@@ -50,7 +51,7 @@ def plot_training(
     several = max([len(each) for each in listed.values()] + [accuracy["replicate"].nunique()]) > 1
     with page.drawing():
         columns = balanced(len(experiments), int((page.inches - 0.4) / PANEL))
-        figure, blocks, width = _frame(page, experiments, columns, _legend(looks, several, chance is not None))
+        figure, blocks, width = _frame(page, experiments, columns, _legends(looks, several, bool(chance)))
         for experiment, (upper, lower) in zip(experiments, blocks, strict=True):
             tested = accuracy[accuracy["experiment"] == experiment]
             for task, look in looks.items():
@@ -60,20 +61,22 @@ def plot_training(
                 if chance and task in chance.get(experiment, {}):
                     lower.axhline(chance[experiment][task], color=look.colour, linestyle=DOTS, linewidth=0.8)
             upper.set_title("\n".join(wrapped(experiment, width, page.font_size, bold=True)), fontweight="bold")
-            lower.set_xlabel("Training step (logarithmic)")
+            lower.set_xlabel(step_label(page, width))
         _scale([axes for pair in blocks for axes in pair], frames, page, width)
         return figure
 
 
 def _frame(
-    page: Page, experiments: Sequence[str], columns: int, legend: Mapping[str, Any]
+    page: Page, experiments: Sequence[str], columns: int, legends: Sequence[Mapping[str, Any]]
 ) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
     """Return a figure, panels of loss and accuracy by experiment, and the width of one."""
     rows = -(-len(experiments) // columns)
-    below = page.lines(2.6)
+    below = below_numbers(page) + page.lines(1.3)
     titles = page.lines(1.4)
-    grid = Grid(2 * rows, columns, 1.25, page.lines(3.8), titles, below, 0.12, below + titles + 0.05)
-    figure, panels = framed(page, grid, "Loss and accuracy of every task during training", [legend], sharey="row")
+    between = [below_numbers(page) + page.lines(0.6), below + titles + 0.05] * rows
+    grid = Grid(2 * rows, columns, 1.25, beside_numbers(page, "100%"), titles, below, 0.12, between[:-1])
+    grid = replace(grid, height=max(grid.height, 0.35 * grid.width(page)))
+    figure, panels = framed(page, grid, "Loss and accuracy of every task during training", legends, sharey="row")
     places = [(row, column) for row in range(rows) for column in range(columns)]
     blocks = [(panels[2 * row][column], panels[2 * row + 1][column]) for row, column in places]
     for row in range(rows):
@@ -86,26 +89,29 @@ def _frame(
 
 
 def _draw_logs(upper: Axes, lower: Axes, logs: "Sequence[DataFrame]", look: Look) -> None:
+    """Draw running losses, of networks each and their mean, and the mean of running accuracies."""
+    style = {"color": look.colour, "linestyle": look.dashes, "linewidth": 0.7}
     for axes, value in ((upper, "loss"), (lower, "accuracy")):
         lines = [(log["step"].to_numpy(), log[value].to_numpy()) for log in logs if len(log)]
-        _draw_mean(axes, lines, {"color": look.colour, "linewidth": 0.7, "alpha": 1 if value == "loss" else 0.7})
-
-
-def _draw_mean(axes: Axes, lines: Sequence[tuple[Any, Any]], style: Mapping[str, Any]) -> None:
-    """Draw a line, or of several the mean and each faintly; those of the same steps are averaged."""
-    from pandas import Series, concat
-
-    if len(lines) > 1:
-        for steps, values in lines:
-            axes.plot(steps, values, **{**style, "linewidth": 0.4, "alpha": 0.4, "marker": None})
-    if lines:
-        mean = concat([Series(values, index=steps) for steps, values in lines]).groupby(level=0).mean()
-        axes.plot(mean.index.to_numpy(), mean.to_numpy(), **style)
+        _draw_mean(axes, lines, style, each=value == "loss")
 
 
 def _draw_tested(axes: Axes, tested: "DataFrame", look: Look) -> None:
     lines = [(each["step"].to_numpy(), each["accuracy"].to_numpy()) for _, each in tested.groupby("replicate")]
-    _draw_mean(axes, lines, {"color": look.colour, "linestyle": look.dashes, "marker": look.marker})
+    style = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker, "clip_on": False, "zorder": 3}
+    _draw_mean(axes, lines, style, each=True)
+
+
+def _draw_mean(axes: Axes, lines: Sequence[tuple[Any, Any]], style: Mapping[str, Any], *, each: bool) -> None:
+    """Draw a line, or the mean of several over their steps and, where wanted, ``each`` of them faintly."""
+    from pandas import Series, concat
+
+    if each and len(lines) > 1:
+        for steps, values in lines:
+            axes.plot(steps, values, color=style["color"], linewidth=0.4, alpha=0.5)
+    if lines:
+        mean = concat([Series(values, index=steps) for steps, values in lines]).groupby(level=0).mean()
+        axes.plot(mean.index.to_numpy(), mean.to_numpy(), **style)
 
 
 def _scale(panels: Sequence[Axes], frames: "Sequence[DataFrame]", page: Page, width: float) -> None:
@@ -124,15 +130,16 @@ def _scale(panels: Sequence[Axes], frames: "Sequence[DataFrame]", page: Page, wi
             axes.set_ylim(bottom=0)
 
 
-def _legend(looks: Mapping[str, Look], several: bool, chance: bool) -> dict[str, Any]:
-    legend: dict[str, Any] = {
+def _legends(looks: Mapping[str, Look], several: bool, chance: bool) -> list[dict[str, Any]]:
+    lines: dict[str, Any] = {
         task: Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker)
         for task, look in looks.items()
     }
+    legend: dict[str, Any] = {}
     legend["held-out images, at checkpoints"] = Line2D([], [], color="0.4", marker="o")
     legend["training batches (running mean)"] = Line2D([], [], color="0.4", linewidth=0.7)
     if several:
         legend["faint: a single network"] = Line2D([], [], color="0.4", linewidth=0.4, alpha=0.6)
     if chance:
         legend["chance: the most frequent class"] = Line2D([], [], color="0.4", linestyle=DOTS, linewidth=0.8)
-    return legend
+    return [lines, legend]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from torch import Tensor
 
+from featuresharing.analysis.guessing import chance_accuracy
 from featuresharing.analysis.lesions import lesion_accuracy
 from featuresharing.analysis.removal import Removal, plan_removal
 from featuresharing.analysis.tables import layer_contributions, lesion_table
-from featuresharing.analysis.true_classes import chance_accuracy
 from featuresharing.arguments import as_path, kind_of
 from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.columns import LESIONS
