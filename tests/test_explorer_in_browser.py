@@ -327,6 +327,7 @@ def test_keys_do_what_the_help_says(running: Any, page_file: Path) -> None:
         for key in ("Space", "Esc", "↑ ↓", "[ ]"):
             assert key in keys
         press("Escape")
+        explorer.page.locator("#help").wait_for(state="hidden")
         press(" ")
         explorer.page.wait_for_selector("#play0[aria-label=Pause]")
         press(" ")

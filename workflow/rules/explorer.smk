@@ -25,7 +25,12 @@ rule build_explorer:
         accuracy=rules.tabulate_accuracy.output,
         kept=expand("results/baseline/{experiment}{nth}/kept.txt", experiment=EXPERIMENTS, nth=REPLICATES),
     output:
-        "results/explorer.html",
+        report(
+            "results/explorer.html",
+            caption="../report/explorer.rst",
+            category="1 Summary",
+            labels={"page": "explorer"},
+        ),
     log:
         "results/logs/build_explorer.log",
     benchmark:

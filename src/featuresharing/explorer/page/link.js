@@ -90,7 +90,11 @@ function writeLink() {
   if (state.focus !== null) link.set("unit", state.focus);
   if (state.selected.length) link.set("u", writeRanges(state.selected));
   for (const [key, value] of Object.entries(PLAIN)) if (state[key] !== value) link.set(key, state[key]);
-  history.replaceState(null, "", `#${link}`);
+  try {
+    history.replaceState(null, "", `#${link}`);
+  } catch {
+    // a page inside another, as in a report, may have no address of its own
+  }
 }
 
 // Takes what of a link this page has; names that it has not leave the pane as it was.

@@ -18,8 +18,20 @@ function drawMoving() {
     drawPane(number);
     drawChoices(number);
   }
+  offerByTask(activePane());
   drawCard();
   drawCurves();
+}
+
+// Choices that are about the two tasks of the active pane name them.
+function offerByTask(pane) {
+  const named = (kinds) => kinds.map((kind) => ({ text: servesName(pane, SERVES.indexOf(kind)), key: kind }));
+  const one = pane.pair[1] === null;
+  const [first, second] = pane.pair.map((task) => experimentOf(pane).tasks[task]);
+  const places = [{ text: first, key: "first" }, { text: second, key: "second" }, { text: `${first} : ${second}`, key: "difference" }];
+  offer(byId("order"), [...(one ? places.slice(0, 1) : places), { text: "unit number", key: "number" }], state.order);
+  const some = named(one ? ["first", "neither"] : ["both", "first", "second", "neither"]);
+  offer(byId("serves"), [{ text: "all", key: "all" }, { text: "selected", key: "selected" }, ...some], state.serves);
 }
 
 function drawResting() {
@@ -279,7 +291,7 @@ function chooseBrush(brush) {
 
 function restore() {
   readLink();
-  for (const key of ["order", "measure", "networks", "search", "serves"]) byId(key).value = state[key];
+  for (const key of ["measure", "networks", "search"]) byId(key).value = state[key];
   byId("together").checked = state.together;
   compare(state.compare);
 }
