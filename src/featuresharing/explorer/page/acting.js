@@ -20,10 +20,12 @@ function drawMoving() {
   }
   offerByTask(activePane());
   drawCard();
-  drawCurves();
+  // beside thousands of units, curves would cost a sixth of the frame: they follow once the slider rests
+  if (unitCount(activePane()) <= PARTED) drawCurves();
 }
 
 function drawResting() {
+  drawCurves();
   drawTable();
   for (const number of shownPanes()) describe(number);
   writeLink();
