@@ -31,7 +31,7 @@ RELATED = Line("subordinate_basic", "subordinate", "basic")
 UNRELATED = Line("object_text", "basic", "word")
 SHOWN_LAYER, CLASSES = "conv5", 20
 NEAR_ZERO = 0.05
-"""The layer of the animation, how many words there are, and the bits of the config's sharing.near_zero."""
+"""The layer whose units are counted, how many words there are, and the bits of the config's sharing.near_zero."""
 
 KINDS = {
     "accuracy": ACCURACY,
@@ -43,7 +43,8 @@ KINDS = {
 """The tables in docs/replicates: the run's own, and rows of two others."""
 
 PICTURES = {
-    "object_text_conv5.gif": "object_text/conv5.gif",
+    "object_text.gif": "object_text/layers.gif",
+    "subordinate_basic.gif": "subordinate_basic/layers.gif",
     "sharing.png": "sharing.png",
     "lesions.png": "object_text/lesions.png",
 }
@@ -64,7 +65,7 @@ def copy_run(run: Path) -> None:
         write_table(FOLDER / f"{name}.csv", read_table(source / f"{name}.csv", KINDS[name]), KINDS[name])
     write_table(FOLDER / "lesions_at_half.csv", at_half(read_table(source / "lesions.csv", LESIONS)), LESIONS)
     units = read_table(source / "contributions.csv", CONTRIBUTIONS)
-    shown = (units.experiment == UNRELATED.experiment) & (units.replicate == 1) & (units.layer == SHOWN_LAYER)
+    shown = (units.replicate == 1) & (units.layer == SHOWN_LAYER)
     write_table(FOLDER / "units.csv", units[shown], CONTRIBUTIONS)
     for name, place in PICTURES.items():
         shutil.copyfile(run / "results/figures" / place, IMAGES / name)
@@ -86,25 +87,36 @@ def read_tables(folder: Path = FOLDER) -> dict[str, pd.DataFrame]:
 
 
 def units(tables: Tables) -> str:
-    """Return the caption of the animation."""
-    found = tables["units"]
-    by_checkpoint = found.pivot_table(index=["checkpoint", "unit"], columns="task", values="contribution", sort=False)
-    means = by_checkpoint.groupby("checkpoint", sort=False).mean()
-    tasks = [UNRELATED.task_a, UNRELATED.task_b]
-    both = (by_checkpoint[tasks] >= means.reindex(by_checkpoint.index, level=0)[tasks] / 2).all(axis=1)
-    serving = both.groupby("checkpoint", sort=False).sum()
-    last = means.index[-1]
-    learnt = (means[tasks] >= NEAR_ZERO).all(axis=1)
-    first = learnt.idxmax()
+    """Return the caption of the animations: above of unrelated tasks, below of related ones."""
+    means, serving = averages(tables["units"], UNRELATED)
+    first = (means >= NEAR_ZERO).all(axis=1).idxmax()
+    count = tables["units"].unit.nunique()
+    _, related = averages(tables["units"], RELATED)
     text = (
-        f"One square is one unit of layer {SHOWN_LAYER} in a network that learns two unrelated tasks at once: naming"
-        " the object in a picture (`basic`) and reading the word over it. Yellow units serve the word only, blue ones"
-        f" the object only, grey ones both. At step {int(first)}, the first at which the average unit contributes"
-        f" {decimal(NEAR_ZERO)} bits or more to each task, {serving[first]} of the {len(found.unit.unique())} units"
-        f" contribute at least half of the layer's average to each; at the end {serving[last]}"
-        f" {'does' if serving[last] == 1 else 'do'}."
+        "One square is one unit of a network that learns two tasks at once; it keeps its place over training. Above,"
+        " the tasks are unrelated: naming the object in a picture (`basic`) and reading the word over it. Orange units"
+        " serve the word only, blue ones the object only, grey ones both, black ones neither. At step"
+        f" {int(first)}, the first at which the average unit of {SHOWN_LAYER} contributes"
+        f" {decimal(NEAR_ZERO)} bits or more to each task,"
+        f" {serving[first]} of its {count} units contribute at least half of that average to each; at the end"
+        f" {serving.iloc[-1]} {'does' if serving.iloc[-1] == 1 else 'do'}."
     )
-    return " ".join([text, *learnt_late(tables, means), "Units are sorted anew in every frame."])
+    below = (
+        f"Below, the tasks are related (an owl is a bird): at the end, {related.iloc[-1]} of {count} units still do."
+    )
+    return " ".join(
+        [text, *learnt_late(tables, means), below, "Hatched layers say little: their units do next to nothing."]
+    )
+
+
+def averages(found: pd.DataFrame, line: Line) -> tuple[pd.DataFrame, pd.Series]:
+    """Return by checkpoint what the average unit contributes to both tasks, and how many units half of that to each."""
+    found = found[found.experiment == line.experiment]
+    tasks = [line.task_a, line.task_b]
+    units = found.pivot_table(index=["checkpoint", "unit"], columns="task", values="contribution", sort=False)[tasks]
+    means = units.groupby("checkpoint", sort=False).mean()
+    both = (units >= means.reindex(units.index, level=0) / 2).all(axis=1)
+    return means, both.groupby("checkpoint", sort=False).sum()
 
 
 def learnt_late(tables: Tables, means: pd.DataFrame) -> list[str]:
@@ -205,7 +217,7 @@ def half(rows: pd.DataFrame, own: tuple[str, str, str], other: tuple[str, str, s
         if chosen:
             said.append(f"{first} falls lower than {second}{every} {in_layers(chosen, layers)}")
     if neither := [layer for layer in layers if layer not in told]:
-        said.append(f"neither does so{every} {in_layers(neither, layers)}")
+        said.append(f"neither does so{every} {in_layers(neither, layers, 'any')}")
     return "; ".join(said) + "."
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.support.commands import ROOT
 from tests.support.files import rows
+from tests.support.made_tables import made_run
 
 README = (ROOT / "README.md").read_text()
 
@@ -80,6 +81,7 @@ def test_the_page_for_users_of_python_runs(
     assert names["table"]["path"].tolist() == ["conv", "hidden", "out"]
     assert names["arrays"]["hidden_vehicle"].shape == (6, 6)
     assert (tmp_path / "evidence.mat").exists()
+    assert (tmp_path / "hidden.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_linked_files_exist() -> None:
@@ -218,7 +220,8 @@ def test_the_caption_of_lesions_is_true() -> None:
 
 
 def test_the_caption_of_units_is_true() -> None:
-    table = rows(FOLDER / "units.csv")
+    both_tables = rows(FOLDER / "units.csv")
+    table = [row for row in both_tables if row["experiment"] == "object_text"]
     text = said("units")
     checkpoints = list(dict.fromkeys(row["checkpoint"] for row in table))
     given = {(row["checkpoint"], int(row["unit"]), row["task"]): float(row["contribution"]) for row in table}
@@ -235,10 +238,8 @@ def test_the_caption_of_units_is_true() -> None:
             all(given[name, u, task] >= mean[name, task] / 2 for task in ("basic", "word")) for u in range(units)
         )
 
-    assert (
-        f"At step {int(first)}, the first at which the average unit contributes .05 bits or more to each task" in text
-    )
-    assert f"{both(first)} of the {units} units contribute at least half of the layer's average to each" in text
+    assert f"At step {int(first)}, the first at which the average unit of conv5 contributes .05 bits" in text
+    assert f"{both(first)} of its {units} units contribute at least half of that average to each" in text
     assert re.search(rf"at the end {both(checkpoints[-1])} do(es)?\.", text)
     late = re.search(
         r"at step (\d+) reading is still at chance \((\.\d+)\), and the average unit contributes (\S+) bits", text
@@ -252,3 +253,44 @@ def test_the_caption_of_units_is_true() -> None:
     assert late[2] == points(row["accuracy"])
     assert late[3] == points(str(mean[row["checkpoint"], "word"]))
     assert f"against {mean[checkpoints[-1], 'word']:.1f} at the end" in text
+    related = [
+        row for row in both_tables if row["experiment"] != "object_text" and row["checkpoint"] == checkpoints[-1]
+    ]
+    of = {
+        task: [float(row["contribution"]) for row in related if row["task"] == task]
+        for task in ("subordinate", "basic")
+    }
+    serving = sum(all(values[u] >= sum(values) / units / 2 for values in of.values()) for u in range(units))
+    assert f"at the end, {serving} of {units} units still do." in text
+
+
+def test_captions_of_several_networks_tell_what_holds_in_all_of_them() -> None:
+    experiments = {"subordinate_basic": ["subordinate", "basic"], "object_text": ["basic", "word"]}
+    made = made_run(experiments, networks=3, layers=("conv1", "conv2", "fc7"))
+    lesions = SCRIPT["at_half"](made.lesions.assign(accuracy=0.5))
+    assert len(lesions) == 2 * 3 * 3 * 2 * 2
+    assert set(lesions.fraction) == {0.5}
+    word_first = (lesions.order == "word") & (lesions.experiment == "object_text")
+    for layer, replicates, right in (("conv1", (1, 2, 3), 0.25), ("conv2", (1, 3), 0.0), ("fc7", (1, 2, 3), 0.75)):
+        chosen = word_first & (lesions.layer == layer) & lesions.replicate.isin(replicates) & (lesions.task == "word")
+        lesions.loc[chosen, "accuracy"] = right
+    text = SCRIPT["lesions"]({"lesions_at_half": lesions})
+    assert (
+        "without half of a layer, words are read in 17 % (conv2) to 75 % (fc7) of the images, and objects are named in"
+        " 50 % (conv1) to 50 % (conv1); reading falls lower than naming in all three networks in conv1; naming falls"
+        " lower than reading in all three networks in fc7; neither does so in all three networks in conv2. Above,"
+        in text
+    )
+    assert text.endswith("neither does so in all three networks in any layer.")
+    assert SCRIPT["run"]({"accuracy": made.accuracy}).startswith(
+        "Pictures and numbers are of one run with three networks an experiment:"
+    )
+    cells = made.sharing.assign(excess=0.25, p=0.01)
+    related = cells.experiment == "subordinate_basic"
+    cells.loc[~related, ["excess", "p"]] = [-0.125, 0.02]
+    text = SCRIPT["sharing"]({"sharing_over_networks": cells})
+    assert (
+        "Two related tasks (an owl is a bird) share more than chance gives in every layer. Excess sharing is .25"
+        in text
+    )
+    assert "Two unrelated tasks share less than chance gives in every layer. Excess sharing is -.12 in conv1" in text

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featuresharing import InputError, layer_arrays, read_conditionals
+from featuresharing import InputError, layer_arrays, merge_conditionals, read_conditionals
 from featuresharing.data.columns import tables_of
 from featuresharing.data.lists import write_classes, write_image_list
 from featuresharing.files.atomic import file_digest
@@ -156,6 +156,14 @@ def test_files_say_which_replicate_they_are_of(tmp_path: Path, capsys: pytest.Ca
     assert names[::3] == ["object_text_2_7_conv5_word", "object_text_3_7_conv5_word", "object_text_1_7_conv5_word"]
     assert run("inspect", tmp_path / "2.h5") == 0
     assert "of 9 of object_text/2, checkpoint 7" in capsys.readouterr().out
+
+
+def test_blocks_of_a_replicate_are_put_together_to_its_layer(tmp_path: Path) -> None:
+    blocks = [tmp_path / "0-3.h5", tmp_path / "4-8.h5"]
+    for path, units in zip(blocks, (range(4), range(4, 9)), strict=True):
+        stores.compute(path, units=units, attributes=stores.ATTRIBUTES | {"replicate": 4})
+    merge_conditionals(blocks, tmp_path / "whole.h5")
+    assert read_conditionals(tmp_path / "whole.h5").place == ("object_text", 4, "7", "conv5")
 
 
 @pytest.mark.parametrize("wrong", [0, 101, "two"])

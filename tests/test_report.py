@@ -110,6 +110,13 @@ def test_figures_open_whole(watched: Watched) -> None:
     page.wait_for_selector("nav .prose:has-text('How much two tasks share, layer by layer')")
 
 
+def test_animations_play_beside_their_captions(watched: Watched) -> None:
+    page = watched.page
+    (row,) = [row for row in choose(watched, "4 Units over training", "object_text") if row.startswith("fc7")]
+    page.locator(f"nav tbody tr:has-text('{row}') a").nth(1).click()
+    page.wait_for_function("document.querySelector(\"nav img[src$='fc7.gif']\").naturalWidth > 100")
+
+
 def test_tables_open_as_pages_and_can_be_saved(watched: Watched, run: Path) -> None:
     rows = choose(watched, "8 Tables")
     pages = [number for number, row in enumerate(rows) if "page" in row]
@@ -125,10 +132,12 @@ def test_tables_open_as_pages_and_can_be_saved(watched: Watched, run: Path) -> N
     assert download.value.suggested_filename.endswith(".csv")
 
 
-def test_the_summary_is_a_page_of_its_own(watched: Watched, run: Path) -> None:
+def test_the_summary_and_the_explorer_are_pages_of_their_own(watched: Watched, run: Path) -> None:
     rows = choose(watched, "1 Summary")
     (summary,) = [number for number, row in enumerate(rows) if row.startswith("summary")]
     assert "What this run found" in shown_page(watched, summary)
+    (explorer,) = [number for number, row in enumerate(rows) if row.startswith("explorer")]
+    assert "object_text" in shown_page(watched, explorer)
 
 
 def test_a_report_of_one_figure_says_that_there_is_no_summary(run: Path) -> None:

@@ -14,7 +14,10 @@ from pandas import DataFrame
 from featuresharing import InputError, image_table, read_conditionals, unit_card, write_table
 from featuresharing.data.columns import EXTREMES, KEPT
 from featuresharing.data.table_files import frame_of, read_table
+from featuresharing.figures.palettes import brightness, colours
 from featuresharing.replicates import network_label
+from featuresharing.runs.unit_text import colours_in_words
+from featuresharing.settings import FigureSettings
 from featuresharing.store import LayerConditionals
 from tests.support import stores
 from tests.support.commands import run, run_python
@@ -283,6 +286,7 @@ def test_a_card_is_shown_in_lines_that_fit(results: Path, capsys: pytest.Capture
         own = classes[classes["task"] == task].to_dict("records")
         listed = ", ".join(f"{each['class']} {each['evidence']:+.2f}" for each in own)
         assert f" {task} {listed} " in text
+    assert "On the map it is " in text
     assert "snakemake results/features/object_text/conv5_end.png makes a picture" in text
     assert "Map of the layer" not in text
 
@@ -301,6 +305,31 @@ def test_pictures_that_are_there_are_named(results: Path, capsys: pytest.Capture
     values = json.loads(shown(capsys, "object_text", "conv5", 5, "--json", checkpoint="10"))
     assert values["feature"]["exists"]
     assert values["figures"] == ["results/figures/object_text/conv5_10.png", "results/figures/object_text/conv5.gif"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        (0, "yellow, since word relies on it more than basic (#bfbf00)."),  # 3 and 0 of 4
+        (1, "dark, since neither word nor basic relies on it (#000000)."),
+        (2, "grey, since word and basic rely on it alike (#404040)."),  # 1 and 1
+        (3, "blue, since basic relies on it more than word (#000080)."),  # 0 and 2
+        (4, "greyish blue, since basic relies on it more than word (#404080)."),  # 1 and 2
+    ],
+)
+def test_the_colour_on_the_map_is_explained(unit: int, said: str) -> None:
+    contributions = {"word": [3 / 8, 0, 1 / 8, 0, 1 / 8], "basic": [0, 0, 1 / 8, 2 / 8, 2 / 8]}
+    predictions = {task: np.full(20, 0.5, np.float32) for task in contributions}
+    without = {task: (0.5 - np.tile(own, (20, 1)).T).astype(np.float32) for task, own in contributions.items()}
+    attributes = {"experiment": "e", "alias": "x", "checkpoint": "1"}
+    layer = LayerConditionals(
+        np.arange(5), {"word": 3, "basic": 2}, predictions, without, np.ones(5), np.zeros(5), {}, attributes
+    )
+    card = unit_card([layer], unit, method="probdiff")
+    style = FigureSettings(palette="yellow-blue", colour_scale="linear")
+    assert list(colours_in_words(card, "word", style)) == [f"On the map it is {said}"]
+    (other_way,) = colours_in_words(card, "basic", FigureSettings(palette="orange-blue"))
+    assert (unit >= 3) == ("orange, since basic relies" in other_way)
 
 
 def test_a_card_for_programs_has_every_number(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,10 +359,12 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
     for replicate in (1, 2):
         place = results / "lesion" / network_label("object_text", replicate) / "conv5_10.h5"
         compute(place, attributes={"replicate": replicate}, estimator="lesion", softmax=False)
-    config = (
-        "method: lesion\nlesions: {softmax: false}\nevidence: {method: probdiff}\nsharing: {near_zero: 0.4, later: 1}\n"
-    )
-    (results / "config.yaml").write_text(config)
+    config = [
+        *("method: lesion", "lesions: {softmax: false}", "evidence: {method: probdiff}"),
+        *("sharing: {near_zero: 0.4, later: 1}", "figures: {sort: true}"),  # as other versions may have it
+        "experiments: [{name: object_text, tasks: [word, basic], sort_by: basic}]",
+    ]
+    (results / "config.yaml").write_text("\n".join(config))
     values = json.loads(shown(capsys, "object_text", "conv5", 8, "--json", replicate=2))
     card = unit_card([read_conditionals(results / "lesion/object_text/2/conv5_10.h5")], 8, method="probdiff")
     assert [each["contribution"] for each in values["contributions"]] == card.contributions["contribution"].tolist()
@@ -343,6 +374,8 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
     assert "Taken out: set to zero (lesion), seen in raw scores." in text
     assert "~: the average unit contributes under 0.4 scores" in text
     assert "by class" not in text
+    levels = [brightness(np.array(card.at().loc[task, "multiple"]), FigureSettings()) for task in ("basic", "word")]
+    assert f"(#{bytes(colours('orange-blue', *levels)).hex()})" in text
     assert "  image 13" in text  # nothing names the images of this network
     assert "  image13" in shown(capsys, "object_text", "conv5", 8)
 

@@ -1,31 +1,38 @@
 """Several networks an experiment in the real workflow: what one grows by, and that each is a run with its seed."""
 
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from featuresharing import read_conditionals, read_predictions
+from featuresharing import load_network, read_conditionals, read_predictions
 from featuresharing.replicates import seed_of_replicate
-from tests.support.commands import ROOT
+from featuresharing.settings.configfiles import read_yaml
+from tests.support.commands import ROOT, run
 from tests.support.files import rows
 from tests.support.runs import check_files
 from tests.support.workflows import CHECKPOINTS, LAYERS, changed_config, copy_run, planned_jobs, run_snakemake
 
 pytestmark = pytest.mark.end_to_end
 
+COMPUTING = (
+    *("render_images", "list_images", "train_network", "predict_images", "select_images"),
+    *("marginalize_layer", "measure_lesions"),
+)
 SECOND = "results/lesion_curves/object_text/2/fc7_120.csv"
 
 
 def test_a_run_of_one_network_grows_by_what_the_others_need(demo: Path, tmp_path: Path) -> None:
     networks, layers = 2 * 2, len(LAYERS)  # two more of each experiment
-    jobs = planned_jobs(demo, configs=changed_config(tmp_path, {"replicates": 3}))
-    new = {name: count for name, count in jobs.items() if not name.startswith(("tabulate", "plot", "all", "draw"))}
-    assert new == {
+    third = "results/figures/object_text/3/fc7.gif"  # maps are those of the first network, and others that are named
+    jobs = planned_jobs(demo, "all", third, configs=changed_config(tmp_path, {"replicates": 3}))
+    assert {name: jobs.get(name, 0) for name in COMPUTING} == {
+        "render_images": 0,
+        "list_images": 0,
         "train_network": networks,
         "predict_images": networks * len(CHECKPOINTS),
         "select_images": networks,
@@ -33,12 +40,7 @@ def test_a_run_of_one_network_grows_by_what_the_others_need(demo: Path, tmp_path
         "measure_lesions": networks * layers,
     }
     assert {"tabulate_accuracy", "tabulate_contributions", "tabulate_sharing", "tabulate_lesions"} <= jobs.keys()
-    assert "plot_units" not in jobs  # maps of units are those of the first network, unless others are named
-    maps = planned_jobs(
-        demo, "results/figures/object_text/3/fc7.gif", configs=[*changed_config(tmp_path, {"replicates": 3})]
-    )
-    assert maps["marginalize_layer"] == len(CHECKPOINTS)
-    assert maps["train_network"] == 1
+    assert jobs["animate_units"] == 1
 
 
 def test_a_replicate_is_what_a_run_with_its_seed_gives_on_the_same_stimuli(demo: Path, tmp_path: Path) -> None:
@@ -46,29 +48,48 @@ def test_a_replicate_is_what_a_run_with_its_seed_gives_on_the_same_stimuli(demo:
     configs = changed_config(tmp_path, {"replicates": 2})
     result = run_snakemake(folder, SECOND, configs=configs)
     assert result.returncode == 0, result.stderr
-    seed = seed_of_replicate(0, 2)
-    alone = copy_run(demo, tmp_path / "alone")
-    (tmp_path / "other").mkdir()
-    result = run_snakemake(
-        *(alone, SECOND.replace("/2/", "/")),
-        configs=changed_config(tmp_path / "other", {"seed": seed, "images": {"seed": 0}}),
-    )
-    assert result.returncode == 0, result.stderr
-    check_same(folder / "results", alone / "results")
+    alone = run_alone(folder / "results", tmp_path / "alone", seed_of_replicate(0, 2))
+    check_same(folder / "results", alone)
     assert not {"networks", "baseline", "marginal", "lesion_curves"} & set(check_files(folder))
-    assert "lesion_curves/object_text/2" not in planned_jobs(folder, SECOND, configs=configs)
-    assert planned_jobs(folder, SECOND, configs=configs) == {}
+
+
+def run_alone(results: Path, folder: Path, seed: int) -> Path:
+    """Train and analyse a single network with a seed on the images of a run, by commands; return the folder."""
+    config = read_yaml(results / "config.yaml")
+    lists = results / "lists/object_text"
+    given: dict[str, Any] = {"classes": lists / "classes.csv", "device": "cpu", "threads": 1}
+    settings = config["network"] | config["training"] | {"seed": seed, "image_size": config["images"]["image_size"]}
+    plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in settings.items()}
+    plain = {name: value for name, value in plain.items() if value not in (None, [])}
+    network, last = folder / "networks/object_text", folder / "networks/object_text/120.pt"
+    assert run("train", list=lists / "train.txt", output_folder=network, **plain | given) == 0
+    given |= {"checkpoint": last}
+    kept, predictions = folder / "baseline/object_text/kept.txt", folder / "baseline/object_text/120.h5"
+    named = {"experiment": "object_text"}
+    assert run("predict", list=lists / "test.txt", checkpoint_name="120", output=predictions, **named | given) == 0
+    chosen = {"max_images": config["baseline"]["max_images"], "seed": seed, "classes": given["classes"]}
+    assert run("select-images", list=lists / "test.txt", predictions=predictions, output=kept, **chosen) == 0
+    given |= {"list": kept, "seed": seed}
+    conditionals, curves = folder / "marginal/object_text/fc7_120.h5", folder / "lesion_curves/object_text/fc7_120.csv"
+    unit = {"layer": "fc7", "aliases": "fc7=1.5", "samples": config["marginalization"]["samples"]}
+    assert run("marginalize", output=conditionals, **named | unit | given) == 0
+    orders = {name: config["lesions"][name] for name in ("steps", "random_orders")}
+    assert run("lesion-curves", conditionals=conditionals, output=curves, **orders | given) == 0
+    return folder
 
 
 def check_same(several: Path, alone: Path) -> None:
     """Compare the second of several networks with the only one of a run."""
-    second, other = (
-        torch.load(path, weights_only=True)["state"]
-        for path in (several / "networks/object_text/2/120.pt", alone / "networks/object_text/120.pt")
+    first, second, other = (
+        load_network(path / "120.pt").state_dict()
+        for path in (
+            several / "networks/object_text",
+            several / "networks/object_text/2",
+            alone / "networks/object_text",
+        )
     )
-    first = torch.load(several / "networks/object_text/120.pt", weights_only=True)["state"]
     assert all(torch.equal(second[name], values) for name, values in other.items())
-    assert not all(torch.equal(first[name], values) for name, values in other.items())
+    assert not any(torch.equal(first[name], values) for name, values in other.items() if values.ndim > 1)
 
     predicted, wanted = (
         read_predictions(path)
@@ -108,16 +129,15 @@ def test_networks_of_ones_own_are_named_by_the_number_of_their_replicate(tmp_pat
     config["experiments"][0]["network"]["checkpoints"] = {"last": "seed{replicate}/last.safetensors"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     configs = [folder / "config.yaml"]
-    jobs = planned_jobs(folder, configs=configs)
-    assert (jobs["import_stimuli"], jobs["define_network"], jobs["marginalize_layer"]) == (1, 2, 8)
-    result = run_snakemake(folder, "results/networks/reader/2/last.json", configs=configs)
-    assert result.returncode == 0, result.stderr
-    assert "seed2/last.safetensors" in json.dumps(
-        json.loads((folder / "results/networks/reader/2/last.json").read_text())
+    result = run_snakemake(
+        folder, "results/baseline/reader/2/last.h5", "--dry-run", "--printshellcmds", configs=configs
     )
-    config["experiments"][0]["network"]["checkpoints"] = {"last": "seed1/last.safetensors"}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    result = run_snakemake(folder, "--dry-run", configs=configs)
-    assert result.returncode != 0
-    said = result.stdout + result.stderr
-    assert "config key 'replicates': found 2, of which experiment 'reader' has one network" in said
+    assert result.returncode == 0, result.stderr
+    lines = (result.stdout + result.stderr).splitlines()
+    (defined,) = (line for line in lines if "featuresharing define-network" in line)
+    assert "seed2/last.safetensors" in defined
+    assert f'"seed": {seed_of_replicate(0, 2)}' in defined
+    assert defined.partition("--output ")[2].startswith("results/networks/reader/2/last.json")
+    (predicted,) = (line for line in lines if "featuresharing predict" in line)
+    assert "--replicate=2" in predicted
+    assert "--list results/lists/reader/test.txt" in predicted

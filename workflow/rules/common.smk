@@ -144,3 +144,20 @@ def files_of_layer(wildcards, output):
     """Return where units of a layer may be, whole or in blocks, for params; it is unrecorded too."""
     whole = CONDITIONALS.format(**wildcards)
     return [f"{whole}.h5", whole]
+
+
+# What the report calls the tables, in the order in which it lists them.
+TITLES = {
+    "sharing_over_networks": "1 sharing over networks",
+    "trends": "2 trends and their differences",
+    "sharing": "3 sharing of every network",
+    "overlap": "4 other measures of overlap",
+    "lesions": "5 accuracy without units",
+    "accuracy": "6 accuracy on held-out images",
+    "contributions": "7 contribution of every unit",
+}
+
+
+def titled(table):
+    """Return where the report lists the CSV file of a table."""
+    return {"category": "8 Tables", "labels": {"table": TITLES[table], "form": "file"}}

@@ -28,8 +28,8 @@ rule build_explorer:
         report(
             "results/explorer.html",
             caption="../report/explorer.rst",
-            category="Explorer",
-            labels={"page": "every unit, to click on"},
+            category="1 Summary",
+            labels={"page": "explorer"},
         ),
     log:
         "results/logs/build_explorer.log",

@@ -68,4 +68,4 @@ rule select_images:
     shell:
         "featuresharing select-images {params.settings:q} --list {input.list:q} --classes {input.classes:q}"
         " --predictions {input.predictions:q} --output {output.list:q} > {log:q} 2>&1"
-        " && sed -n '/^warning: /p' {log:q} >&2"
+        " && {{ grep '^warning: ' {log:q} >&2 || true; }}"

@@ -29,7 +29,7 @@ rule summarize:
         settings=flags(
             {"method": EVIDENCE["method"], "near_zero": config["sharing"]["near_zero"], "seed": config["seed"]}
             | {key: METHOD.get(key) for key in ("samples", "softmax")}
-            | {"trained": any(rule.name == "train_network" for rule in workflow.rules)}
+            | {"trained": "TRAIN_IMAGES" in globals()}
         ),
         kept=lambda wildcards, input: [
             f"{name}={path}" for name, path in zip([name for name in EXPERIMENTS for _ in REPLICATES], input.kept)

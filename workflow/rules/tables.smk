@@ -8,23 +8,6 @@ localrules:
     tabulate_images,
 
 
-# What the report calls the tables, in the order in which it lists them.
-TITLES = {
-    "sharing_over_networks": "1 sharing over networks",
-    "trends": "2 trends and their differences",
-    "sharing": "3 sharing of every network",
-    "overlap": "4 other measures of overlap",
-    "lesions": "5 accuracy without units",
-    "accuracy": "6 accuracy on held-out images",
-    "contributions": "7 contribution of every unit",
-}
-
-
-def titled(table):
-    """Return where the report lists the CSV file of a table."""
-    return {"category": "8 Tables", "labels": {"table": TITLES[table], "form": "file"}}
-
-
 rule tabulate_accuracy:
     input:
         expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),

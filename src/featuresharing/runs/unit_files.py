@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from featuresharing.data.table_files import read_table
 from featuresharing.errors import InputError, quoted
 from featuresharing.replicates import FIRST, network_label
 from featuresharing.settings import Config, EvidenceSettings, FigureSettings, SharingSettings
+from featuresharing.settings.block import Block
 from featuresharing.settings.checking import check_block
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.store import read_conditionals
@@ -29,15 +30,23 @@ if TYPE_CHECKING:
 KINDS = {"marginalize": "marginal", "lesion": "lesion"}
 """Folders of conditionals by the config's way to take units out."""
 
+USED: dict[str, tuple[type[Block], tuple[str, ...]]] = {
+    "evidence": (EvidenceSettings, ("method", "laplace")),
+    "sharing": (SharingSettings, ("near_zero",)),
+    "figures": (FigureSettings, ("colour_scale", "limits", "palette")),
+}
+"""Blocks of the config that cards ask for, and their keys."""
+
 MOST_NAMES = 12
 """Names that a message lists."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the config of a run says of how its units were measured and drawn."""
+    """What the config of a run says of how its units were measured and drawn; ``sort_by`` are tasks by experiment."""
 
     kind: str
+    sort_by: Mapping[str, str]
     evidence: EvidenceSettings
     sharing: SharingSettings
     figures: FigureSettings
@@ -92,10 +101,12 @@ class LayerPlace:
 class Surroundings:
     """What stands on a card beside the unit: its pictures, those of its layer, and paths of the analysed images.
 
-    ``feature`` is where the picture of what drives it is or would be, and ``sheet`` the target that makes it.
-    ``drawings`` are figures of its layer, and ``images`` None where no list names them.
+    ``first`` is the task that maps sort by, else the first one. ``feature`` is where the picture of what drives the
+    unit is or would be, and ``sheet`` the target that makes it. ``drawings`` are figures of its layer, and ``images``
+    None where no list names them.
     """
 
+    first: str
     feature: Path
     sheet: Path
     drawings: Sequence[Path]
@@ -110,21 +121,18 @@ def read_run_settings(folder: Path) -> RunSettings:
     path = folder / "config.yaml"
     check_config_files([path])
     config: Mapping[str, Any] = complete_config(read_yaml(path) if path.exists() else {}, Config.defaults())
-    blocks = {
-        name: check_block(kind, name, _known(kind, config[name]))
-        for name, kind in (("evidence", EvidenceSettings), ("sharing", SharingSettings), ("figures", FigureSettings))
-    }
+    blocks = {name: check_block(kind, name, _used(config[name], keys)) for name, (kind, keys) in USED.items()}
     kind = KINDS.get(str(config["method"]), KINDS["marginalize"])
     there = [name for name in (kind, *KINDS.values()) if (folder / name).is_dir()]
-    return RunSettings(there[0] if there else kind, **blocks)  # type: ignore[arg-type]
+    experiments = config.get("experiments")
+    named = [each for each in experiments if isinstance(each, Mapping)] if isinstance(experiments, list) else []
+    sort_by = {str(each.get("name")): str(each["sort_by"]) for each in named if each.get("sort_by")}
+    return RunSettings(there[0] if there else kind, sort_by, **blocks)  # type: ignore[arg-type]
 
 
-def _known(kind: type[Any], values: Any) -> Any:
-    """Return the keys of a block that this version knows: results of others have more."""
-    if not isinstance(values, Mapping):
-        return values
-    names = {field.name for field in fields(kind)}
-    return {key: value for key, value in values.items() if key in names}
+def _used(values: Any, keys: Sequence[str]) -> Any:
+    """Return the keys of a block that cards ask for: results of other versions may have others."""
+    return {key: values[key] for key in keys if key in values} if isinstance(values, Mapping) else values
 
 
 def find_layer(folder: Path, kind: str, experiment: str, layer: str, replicate: int = FIRST) -> LayerPlace:
@@ -172,8 +180,10 @@ def read_card(
     if images is not None and len(images) <= (last := int(card.images["image"].max())):
         found = f"{place.list_of_images} lists {len(images)} images, and {place.layer} was analysed on more than {last}"
         raise InputError(f"{found}; accepted is the list that it was analysed on.")
+    sort_by = settings.sort_by.get(card.experiment)
+    first = sort_by if sort_by in card.tasks else card.tasks[0]
     pictures = place.feature(card.checkpoint, unit), place.sheet(card.checkpoint)
-    return card, Surroundings(*pictures, place.drawings(card.checkpoint), images)
+    return card, Surroundings(first, *pictures, place.drawings(card.checkpoint), images)
 
 
 def _folders(place: Path) -> list[Path]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.analysis.unit_card import UnitCard
-from featuresharing.figures.palettes import brightness
+from featuresharing.figures.palettes import brightness, colours
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_files import Surroundings
 from featuresharing.settings import FigureSettings
@@ -27,6 +29,9 @@ GAP = 2
 NARROW, WIDE = 60, 120
 """Fewest and most characters of a line."""
 
+ALIKE, PALE = 0.1, 0.3
+"""Where the brightness of two tasks, from 0 to 1, differs by less, a unit looks grey, or its colour greyish."""
+
 MOST, LEAST = 6, 3
 """Classes that are named of many: those with the most evidence, and with the least."""
 
@@ -40,6 +45,8 @@ def card_lines(
     """Yield the lines of a card, which are ``width`` characters long where that fits; bars are made of ``block``."""
     width = min(max(width, NARROW), WIDE)
     yield from _head(card, width)
+    for sentence in colours_in_words(card, around.first, style):
+        yield from _wrapped(sentence, width)
     yield ""
     yield from _contributions(card, style, width, block)
     yield ""
@@ -93,6 +100,24 @@ def _head(card: UnitCard, width: int) -> Iterator[str]:
     yield from _wrapped(f"Against the layer's average unit it contributes {', and '.join(said)}.", width)
 
 
+def colours_in_words(card: UnitCard, first: str, style: FigureSettings) -> Iterator[str]:
+    """Yield which colour the unit has on the map of ``first`` and each other task, and why."""
+    levels = {task: _level(row["multiple"], style) for task, row in card.at().iterrows()}
+    hues = style.palette.split("-")
+    a = levels.pop(first)
+    for other, b in levels.items():
+        rgb = colours(style.palette, np.array(a), np.array(b))
+        if max(a, b) < ALIKE:
+            why = f"dark, since neither {first} nor {other} relies on it"
+        elif abs(a - b) < ALIKE:
+            why = f"grey, since {first} and {other} rely on it alike"
+        else:
+            hue, more, less = (hues[0], first, other) if a > b else (hues[1], other, first)
+            tone = "greyish " if abs(a - b) < PALE else ""
+            why = f"{tone}{hue}, since {more} relies on it more than {less}"
+        yield f"On the map it is {why} (#{bytes(rgb).hex()})."
+
+
 def _wrapped(sentence: str, width: int, indent: int = 2) -> list[str]:
     return wrap(sentence, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
@@ -138,11 +163,15 @@ def _joined(label: str, cells: Sequence[str]) -> str:
     return (" " * GAP).join([label, *(f"{cell:{COLUMN}}" for cell in cells)]).rstrip()
 
 
+def _level(multiple: float, style: FigureSettings) -> float:
+    """Return the brightness of a multiple of the average unit, 0 where that contributes nothing."""
+    return 0.0 if math.isnan(multiple) else float(brightness(np.array(multiple), style))
+
+
 def _cell(row: "Series[Any]", style: FigureSettings, block: str) -> str:
-    bar = 0.0 if math.isnan(row["multiple"]) else float(brightness(row["multiple"], style))
     mark = "~" if row["near_zero"] else " "
     numbers = f"{_short(row['contribution']):>7} {_multiple(row['multiple']):>5} {row['rank']:>4}"
-    return f"{numbers}{mark} {block * round(BAR * bar)}"
+    return f"{numbers}{mark} {block * round(BAR * _level(row['multiple'], style))}"
 
 
 def _classes(card: UnitCard, width: int) -> Iterator[str]:
