@@ -51,10 +51,10 @@ def estimate_over_networks(values: Array, samples: Array, *, seed: int = Config.
     """Return the mean of ``values`` [N] over networks with its 95 % interval, from bootstrap ``samples`` [N, R].
 
     The hierarchical bootstrap draws networks with replacement, and a bootstrap sample over images for each
-    (docs/method.md, step 6). Networks' distances from their mean are scaled: up by sqrt(N / (N - 1)) and Student's t over
-    the normal distribution, so that few networks give no interval that is too narrow, and down by what their images
-    alone make them differ, which counts once. With one network, the interval is that over its images. Raises InputError for other
-    shapes, and a seed below 0.
+    (docs/method.md, step 6). Networks' distances from their mean are scaled: up by sqrt(N / (N - 1)) and Student's t
+    over the normal distribution, so that few networks give no interval that is too narrow, and down by what their
+    images alone make them differ, which counts once. With one network, the interval is that over its images. Raises
+    InputError for other shapes, and a seed below 0.
 
     >>> values = np.array([0.2, 0.4])
     >>> mean, low, high = estimate_over_networks(values, values[:, None] + np.zeros(100))
