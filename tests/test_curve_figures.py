@@ -88,10 +88,14 @@ def at_the_start(checkpoint: str, _: str) -> str:
     return "word" if int(checkpoint) == 0 else ""
 
 
-@pytest.mark.parametrize("page", [COLUMN, WHOLE], ids=["89", "183"])
+SMALL, LARGE = Page(width=80, dpi=600, font_size=5), Page(width=80, dpi=50, font_size=12)
+COUNTS = [(1, 1, 1, 1), (2, 1, 1, 2), (3, 7, 8, 5), (4, 3, 20, 1), (2, 20, 3, 2)]
+
+
 @pytest.mark.parametrize(
-    ("tasks", "layers", "checkpoints", "networks"),
-    [(1, 1, 1, 1), (2, 1, 1, 2), (3, 7, 8, 5), (4, 3, 20, 1), (2, 20, 3, 2)],
+    ("page", "tasks", "layers", "checkpoints", "networks"),
+    [(page, *counts) for page in (COLUMN, WHOLE) for counts in COUNTS]
+    + [(page, 2, 3, 4, 2) for page in (SMALL, LARGE)],
 )
 def test_texts_are_within_the_figure_and_beside_each_other(
     page: Page, tasks: int, layers: int, checkpoints: int, networks: int

@@ -26,7 +26,7 @@ ORDER = (
     *("version", "errors", "arguments", "randomness", "replicates", "progress_bar", "figure_formats", "own_code"),
     *("files", "torch7", "hdf5"),
     *("settings", "computation", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
-    *("reports", "figures", "explorer", "workflow", "runs", "cli", "__main__"),
+    *("reports", "figures", "plot", "explorer", "workflow", "runs", "cli", "__main__"),
 )
 """Rooms and modules outside of rooms: each knows those before it, and none after it."""
 
@@ -120,7 +120,7 @@ SLOW = ("torch", "pandas", "scipy", "matplotlib", "h5py", "bokeh", "snakemake")
 @pytest.mark.parametrize(
     "module",
     [
-        *("featuresharing", "featuresharing.cli", "featuresharing.settings.checking"),
+        *("featuresharing", "featuresharing.plot", "featuresharing.cli", "featuresharing.settings.checking"),
         *("featuresharing.settings.configfiles", "featuresharing.workflow.limits", "featuresharing.runs.measurements"),
     ],
 )

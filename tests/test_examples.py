@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 import featuresharing
-from featuresharing.data.columns import KEPT, TRAINING
+from featuresharing import InputError, lesion_table, plot
+from featuresharing.data.columns import ACCURACY, KEPT, TRAINING
+from featuresharing.data.sharing_columns import SHARING
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
 from featuresharing.networks.predictions import Predictions, write_predictions
 from tests.support import stores
+from tests.support.sharing_rows import CHANCE
 from tests.support.small_networks import SMALL_SHAPE, small_alexnet
 from tests.support.two_tasks import IMAGES_GIVEN, TARGETS, pair
 
@@ -44,11 +47,41 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {**PUBLIC, **given, "paths": [tmp_path / "conv5_7.h5"], "halves": halves}
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_examples_of_public_names_hold(name: str, names: dict[str, Any]) -> None:
-    module = inspect.getmodule(SHOWN[name])
-    (example,) = doctest.DocTestFinder(recurse=False).find(SHOWN[name], name, globs={**vars(module), **names})
+def check_example(shown: Any, name: str, given: dict[str, Any]) -> None:
+    """Run the example of a function, with names that it may use."""
+    module = inspect.getmodule(shown)
+    (example,) = doctest.DocTestFinder(recurse=False).find(shown, name, globs={**vars(module), **given})
     said: list[str] = []
     results = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=said.append)
     assert results.failed == 0, "".join(said)
     assert results.attempted > 0, f"{name} shows no example"
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_examples_of_public_names_hold(name: str, names: dict[str, Any]) -> None:
+    check_example(SHOWN[name], name, names)
+
+
+@pytest.mark.parametrize("name", plot.__all__)
+def test_examples_of_figures_hold(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    word, basic = np.random.default_rng(0).lognormal(size=(2, 48))
+    place, removed, half = ("demo", 1, "10", "conv5"), np.array([0, 4, 8]), np.full((1, 3, 2), 0.5)
+    given = {
+        "word": word,
+        "basic": basic,
+        "shared": frame_of(SHARING, [("demo", 1, "10", "conv5", "word", "basic", 0.5, 0.4, 0.6, *CHANCE)]),
+        "accuracy": frame_of(ACCURACY, [("demo", 1, "10", 10, "word", 0.5, 8)]),
+        "log": frame_of(TRAINING, [(step, "word", 1 / (step + 1), 0.5) for step in range(10)]),
+        "curves": lesion_table(place, ["word"], ["word", "basic"], removed, half, np.repeat(half, 3, axis=0)),
+    }
+    check_example(getattr(plot, name), name, given)
+
+
+def test_figures_refuse_settings_that_others_take() -> None:
+    with pytest.raises(InputError, match=r"found 'palette'; accepted is width, dpi or font_size\."):
+        plot.tasks({"conv1": ([1.0], [2.0])}, palette="yellow-blue")
+    with pytest.raises(InputError, match="found 'colours'; accepted is layout, "):
+        plot.units([1.0], [2.0], colours="red")
+    with pytest.raises(InputError, match="width: found 20; accepted is an integer from 80 to 400"):
+        plot.units([1.0], [2.0], width=20)

@@ -18,6 +18,7 @@ from featuresharing.figures.unit_map import plot_units
 from featuresharing.settings import FigureSettings
 from tests.support import all_figures
 from tests.support.all_figures import draw_all
+from tests.support.commands import ROOT
 from tests.support.sharing_rows import CHANCE
 
 
@@ -57,10 +58,10 @@ def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Pa
     (tmp_path / "plain").mkdir()
     draw_all(tmp_path / "plain")
     plain = drawings(tmp_path / "plain")
-    assert len(plain) == 18
+    assert len(plain) == 27
     (tmp_path / "hostile").mkdir()
     command = [sys.executable, all_figures.__file__, str(tmp_path / "hostile")]
-    settings = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "SOURCE_DATE_EPOCH": "0"}
+    settings = {"PYTHONPATH": str(ROOT), "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "SOURCE_DATE_EPOCH": "0"}
     subprocess.run(command, cwd=tmp_path, env=os.environ | settings, check=True, capture_output=True)
     assert drawings(tmp_path / "hostile") == plain
     starts = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}

@@ -96,6 +96,9 @@ def test_layers_stand_in_the_order_in_which_they_run_and_say_why_some_cannot_be_
         "layers.y": ": layer 'unused' is used 0 times in one pass; accepted are layers used once",
         "layers.z": ": the network has no layer 'nowhere'; accepted are first, twice, middle, head, unused",
     }
+    (problem,) = layer_problems({"tasks": "head"}, {"one": found}, Estimation().make())
+    assert problem.key == "layers.tasks"
+    assert problem.text.startswith(": found 'tasks', but figures of all layers are called so; accepted is an alias")
     (problem,) = layer_problems({"b": "head", "c": "first"}, {"one": found}, Estimation("quadrature").make())
     assert (
         problem.text

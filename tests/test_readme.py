@@ -81,6 +81,7 @@ def test_the_page_for_users_of_python_runs(
     assert names["table"]["path"].tolist() == ["conv", "hidden", "out"]
     assert names["arrays"]["hidden_vehicle"].shape == (6, 6)
     assert (tmp_path / "evidence.mat").exists()
+    assert (tmp_path / "hidden.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_linked_files_exist() -> None:

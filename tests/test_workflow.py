@@ -45,7 +45,7 @@ def test_all_figures_and_tables_are_there(demo: Path) -> None:
                 assert animation.info["loop"] == 0
             for checkpoint in CHECKPOINTS:
                 Image.open(results / f"figures/{experiment}/{layer}_{checkpoint}.png").verify()
-    for name in ("sharing", "training"):
+    for name in ("sharing", "sharing_over_training", "training"):
         Image.open(results / f"figures/{name}.png").verify()
     accuracy = rows(results / "tables/accuracy.csv")
     assert len(accuracy) == 2 * 2 * len(CHECKPOINTS)
@@ -54,6 +54,7 @@ def test_all_figures_and_tables_are_there(demo: Path) -> None:
 
 def test_tables_have_the_columns_of_the_dictionary(demo: Path) -> None:
     kinds = {"contributions", "sharing", "accuracy", "lesions", "images", "training", "kept", "classes", "stimuli"}
+    kinds |= {"overlap", "sharing over networks", "trends"}
     assert check_tables(demo) == kinds
 
 

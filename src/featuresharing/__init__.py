@@ -82,12 +82,16 @@ _HOMES = {
     "write_table": "featuresharing.data.table_files",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+_MODULES = {"plot": "featuresharing.plot"}
+
+__all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     raise AttributeError(f"module 'featuresharing' has no attribute '{name}'")
 
 

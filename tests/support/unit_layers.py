@@ -1,5 +1,6 @@
 """Files of layers whose units contribute what a test says."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from featuresharing.store import LayerConditionals
 
 
 def layer_that_contributes(
-    contributions: dict[str, ArrayLike],
+    contributions: Mapping[str, ArrayLike],
     *,
     layer: str = "conv1",
     checkpoint: str = "0010",

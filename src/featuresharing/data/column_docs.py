@@ -15,7 +15,8 @@ Tables are CSV in UTF-8: a head, commas, line ends of LF, values in quotes where
     sharing = read_table("results/tables/sharing.csv", TABLES["sharing"])
 
 `read_table` refuses a table that lacks a column, has a value that its column does not take, or was changed since.
-`contribution_table`, `sharing_table`, `accuracy_table` and `lesion_table` make such frames, `write_table` writes them.
+`contribution_table`, `sharing_table`, `accuracy_table`, `lesion_table` and `image_table` make such frames,
+`write_table` writes them.
 Sources are files below `src/featuresharing/` unless they say otherwise."""
 
 

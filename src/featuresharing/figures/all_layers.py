@@ -1,6 +1,7 @@
 """All layers of a network side by side, with cells of one size: what their units contribute to tasks."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 
@@ -25,6 +26,12 @@ KEY = 0.9
 
 LARGEST = 0.25
 """Inches of the largest cell."""
+
+SEEN = 0.025
+"""Inches of the smallest cell that is seen well: a figure is higher than others for it."""
+
+HIGHER = (1.0, 1.5, 2.2, 3.3)
+"""By how much."""
 
 NAME = 0.9
 """Inches of the longest name of a layer; longer ones are shortened."""
@@ -105,15 +112,9 @@ class _Plan:
         wide, dpi, pairs = page.inches - 2 * EDGE, style.dpi, len(first.pairs)
         names = [shorten(name, page.font_size, NAME, bold=True) for name in content.layers]
         names_wide = [ceil(dpi * width_of(name, page.font_size, bold=True)) for name in names]
-        shelves = pack(
-            [len(layer.numbers) for layer in content.layers.values()],
-            names_wide,
-            width=int(dpi * wide) - 2,
-            height=int(dpi * wide * (WIDE if page.inches > 5 else NARROW) / (1 if pairs == 1 else 0.7 * pairs)),
-            gap=round(dpi * GAP),
-            label=round(dpi * page.lines(1.1)),
-            largest=round(dpi * LARGEST),
-        )
+        units = [len(layer.numbers) for layer in content.layers.values()]
+        height = dpi * wide * (WIDE if page.inches > 5 else NARROW) / (1 if pairs == 1 else 0.7 * pairs)
+        shelves = _high_enough(units, names_wide, height, page)
         sentences = explanation("rectangle", first.pairs[0].names, first.sorting)
         left, below = margins_of(page)
         words = wrap("\n".join(sentences), page.small, wide - left - KEY - 1.5 * GAP).count("\n") + 1
@@ -126,6 +127,22 @@ class _Plan:
             GAP + max(KEY + below, page.lines(words + 3, page.small)),
         ]
         return cls(shelves, sentences, note_lines, sum(parts) + 2 * EDGE)
+
+
+def _high_enough(units: Sequence[int], names: Sequence[int], height: float, page: Page) -> Shelves:
+    """Pack layers into about ``height`` pixels, or more where their cells would be too small to be seen."""
+    given: dict[str, int] = {
+        "width": int(page.dpi * (page.inches - 2 * EDGE)) - 2,
+        "gap": round(page.dpi * GAP),
+        "label": round(page.dpi * page.lines(1.1)),
+        "largest": round(page.dpi * LARGEST),
+    }
+    for factor in HIGHER:
+        with suppress(InputError):
+            shelves = pack(units, names, height=int(factor * height), **given)
+            if shelves.cell >= page.dpi * SEEN:
+                return shelves
+    return pack(units, names, height=int(HIGHER[-1] * height), **given)
 
 
 def _draw_block(

@@ -1,6 +1,7 @@
 """Curves of lesions: accuracy against how many units of a layer are removed, beside random orders and chance."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,17 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import EDGE, Grid, balanced, framed, text_width, wrapped, write_at
+from featuresharing.figures.panels import (
+    EDGE,
+    Grid,
+    balanced,
+    below_numbers,
+    beside_numbers,
+    framed,
+    shortened,
+    text_width,
+    write_at,
+)
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import DOTS, Look, looks_of
 from featuresharing.settings import LesionSettings
@@ -64,7 +75,7 @@ def plot_lesions(
             axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
             axes.grid(color="0.92")
             page.tidy(axes)
-            axes.set_title(_shortened(layer, width, page))
+            axes.set_title(shortened(layer, width, page.font_size))
         return figure
 
 
@@ -72,13 +83,14 @@ def _frame(
     layers: Sequence[str], orders: Sequence[str], legends: Sequence[Mapping[str, Any]], title: str, page: Page
 ) -> tuple[dict[tuple[str, str], Axes], Figure, float]:
     """Return the panels of each order and layer, the figure, and the width of a panel."""
-    left, beside = page.lines(2.9), 0.09
+    left, beside = beside_numbers(page, ".5"), 0.09
     columns = balanced(len(layers), int((page.inches - left) / (PANEL + beside)))
     wraps = -(-len(layers) // columns)
-    names, ticks = page.lines(1.1), page.lines(1.2)
+    names, ticks = page.lines(1.1), below_numbers(page)
     above = names + page.lines(1.6)
     between = [ticks + (above if row % wraps == 0 else names) for row in range(1, wraps * len(orders))]
     grid = Grid(wraps * len(orders), columns, 0.82, left, above, ticks + page.lines(1.2), beside, between)
+    grid = replace(grid, height=max(grid.height, 0.8 * grid.width(page)))
     figure, panels = framed(page, grid, title, legends, sharey=True)
     height = figure.get_size_inches()[1]
     blocks: dict[tuple[str, str], Axes] = {}
@@ -86,8 +98,10 @@ def _frame(
         rows = panels[block * wraps : (block + 1) * wraps]
         blocks |= {(order, layer): axes for layer, axes in zip(layers, rows.flat, strict=False)}
         top = rows[0][0].get_position().y1 * height + above - page.lines(0.3)
-        text = f"Units removed first: those that {order} relies on most"
-        line = wrapped(text, page.inches - 2 * EDGE, page.font_size)[0]
+        room = page.inches - 2 * EDGE
+        line = f"Units removed first: those that {order} relies on most"
+        if text_width(line, page.font_size, bold=True) > room:
+            line = shortened(f"Units of {order} removed first", room, page.font_size, bold=True)
         write_at(figure, EDGE, top, line, va="top", fontweight="bold", color="0.25")
         _hide(rows, len(layers))
         for row in rows:
@@ -105,13 +119,6 @@ def _hide(rows: "NDArray[Any]", used: int) -> None:
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         for column, axes in enumerate(row):
             axes.tick_params(labelbottom=following is None or not following[column].get_visible())
-
-
-def _shortened(name: str, width: float, page: Page) -> str:
-    if text_width(name, page.font_size) <= width:
-        return name
-    dots = "\N{HORIZONTAL ELLIPSIS}"
-    return wrapped(name, width - text_width(dots, page.font_size), page.font_size)[0] + dots
 
 
 def _title(curves: "DataFrame") -> str:

@@ -22,6 +22,9 @@ EDGE = 0.06
 SPARE = 1.06
 """By how much a text may be wider than its letters are."""
 
+NUMBERS = 0.08
+"""Inches between a panel and its numbers, where marks are, and beyond these."""
+
 _MEASURE = TextToPath()
 
 
@@ -47,6 +50,24 @@ def wrapped(text: str, inches: float, points: float, *, bold: bool = False) -> l
                 fits -= 1
             lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
     return lines
+
+
+def shortened(text: str, inches: float, points: float, *, bold: bool = False) -> str:
+    """Return a text that is at most so many ``inches`` wide, cut with three dots where it was longer."""
+    if text_width(text, points, bold=bold) <= inches:
+        return text
+    dots = "\N{HORIZONTAL ELLIPSIS}"
+    return wrapped(text, inches - text_width(dots, points, bold=bold), points, bold=bold)[0] + dots
+
+
+def beside_numbers(page: Page, longest: str) -> float:
+    """Return the inches to the left of a panel that a label and numbers as long as the ``longest`` need."""
+    return EDGE + page.lines(1) + text_width(longest, page.small) + NUMBERS
+
+
+def below_numbers(page: Page) -> float:
+    """Return the inches below a panel that numbers need."""
+    return page.lines(1, page.small) + NUMBERS
 
 
 def balanced(count: int, most: int) -> int:
@@ -169,8 +190,9 @@ def _every(names: Sequence[str], page: Page, width: float) -> int:
 
 def names_height(names: Sequence[str], page: Page, width: float) -> float:
     """Return how many inches names below an axis need."""
-    line = page.lines(1, page.small)
-    return max(text_width(name, page.small) for name in names) + line / 2 if upright(names, page, width) else line
+    if upright(names, page, width):
+        return max(text_width(name, page.small) for name in names) + NUMBERS
+    return below_numbers(page)
 
 
 def write_at(figure: Figure, x: float, y: float, text: str, **options: Any) -> None:

@@ -12,11 +12,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import EDGE, write_line, write_lines
-from featuresharing.figures.lettering import shorten, wrap
+from featuresharing.figures.lettering import shorten, width_of, wrap
 from featuresharing.figures.style import GREY, SCREEN, Box, Page
 from featuresharing.figures.unit_map import Pair
 
-ROOMY, TIGHT = 1.45, 0.95
+ROOMY, TIGHT = 1.35, 0.95
 """Least inches of a panel of one pair, and of one of several, whose layers should stand in one row."""
 
 DECADES = 3
@@ -39,6 +39,11 @@ class _Scale:
     low: int
     most: float
     less: bool
+
+    @property
+    def high(self) -> int:
+        """The largest power of ten that is shown."""
+        return floor(log10(self.most))
 
     @property
     def edge(self) -> float:
@@ -91,7 +96,8 @@ def _plot(layers: Mapping[str, Sequence[Pair]], title: str, unit: str, page: Pag
     pairs = list(zip(*layers.values(), strict=True))
     scale = _Scale.of(np.concatenate([v for row in pairs for pair in row for v in (pair.first, pair.second)]))
     wide = page.inches - 2 * EDGE
-    left, below, above = page.lines(1.2) + page.lines(2.4, page.small), page.lines(3.2), page.lines(1.2) + 0.06
+    numbers = max(width_of(_number(10.0**power), page.small) for power in range(scale.low, scale.high + 1))
+    left, below, above = page.lines(1.3) + numbers + 0.08, page.lines(3.2), page.lines(1.2) + 0.1
     least = ROOMY if len(pairs) == 1 else TIGHT
     columns = min(len(layers), max(1, int((wide - left) / least)))
     rows = ceil(len(layers) / columns)
@@ -154,13 +160,18 @@ def _draw_panel(axes: Axes, pair: Pair, scale: _Scale, page: Page) -> None:
     if pair.near_zero:
         axes.set_facecolor("0.92")
     every = 2 if axes.get_position().width * axes.figure.get_figwidth() < 1.3 else 1  # type: ignore[union-attr]
-    shown = [10.0**power for power in range(scale.low, floor(log10(scale.most)) + 1)][::-every]
+    shown = [10.0**power for power in range(scale.low, scale.high + 1)][::-every]
     places = [scale.edge, *shown] if scale.less else shown
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator(places))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: "<" if value < smallest else f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "<" if value < smallest else _number(value)))
     page.tidy(axes)
+
+
+def _number(value: float) -> str:
+    """Return a power of ten as axes have it, short ones in full."""
+    return f"{value:g}" if 1e-3 <= value < 1e4 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _title(figure: Figure, box: Box, name: str, units: int, page: Page) -> None:
@@ -186,6 +197,6 @@ def _name_axes(figure: Figure, pair: Pair, box: Box, left: float, unit: str, pag
 
 def _words(scale: _Scale, unit: str, low: bool) -> str:
     words = "Each dot is one unit; on the line it contributes as much to both tasks. Axes are logarithmic"
-    less = f"10^{scale.low}" if scale.low < -4 else f"{10.0**scale.low:g}"
+    less = _number(10.0**scale.low)
     words += f", with units below {less} {unit}, zero included, at <." if scale.less else "."
     return words + (" Grey panels with hollow dots: near zero, which says little." if low else "")

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import Grid, framed, name_ticks, names_height
+from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height, wrapped
 from featuresharing.figures.style import GREY, SCREEN, Page
 from featuresharing.figures.task_colours import Look, looks_of
 
@@ -24,6 +24,9 @@ LINE = ["experiment", "task_a", "task_b"]
 
 WIDE = 5.0
 """Inches from which the two panels stand side by side."""
+
+TITLES = ("Overlap of contributions, beside chance", "More (+) or less (\N{MINUS SIGN}) than chance")
+"""Titles of the two panels."""
 
 MOST = 30
 """Most marks of a panel that stands beside another."""
@@ -81,11 +84,14 @@ def _plot_sharing(
     used = len(dict.fromkeys([*tasks, *means["task_a"], *means["task_b"]]))
     looks = dict(zip(names, looks_of(list(names.values()), other_than=used).values(), strict=True))
     columns = 2 if page.inches >= WIDE and len(layers) * len(names) <= MOST else 1
-    beside = page.lines(4.4)
-    grid = Grid(3 - columns, columns, 1.75, page.lines(3.4), page.lines(1.4), 0, beside)
+    beside = beside_numbers(page, "\N{MINUS SIGN}0.00") + page.lines(0.5)
+    grid = Grid(3 - columns, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0, beside)
     width = grid.width(page)
     below = names_height(layers, page, width) + page.lines(1.6)
-    grid = replace(grid, below=below, between=below + grid.above)
+    titles = [wrapped(text, width, page.font_size) for text in TITLES]
+    above = page.lines(max(map(len, titles)) + 0.4)
+    height = max(grid.height, 0.45 * width)
+    grid = replace(grid, height=height, above=above, below=below, between=below + above)
     bare = means[["low", "high"]].isna().any(axis=1)
     note = "No intervals: too few images." if bare.all() else ""
     figure, panels = framed(page, grid, title, _legends(means, single, names, looks), note=note)
@@ -103,9 +109,9 @@ def _plot_sharing(
         axes.grid(axis="y", color="0.92")
         page.tidy(axes)
     upper.set(ylim=(0, 1), ylabel="Sharing")
-    upper.set_title("Overlap of contributions, beside chance", loc="left")
+    for axes, lines in zip((upper, lower), titles, strict=True):
+        axes.set_title("\n".join(lines), loc="left")
     lower.set_ylabel("Excess sharing")
-    lower.set_title("More (+) or less (\N{MINUS SIGN}) than chance", loc="left")
     lower.axhline(0, color="0.4", linewidth=0.8, zorder=1)
     _limit_excess(lower)
     return figure

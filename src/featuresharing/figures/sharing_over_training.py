@@ -12,9 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from featuresharing.figures.panels import Grid, balanced, framed, name_ticks, names_height, wrapped
+from featuresharing.figures.panels import (
+    Grid,
+    balanced,
+    below_numbers,
+    beside_numbers,
+    framed,
+    name_ticks,
+    names_height,
+    wrapped,
+)
 from featuresharing.figures.sharing_lines import CHANCE, LINE, line_names, nothing_shared
-from featuresharing.figures.step_axis import scale_steps, steps_of
+from featuresharing.figures.step_axis import scale_steps, step_label, steps_of
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import MARKERS
 
@@ -58,13 +67,14 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     checkpoints = list(table["checkpoint"].unique())
     columns = balanced(len(names), int(page.inches / PANEL))
     rows = -(-len(names) // columns)
-    grid = Grid(rows, columns, 1.75, page.lines(3.4), 0, 0)
+    grid = Grid(rows, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0)
     width = grid.width(page)
     titles = {line: wrapped(name, width, page.font_size) for line, name in names.items()}
     above = page.lines(max(map(len, titles.values())) + 0.4)
     steps = steps_of(checkpoints)
-    below = page.lines(1.3) + (page.lines(1.2) if steps else names_height(checkpoints, page, width))
-    grid = replace(grid, above=above, below=below, between=below + above)
+    below = page.lines(1.3) + (below_numbers(page) if steps else names_height(checkpoints, page, width))
+    height = max(grid.height, 0.45 * width)
+    grid = replace(grid, height=height, above=above, below=below, between=below + above)
     figure, panels = framed(page, grid, title, _legends(table, layers), sharey=True)
     places = dict(zip(checkpoints, steps or range(len(checkpoints)), strict=True))
     for axes, (line, name) in zip(panels.flat, titles.items(), strict=False):
@@ -76,7 +86,7 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
         else:
             name_ticks(axes, checkpoints, page, width)
             axes.set_xlim(-0.3, len(checkpoints) - 0.7)
-        axes.set_xlabel("Training step (logarithmic)" if steps else "Checkpoint")
+        axes.set_xlabel(step_label(page, width) if steps else "Checkpoint")
         axes.grid(color="0.92")
         page.tidy(axes)
     for axes in panels[:, 0]:

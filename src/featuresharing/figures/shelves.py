@@ -40,8 +40,8 @@ def pack(
     best: Shelves | None = None
     for rows in np.unique(np.geomspace(1, most, CANDIDATES).round().astype(int)):
         columns = [max(min(COLUMNS, count), ceil(count / int(rows))) for count in units]
-        low, high = best.cell if best else 0, largest
-        while low < high:  # the largest cell that fits, if it is larger than the best so far
+        low, high = best.cell - 1 if best else 0, largest
+        while low < high:  # the largest cell that fits, unless it is smaller than the best so far; more rows win
             cell = (low + high + 1) // 2
             placed = _place(units, columns, labels, cell, width, gap, label)
             if placed and placed.height <= height:

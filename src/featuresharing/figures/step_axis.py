@@ -19,6 +19,12 @@ def steps_of(checkpoints: Sequence[str]) -> list[int] | None:
     return [int(name) for name in checkpoints] if whole else None
 
 
+def step_label(page: Page, width: float) -> str:
+    """Return the label of steps along axes that are ``width`` inches wide."""
+    long = "Training step (logarithmic)"
+    return long if text_width(long, page.font_size) <= width else "Training step"
+
+
 def scale_steps(axes: Axes, steps: Iterable[int], page: Page, width: float) -> None:
     """Scale the x axis of axes that are ``width`` inches wide for ``steps``, with as many ticks as fit."""
     given = sorted({0, *steps})

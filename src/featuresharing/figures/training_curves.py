@@ -1,6 +1,7 @@
 """Training: loss and accuracy of every task over the steps, of one network or several an experiment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -9,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import Grid, balanced, framed, wrapped
-from featuresharing.figures.step_axis import scale_steps
+from featuresharing.figures.panels import Grid, balanced, below_numbers, beside_numbers, framed, wrapped
+from featuresharing.figures.step_axis import scale_steps, step_label
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import DOTS, Look, looks_of
 
@@ -60,7 +61,7 @@ def plot_training(
                 if chance and task in chance.get(experiment, {}):
                     lower.axhline(chance[experiment][task], color=look.colour, linestyle=DOTS, linewidth=0.8)
             upper.set_title("\n".join(wrapped(experiment, width, page.font_size, bold=True)), fontweight="bold")
-            lower.set_xlabel("Training step (logarithmic)")
+            lower.set_xlabel(step_label(page, width))
         _scale([axes for pair in blocks for axes in pair], frames, page, width)
         return figure
 
@@ -70,10 +71,11 @@ def _frame(
 ) -> tuple[Figure, list[tuple[Axes, Axes]], float]:
     """Return a figure, panels of loss and accuracy by experiment, and the width of one."""
     rows = -(-len(experiments) // columns)
-    below = page.lines(2.6)
+    below = below_numbers(page) + page.lines(1.3)
     titles = page.lines(1.4)
-    between = [page.lines(1.9), below + titles + 0.05] * rows
-    grid = Grid(2 * rows, columns, 1.25, page.lines(3.8), titles, below, 0.12, between[:-1])
+    between = [below_numbers(page) + page.lines(0.6), below + titles + 0.05] * rows
+    grid = Grid(2 * rows, columns, 1.25, beside_numbers(page, "100%"), titles, below, 0.12, between[:-1])
+    grid = replace(grid, height=max(grid.height, 0.35 * grid.width(page)))
     figure, panels = framed(page, grid, "Loss and accuracy of every task during training", legends, sharey="row")
     places = [(row, column) for row in range(rows) for column in range(columns)]
     blocks = [(panels[2 * row][column], panels[2 * row + 1][column]) for row, column in places]

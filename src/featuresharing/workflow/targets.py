@@ -6,11 +6,10 @@ from collections.abc import Collection
 from featuresharing.figure_formats import ANIMATIONS, FIGURES
 from featuresharing.settings import Config
 from featuresharing.settings.sentences import listed
+from featuresharing.workflow.config_layers import OF_ALL_LAYERS
 
 _OF_LAYERS = ("figures", "features", "marginal", "lesion", "lesion_curves")
 _OF_CHECKPOINTS = ("networks", "baseline")
-_OF_ALL_LAYERS = "layers"
-"""What the animation of all layers is called."""
 
 
 def describe_target(
@@ -43,7 +42,8 @@ def describe_target(
         meant.append(("checkpoint", name.partition(".")[0], checkpoints))
     if kind in _OF_LAYERS:
         layer, line, checkpoint = re.sub(r"\.(gif|png|pdf|svg|h5|csv)$", "", name).partition("_")
-        meant.append(("layer", layer, layers))
+        if kind != "figures" or layer not in OF_ALL_LAYERS:
+            meant.append(("layer", layer, layers))
         if line:
             meant.append(("checkpoint", checkpoint, checkpoints))
     for what, found, known in meant:
@@ -55,7 +55,7 @@ def describe_target(
 def _describe_ending(name: str, layers: Collection[str], *, animated: bool) -> str | None:
     """Say which ends the name of a figure may have, unless it has one; ``animated``: where animations of layers are."""
     stem, dot, ending = name.rpartition(".")
-    animation = animated and (stem in (*layers, _OF_ALL_LAYERS) or (dot + ending in ANIMATIONS and "_" not in stem))
+    animation = animated and (stem in (*layers, OF_ALL_LAYERS[0]) or (dot + ending in ANIMATIONS and "_" not in stem))
     accepted = ANIMATIONS if animation else FIGURES
     if dot + ending in accepted:
         return None
