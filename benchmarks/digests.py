@@ -26,7 +26,8 @@ from featuresharing import InputError, load_network
 
 LEFT_OUT = {"archives", "benchmarks", "features", "figures", "logs"}
 """Folders of results that are drawn, measured in seconds, or fetched from elsewhere."""
-TARGETS = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", "sharing", "lesions")]
+SHARING = ("sharing", "overlap", "sharing_over_networks", "trends")
+TARGETS = [f"results/tables/{name}.csv" for name in ("accuracy", "contributions", *SHARING, "lesions")]
 """Everything that is not a figure follows from these."""
 PICTURES = {".png", ".jpg", ".jpeg"}
 

@@ -17,6 +17,7 @@ from PIL.GifImagePlugin import GifImageFile
 
 from featuresharing import (
     contribution,
+    cosine,
     lesion_accuracy,
     load_network,
     marginalize,
@@ -111,7 +112,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run("tabulate-accuracy", predictions=predictions, output=path / "tables/accuracy.csv") == 0
     assert run("tabulate-contributions", conditionals=conditionals, output=contributions) == 0
     table = path / "tables/sharing.csv"
-    assert run("tabulate-sharing", conditionals=conditionals, resamples=50, output=table) == 0
+    others = {name: path / f"tables/{name}.csv" for name in ("overlap", "over_networks", "trends")}
+    assert run("tabulate-sharing", conditionals=conditionals, resamples=50, output=table, **others) == 0
     curves = {"list": kept["list"], **network, "conditionals": conditionals}
     assert run("lesion-curves", **curves, steps=2, random_orders=2, output=path / "tables/curves.csv") == 0
     for number, sort_by in enumerate(("word", "basic")):
@@ -150,6 +152,7 @@ def test_the_chain_leaves_its_outputs_and_nothing_else(folder: Path) -> None:
         *("networks/demo/0.pt", "networks/demo/5.pt", "networks/demo/training.csv"),
         *("baseline/demo/5.h5", "marginal/conv2_5.h5"),
         *(f"tables/{name}.csv" for name in ("accuracy", "contributions", "curves", "sharing")),
+        *(f"tables/{name}.csv" for name in ("overlap", "over_networks", "trends")),
         *("figures/0.png", "figures/1.png", "figures/units.gif", "figures/layers.gif", "figures/layers.pdf"),
         *("figures/tasks.pdf", "figures/sharing.png", "figures/training.png"),
     }
@@ -196,6 +199,11 @@ def test_tables_hold_what_the_library_computes(folder: Path) -> None:
     assert (row["task_a"], row["task_b"]) == ("basic", "word")
     assert float(row["sharing"]) == pytest.approx(sharing(wanted["basic"], wanted["word"]), rel=1e-6)
     null = permutation_null(wanted["basic"], wanted["word"])
+    (angle,) = (each for each in rows(folder / "tables/overlap.csv") if each["measure"] == "cosine")
+    assert float(angle["value"]) == pytest.approx(cosine(wanted["basic"], wanted["word"]), rel=1e-6)
+    (mean,) = rows(folder / "tables/over_networks.csv")
+    assert (mean["networks"], mean["excess"], mean["p"]) == ("1", row["excess"], row["p"])
+    assert {each["value"] for each in rows(folder / "tables/trends.csv")} == {"nan"}  # of one layer and checkpoint
     for name, value in (("chance", null.median), ("p", null.p), ("excess", null.excess)):
         assert float(row[name]) == pytest.approx(value, rel=1e-6)
     assert 0 <= float(row["low"]) <= float(row["high"]) <= 1

@@ -179,6 +179,10 @@ def test_a_click_shows_a_unit_with_images_and_what_drives_it(running: Any, page_
             [amounts("unrelated", "fc2", k, "word", 10)[3] for k in ("0", "50", "200")], rel=2e-4
         )
         assert "unit=3" in explorer.link()
+        for part in ("map0", "scatter0", "card-title", "note0"):  # a laptop shows them without scrolling
+            box = explorer.page.locator(f"#{part}").bounding_box()
+            assert box
+            assert box["y"] + box["height"] <= LAPTOP[1], part
 
 
 def test_a_pointer_over_a_unit_shows_its_numbers(running: Any, page_file: Path) -> None:
@@ -344,14 +348,6 @@ def test_a_phone_shows_everything_within_its_width(running: Any, page_file: Path
         assert explorer.page.locator("#brush").input_value() == "none"
 
 
-def test_a_laptop_shows_map_scatter_and_unit_without_scrolling(running: Any, page_file: Path) -> None:
-    with explored(running, page_file, START + "&unit=1", size=LAPTOP) as explorer:
-        for part in ("map0", "scatter0", "card-title", "note0"):
-            box = explorer.page.locator(f"#{part}").bounding_box()
-            assert box
-            assert box["y"] + box["height"] <= LAPTOP[1], part
-
-
 def test_any_names_and_numbers_of_tasks_are_shown(running: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     odd = {"<script>alert(1)</script>": ("<b>x</b>", "$$y$$", 'c,"d'), "alone": ("only",)}
     page = written(tmp_path_factory, explorer_page(made_tables(odd, replicates=2), without=["images"]))
@@ -379,3 +375,12 @@ def test_a_page_of_contributions_alone_leaves_the_rest_out(
         for part in ("sharing", "lesions"):
             assert explorer.page.locator(f"#{part}").is_hidden()
         assert explorer.page.locator("#units").is_visible()
+
+
+@pytest.mark.end_to_end
+def test_the_page_of_a_run_opens(running: Any, demo: Path) -> None:
+    with explored(running, demo / "results/explorer.html", "#e=object_text&l=conv5&unit=2") as explorer:
+        assert len(explorer.data("units0")["unit"]) == 6
+        assert explorer.page.locator("#experiment0 option").all_inner_texts() == ["subordinate_basic", "object_text"]
+        assert explorer.page.locator("#card-strips .picture").count() > 0
+        assert explorer.page.locator("#lesions").is_visible()

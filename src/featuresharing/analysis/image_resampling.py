@@ -94,7 +94,9 @@ class PairEvidence:
             images = int(group.sum())
             moved[group] = (moved[group] - moved[group].mean()) * math.sqrt(images / max(1, images - 1))
         free = sum(int(group.sum()) - 1 for group in self.groups)
-        found, spread = float(moved @ moved), float(samples.var())
-        wanted = max(found - free / len(samples) * spread, spread)
+        spread = float(samples.var())
+        wanted = max(float(moved @ moved) - free / len(samples) * spread, spread)
+        deviations = centred @ moved
+        found = float(deviations.var())
         scale = math.sqrt(wanted / found) if found > 0 else 0.0
-        return np.asarray(2 * value - samples.mean() + centred @ moved * scale)
+        return np.asarray(2 * value - samples.mean() + (deviations - deviations.mean()) * scale)

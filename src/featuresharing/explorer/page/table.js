@@ -31,7 +31,8 @@ function drawTable() {
   };
   const { tasks } = experimentOf(pane);
   const table = model("table");
-  const titles = { bits_a: tasks[first], bits_b: tasks[second ?? first], rank_a: `rank, ${tasks[first]}`, rank_b: `rank, ${tasks[second ?? first]}` };
+  const [a, b] = [tasks[first], tasks[second ?? first]];
+  const titles = { bits_a: a, bits_b: b, rank_a: `rank, ${a}`, rank_b: `rank, ${b}` };
   for (const column of table.columns) {
     // the table takes a title for HTML
     if (column.field in titles) column.title = element("i", {}, titles[column.field]).innerHTML;
