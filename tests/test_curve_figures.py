@@ -17,7 +17,7 @@ from featuresharing.data.lists import write_classes
 from featuresharing.data.sharing_columns import SHARING, SHARING_OVER_NETWORKS
 from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.figures.lesion_curves import plot_lesions
-from featuresharing.figures.panels import balanced, text_width, wrapped
+from featuresharing.figures.panels import balanced
 from featuresharing.figures.saving import save_figure
 from featuresharing.figures.sharing_lines import plot_sharing
 from featuresharing.figures.sharing_over_training import layer_colours, plot_sharing_over_training
@@ -113,12 +113,8 @@ def test_texts_are_within_the_figure_and_beside_each_other(
         assert unreadable(figure) == [], name
 
 
-def test_long_names_are_wrapped_or_cut() -> None:
+def test_long_names_are_shortened() -> None:
     long = "a_task_with_a_name_of_one_hundred_letters_" + "x" * 58
-    lines = wrapped(f"experiment: {long}", 2, 7)
-    assert len(lines) > 2
-    assert all(text_width(line, 7) <= 2 for line in lines)
-    assert "".join(lines).replace(" ", "") == f"experiment:{long}"
     sharing = made_sharing(2, 3, 2)[1].replace({"basic": long, "conv2": "module_path." * 3, "experiment_1": long})
     assert unreadable(plot_sharing_over_training(sharing, page=COLUMN)) == []
     assert (
@@ -193,6 +189,8 @@ def test_networks_are_dots_around_their_mean() -> None:
     assert "95 % interval over networks and images" in texts(figure)
     with pytest.raises(InputError, match=r"found 4 replicates; accepted is one, or a table over networks beside it\."):
         plot_sharing(table)
+    with pytest.raises(InputError, match=r"found 4 replicates; accepted is one, or a table over networks\."):
+        plot_sharing_over_training(table)
 
 
 def test_excess_sharing_over_training_has_a_line_a_layer_and_a_panel_a_pair() -> None:

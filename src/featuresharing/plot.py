@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from featuresharing.errors import InputError
-from featuresharing.settings import FigureSettings
+from featuresharing.settings import FigureSettings, LesionSettings
 from featuresharing.settings.analysis_settings import PAGE_KEYS
 from featuresharing.settings.fields import keys_of
 from featuresharing.settings.sentences import listed
@@ -175,10 +175,13 @@ def training(
     logs: "Mapping[str, DataFrame | Sequence[DataFrame]]",
     accuracy: "DataFrame",
     *,
+    chance: Mapping[str, Mapping[str, float]] | None = None,
     tasks: Sequence[str] = (),
     **settings: Any,
 ) -> "Figure":
     """Draw loss and accuracy against the training step: logs of training by experiment, and a table of accuracy.
+
+    ``chance`` is the accuracy of always naming the most frequent class, by experiment and task.
 
     >>> from featuresharing import plot
     >>> len(plot.training({"demo": log}, accuracy).axes)
@@ -186,11 +189,20 @@ def training(
     """
     from featuresharing.figures.training_curves import plot_training
 
-    return plot_training(logs, accuracy, tasks=tasks, page=_page(settings))
+    return plot_training(logs, accuracy, chance=chance, tasks=tasks, page=_page(settings))
 
 
-def lesions(curves: "DataFrame", *, title: str | None = None, tasks: Sequence[str] = (), **settings: Any) -> "Figure":
+def lesions(
+    curves: "DataFrame",
+    *,
+    title: str | None = None,
+    tasks: Sequence[str] = (),
+    threshold: float = LesionSettings.threshold,
+    **settings: Any,
+) -> "Figure":
     """Draw accuracy against how many units are removed: ``curves`` is one of ``lesion_table``, of one checkpoint.
+
+    Marks are where the corrected p-value is at most ``threshold``.
 
     >>> from featuresharing import plot
     >>> len(plot.lesions(curves).axes)
@@ -198,7 +210,7 @@ def lesions(curves: "DataFrame", *, title: str | None = None, tasks: Sequence[st
     """
     from featuresharing.figures.lesion_curves import plot_lesions
 
-    return plot_lesions(curves, title=title, tasks=tasks, page=_page(settings))
+    return plot_lesions(curves, title=title, tasks=tasks, threshold=threshold, page=_page(settings))
 
 
 def save(figure: "Figure", path: Path | str) -> None:

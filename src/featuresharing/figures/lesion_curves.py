@@ -12,17 +12,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import (
-    EDGE,
-    Grid,
-    balanced,
-    below_numbers,
-    beside_numbers,
-    framed,
-    shortened,
-    text_width,
-    write_at,
-)
+from featuresharing.figures.lettering import shorten, width_of
+from featuresharing.figures.panels import EDGE, Grid, balanced, below_numbers, beside_numbers, framed, write_at
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import DOTS, Look, looks_of
 from featuresharing.settings import LesionSettings
@@ -75,7 +66,7 @@ def plot_lesions(
             axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
             axes.grid(color="0.92")
             page.tidy(axes)
-            axes.set_title(shortened(layer, width, page.font_size))
+            axes.set_title(shorten(layer, page.font_size, width))
         return figure
 
 
@@ -100,8 +91,8 @@ def _frame(
         top = rows[0][0].get_position().y1 * height + above - page.lines(0.3)
         room = page.inches - 2 * EDGE
         line = f"Units removed first: those that {order} relies on most"
-        if text_width(line, page.font_size, bold=True) > room:
-            line = shortened(f"Units of {order} removed first", room, page.font_size, bold=True)
+        if width_of(line, page.font_size, bold=True) > room:
+            line = shorten(f"Units of {order} removed first", page.font_size, room, bold=True)
         write_at(figure, EDGE, top, line, va="top", fontweight="bold", color="0.25")
         _hide(rows, len(layers))
         for row in rows:

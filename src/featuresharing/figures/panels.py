@@ -9,60 +9,22 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
-from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
+from featuresharing.figures.lettering import width_of, wrap
 from featuresharing.figures.style import GREY, Page
 
 EDGE = 0.06
 """Inches that are left blank along the edges of a figure, and between its parts."""
 
-SPARE = 1.06
-"""By how much a text may be wider than its letters are."""
-
 NUMBERS = 0.08
 """Inches between a panel and its numbers, where marks are, and beyond these."""
-
-_MEASURE = TextToPath()
-
-
-def text_width(text: str, points: float, *, bold: bool = False) -> float:
-    """Return how many inches a line of text is wide at most; letters are moved to whole pixels when it is drawn."""
-    font = FontProperties(size=points, weight="bold" if bold else "normal")
-    return float(_MEASURE.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * SPARE
-
-
-def wrapped(text: str, inches: float, points: float, *, bold: bool = False) -> list[str]:
-    """Return lines of ``text`` that are at most so many ``inches`` wide; words that are wider are cut."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, points, bold=bold) <= inches:
-            lines[-1] = longer
-            continue
-        lines += [word] if lines[-1] else []
-        lines[-1] = lines[-1] or word
-        while len(lines[-1]) > 1 and text_width(lines[-1], points, bold=bold) > inches:
-            fits = len(lines[-1]) - 1
-            while fits > 1 and text_width(lines[-1][:fits], points, bold=bold) > inches:
-                fits -= 1
-            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
-    return lines
-
-
-def shortened(text: str, inches: float, points: float, *, bold: bool = False) -> str:
-    """Return a text that is at most so many ``inches`` wide, cut with three dots where it was longer."""
-    if text_width(text, points, bold=bold) <= inches:
-        return text
-    dots = "\N{HORIZONTAL ELLIPSIS}"
-    return wrapped(text, inches - text_width(dots, points, bold=bold), points, bold=bold)[0] + dots
 
 
 def beside_numbers(page: Page, longest: str) -> float:
     """Return the inches to the left of a panel that a label and numbers as long as the ``longest`` need."""
-    return EDGE + page.lines(1) + text_width(longest, page.small) + NUMBERS
+    return EDGE + page.lines(1) + width_of(longest, page.small) + NUMBERS
 
 
 def below_numbers(page: Page) -> float:
@@ -116,8 +78,8 @@ def framed(
     """
     figure = page.figure(1.0)
     room = page.inches - 2 * EDGE
-    heads = [(line, page.large, True) for line in wrapped(title, room, page.large, bold=True)]
-    heads += [(line, page.small, False) for line in (wrapped(note, room, page.small) if note else [])]
+    heads = [(line, page.large, True) for line in wrap(title, page.large, room, bold=True).split("\n")]
+    heads += [(line, page.small, False) for line in (wrap(note, page.small, room).split("\n") if note else [])]
     head = EDGE + sum(page.lines(1, points) for _, points, _ in heads)
     foot = EDGE
     made = []
@@ -147,8 +109,8 @@ def framed(
 def _legend(figure: Figure, page: Page, legend: Mapping[str, Artist]) -> Legend:
     """Write a legend into a figure, in as many columns as fit."""
     room, handle = page.inches - 2 * EDGE, 3.2 * page.small / 72
-    labels = ["\n".join(wrapped(name, room - handle, page.small)) for name in legend]
-    widest = max(text_width(line, page.small) for label in labels for line in label.split("\n"))
+    labels = [wrap(name, page.small, room - handle) for name in legend]
+    widest = max(width_of(line, page.small) for label in labels for line in label.split("\n"))
     columns = balanced(len(labels), max(1, int((room + EDGE) / (widest + handle + 1.5 * EDGE))))
     return figure.legend(
         list(legend.values()),
@@ -180,7 +142,7 @@ def name_ticks(axes: Axes, names: Sequence[str], page: Page, width: float) -> No
 
 def upright(names: Sequence[str], page: Page, width: float) -> bool:
     """Return whether names along an axis of that ``width`` must stand upright."""
-    return max(text_width(name, page.small) for name in names) + 0.06 > width / len(names)
+    return max(width_of(name, page.small) for name in names) + 0.06 > width / len(names)
 
 
 def _every(names: Sequence[str], page: Page, width: float) -> int:
@@ -191,7 +153,7 @@ def _every(names: Sequence[str], page: Page, width: float) -> int:
 def names_height(names: Sequence[str], page: Page, width: float) -> float:
     """Return how many inches names below an axis need."""
     if upright(names, page, width):
-        return max(text_width(name, page.small) for name in names) + NUMBERS
+        return max(width_of(name, page.small) for name in names) + NUMBERS
     return below_numbers(page)
 
 

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height, wrapped
+from featuresharing.figures.lettering import wrap
+from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height
 from featuresharing.figures.style import GREY, SCREEN, Page
 from featuresharing.figures.task_colours import Look, looks_of
 
@@ -88,7 +89,7 @@ def _plot_sharing(
     grid = Grid(3 - columns, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0, beside)
     width = grid.width(page)
     below = names_height(layers, page, width) + page.lines(1.6)
-    titles = [wrapped(text, width, page.font_size) for text in TITLES]
+    titles = [wrap(text, page.font_size, width).split("\n") for text in TITLES]
     above = page.lines(max(map(len, titles)) + 0.4)
     height = max(grid.height, 0.45 * width)
     grid = replace(grid, height=height, above=above, below=below, between=below + above)

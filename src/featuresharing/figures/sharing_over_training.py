@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from featuresharing.errors import InputError
+from featuresharing.figures.lettering import wrap
 from featuresharing.figures.panels import (
     Grid,
     balanced,
@@ -20,7 +22,6 @@ from featuresharing.figures.panels import (
     framed,
     name_ticks,
     names_height,
-    wrapped,
 )
 from featuresharing.figures.sharing_lines import CHANCE, LINE, line_names, nothing_shared
 from featuresharing.figures.step_axis import scale_steps, step_label, steps_of
@@ -56,8 +57,10 @@ def plot_sharing_over_training(
     Layers and checkpoints stand in the order in which they first appear; checkpoints that are called as their steps
     stand at these. The grey band holds 95 % of what chance gives, on average over the layers. Marks are
     large where p is at most 5 %, and hollow where the units contribute nearly nothing to a task. Without rows, as of
-    experiments with one task each, the figure says so.
+    experiments with one task each, the figure says so. Raises InputError for several replicates.
     """
+    if "replicate" in table and (found := table["replicate"].nunique()) > 1:
+        raise InputError(f"sharing: found {found} replicates; accepted is one, or a table over networks.")
     with page.drawing():
         return _plot(table, title, page) if len(table) else nothing_shared(page)
 
@@ -69,8 +72,8 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     rows = -(-len(names) // columns)
     grid = Grid(rows, columns, 1.75, beside_numbers(page, "\N{MINUS SIGN}0.00"), 0, 0)
     width = grid.width(page)
-    titles = {line: wrapped(name, width, page.font_size) for line, name in names.items()}
-    above = page.lines(max(map(len, titles.values())) + 0.4)
+    titles = {line: wrap(name, page.font_size, width) for line, name in names.items()}
+    above = page.lines(max(title.count("\n") for title in titles.values()) + 1.4)
     steps = steps_of(checkpoints)
     below = page.lines(1.3) + (below_numbers(page) if steps else names_height(checkpoints, page, width))
     height = max(grid.height, 0.45 * width)
@@ -80,7 +83,7 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     for axes, (line, name) in zip(panels.flat, titles.items(), strict=False):
         points = table[(table[LINE] == list(line)).all(axis=1)]
         _draw_panel(axes, points.assign(place=points["checkpoint"].map(places)), layers)
-        axes.set_title("\n".join(name), loc="left")
+        axes.set_title(name, loc="left")
         if steps:
             scale_steps(axes, steps, page, width)
         else:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from featuresharing.figures.panels import text_width
+from featuresharing.figures.lettering import width_of
 from featuresharing.figures.style import Page
 
 
@@ -22,7 +22,7 @@ def steps_of(checkpoints: Sequence[str]) -> list[int] | None:
 def step_label(page: Page, width: float) -> str:
     """Return the label of steps along axes that are ``width`` inches wide."""
     long = "Training step (logarithmic)"
-    return long if text_width(long, page.font_size) <= width else "Training step"
+    return long if width_of(long, page.font_size) <= width else "Training step"
 
 
 def scale_steps(axes: Axes, steps: Iterable[int], page: Page, width: float) -> None:
@@ -41,7 +41,7 @@ def scale_steps(axes: Axes, steps: Iterable[int], page: Page, width: float) -> N
         if tick and not linear <= tick <= last:
             continue
         middle = (place.transform((tick, 0))[0] - left) / (right - left) * width
-        half = text_width(f"{tick:g}", page.small) / 2 + 0.04
+        half = width_of(f"{tick:g}", page.small) / 2 + 0.04
         if all(middle + half <= start or middle - half >= end for start, end in taken):
             taken.append((middle - half, middle + half))
             ticks.append(tick)

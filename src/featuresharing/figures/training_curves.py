@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from featuresharing.errors import InputError
-from featuresharing.figures.panels import Grid, balanced, below_numbers, beside_numbers, framed, wrapped
+from featuresharing.figures.lettering import wrap
+from featuresharing.figures.panels import Grid, balanced, below_numbers, beside_numbers, framed
 from featuresharing.figures.step_axis import scale_steps, step_label
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import DOTS, Look, looks_of
@@ -60,7 +61,7 @@ def plot_training(
                 _draw_tested(lower, tested[tested["task"] == task], look)
                 if chance and task in chance.get(experiment, {}):
                     lower.axhline(chance[experiment][task], color=look.colour, linestyle=DOTS, linewidth=0.8)
-            upper.set_title("\n".join(wrapped(experiment, width, page.font_size, bold=True)), fontweight="bold")
+            upper.set_title(wrap(experiment, page.font_size, width, most=1, bold=True), fontweight="bold")
             lower.set_xlabel(step_label(page, width))
         _scale([axes for pair in blocks for axes in pair], frames, page, width)
         return figure
