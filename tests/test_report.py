@@ -66,7 +66,7 @@ def choose(watched: Watched, category: str, subcategory: str | None = None) -> l
     page.click("nav ol a >> nth=0")
     page.click(f"nav li a:has-text('{category}')")
     if subcategory:
-        page.click(f"nav li a:text-is('{subcategory}')")
+        page.click(f"nav li a:has(span:text-is('{subcategory}'))")
     page.wait_for_selector("nav table tbody tr")
     return [" | ".join(line.split("\t")).strip(" |") for line in page.locator("nav tbody tr").all_inner_texts()]
 

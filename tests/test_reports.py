@@ -302,6 +302,9 @@ def test_runs_of_any_shape_are_summarized(tasks: int, networks: int, experiments
         assert len(re.findall(r"^### `t\d` and `t\d` of `exp\d`$", text, re.MULTILINE)) == len(pairs) * experiments
         assert ("one network" if networks == 1 else "five networks") in text
         assert ("sd of excess" in text) == (networks > 1 and bool(pairs))
+        assert ("take the network as the unit of replication" in text) == (networks > 1 and bool(pairs))
+        assert ("An asterisk marks" in text) == (networks == 1)
+        assert ("in how many of these the accuracy differs" in text) == (networks > 1)
         assert f"{'One experiment' if experiments == 1 else 'Two experiments'}, " in text
         assert f"; {'one layer' if len(layers) == 1 else 'five layers'}: conv1" in text
         assert f"{'one checkpoint' if len(checkpoints) == 1 else 'two checkpoints'} (" in text

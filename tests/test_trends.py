@@ -2,6 +2,7 @@
 
 import math
 import runpy
+from dataclasses import astuple
 from itertools import permutations, product
 from typing import Any
 
@@ -15,7 +16,7 @@ from featuresharing import InputError, estimate_over_networks, sharing_tables, s
 from featuresharing.analysis.exchanges import networks_p, places_p, signs_p
 from featuresharing.analysis.near_zero import near_zero_limit, tasks_near_zero
 from featuresharing.analysis.over_networks import Networks, interval_over_networks, mean_p
-from featuresharing.analysis.trends import Chances, Row, excess_difference, slope_difference
+from featuresharing.analysis.trends import Chances, Line, Row, differences_of, excess_difference, slope_difference
 from featuresharing.store import LayerConditionals
 from tests.support.commands import ROOT
 
@@ -157,6 +158,20 @@ def test_differences_are_tested_by_what_can_be_exchanged() -> None:
     alone = excess_difference(row("a", [[0.9]]), row("b", [[0.5]]), chances)
     assert math.isnan(alone.p)
     assert alone.value == pytest.approx(0.4)
+
+
+def test_the_order_of_lines_changes_signs_alone() -> None:
+    values = RNG.standard_normal((2, 9, 2, 4))
+    first, second = (
+        Line((name, "x", "y"), tuple(range(9)), own, own[..., None] + np.zeros(20), np.ones((2, 4), bool))
+        for name, own in zip("ab", values, strict=True)
+    )
+    chances = Chances(200, 0)
+    for there, back in zip(differences_of(first, second, chances), differences_of(second, first, chances), strict=True):
+        assert (there[0], there[3:5]) == (back[0], back[3:5])
+        assert there[1].names == back[2].names  # type: ignore[union-attr]
+        assert astuple(there[5]) == pytest.approx(astuple(-back[5]), nan_ok=True)
+        assert there[5].p == back[5].p or math.isnan(there[5].p)
 
 
 def test_two_places_have_no_trend_and_wrong_shapes_are_said() -> None:

@@ -80,8 +80,8 @@ class Trend:
     high: float
     p: float
 
-
-NO_TREND = Trend(0, 0, math.nan, math.nan, math.nan, math.nan)
+    def __neg__(self) -> "Trend":
+        return Trend(self.networks, self.cells, -self.value, -self.high, -self.low, self.p)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,14 @@ def trends_of(lines: Sequence[Line], chances: Chances, *, differ: bool = True) -
 
 
 def differences_of(first: Line, second: Line, chances: Chances) -> Iterator[Found]:
-    """Yield the differences of two lines: of slopes, and in each layer at the last checkpoint."""
+    """Yield the differences of two lines: of slopes, and in each layer at the last checkpoint.
+
+    They are computed in the order of the lines' names, so that the order of lines changes their signs and no more.
+    """
+    if second.names < first.names:
+        for quantity, _, _, checkpoint, layer, found in differences_of(second, first, chances):
+            yield quantity, first, second, checkpoint, layer, -found
+        return
     used = first.used & second.used
     for quantity, index, checkpoint, layer in _rows_of(first):
         rows = first.at(index, used[index]), second.at(index, used[index])

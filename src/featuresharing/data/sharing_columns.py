@@ -14,7 +14,12 @@ from featuresharing.data.column_kinds import (
     share,
 )
 
-_SHARING, _CHANCE, _TRENDS = (f"{METHOD}, step 5: analysis/{module}.py" for module in ("sharing", "chance", "trends"))
+_SHARING, _CHANCE, _IMAGES = (
+    f"{METHOD}, step 5: analysis/{module}.py" for module in ("overlap", "chance", "image_resampling")
+)
+_NETWORKS, _TRENDS = f"{METHOD}, step 6: analysis/over_networks.py", f"{METHOD}, step 7: analysis/trends.py"
+
+_LOW = "lower end of its 95 % interval over images, around what more images would give; nan for one image"
 
 PAIR = (
     Column("task_a", "name of the first task", "config: experiments.tasks"),
@@ -34,14 +39,14 @@ def _probability(meaning: str, source: str) -> Column:
     return share("p", f"two-sided p-value, never 0: {meaning}", source, none=True)
 
 
-def _excess(name: str, meaning: str) -> Column:
-    return Column(name, meaning, _CHANCE, "number", "", high=1, none=True)
+def _excess(name: str, meaning: str, source: str = _CHANCE) -> Column:
+    return Column(name, meaning, source, "number", "", high=1, none=True)
 
 
 EXCESS = (
     _excess("excess", "excess sharing, (sharing - chance) / (1 - chance): 0 at chance, 1 if all is shared"),
-    _excess("excess_low", "lower end of its 95 % interval"),
-    _excess("excess_high", "upper end of its 95 % interval"),
+    _excess("excess_low", "lower end of its 95 % interval", _IMAGES),
+    _excess("excess_high", "upper end of its 95 % interval", _IMAGES),
 )
 
 NEAR_ZERO = Column(
@@ -62,8 +67,8 @@ SHARING = Table(
         LAYER,
         *PAIR,
         SHARED,
-        share("low", "lower end of its 95 % bootstrap interval over images; nan for one image", _SHARING, none=True),
-        share("high", "upper end of the interval; nan for one image", _SHARING, none=True),
+        share("low", _LOW, _IMAGES, none=True),
+        share("high", "upper end of the interval; nan for one image", _IMAGES, none=True),
         *CHANCE,
         _probability("of so much or so little if units are exchangeable", _CHANCE),
         *EXCESS,
@@ -90,8 +95,8 @@ OVERLAP = Table(
         *PAIR,
         Column("measure", "rank_correlation, cosine or top_units (the top 10 % of units)", "analysis/overlap.py"),
         _measured("value", "the measure; nan where it is not defined", f"{METHOD}, step 5: analysis/overlap.py"),
-        _measured("low", "lower end of its 95 % bootstrap interval over images; nan for one image", _SHARING),
-        _measured("high", "upper end of the interval; nan for one image", _SHARING),
+        _measured("low", _LOW, _IMAGES),
+        _measured("high", "upper end of the interval; nan for one image", _IMAGES),
         _measured("chance", "median of what shuffling the layer's units gives"),
         _measured("chance_low", "its 2.5 percentile"),
         _measured("chance_high", "its 97.5 percentile"),
@@ -100,8 +105,6 @@ OVERLAP = Table(
     what="table of overlap",
     empty=True,
 )
-
-_NETWORKS = f"{METHOD}, step 6: analysis/over_networks.py"
 
 SHARING_OVER_NETWORKS = Table(
     "sharing over networks",

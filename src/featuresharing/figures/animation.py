@@ -71,7 +71,12 @@ def animate(
 def _index_colours(frame: Pixels) -> Image.Image:
     """Return the image with indices into a palette of at most 255 colours: those of its flat areas, and greys."""
     red, green, blue = np.moveaxis(frame.astype(np.int64), -1, 0)
-    packed, index, counts = np.unique(red << 16 | green << 8 | blue, return_inverse=True, return_counts=True)
+    values = (red << 16 | green << 8 | blue).ravel()
+    # runs of equal pixels are few, and sorting them is many times faster than sorting pixels
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    lengths = np.diff(starts, append=len(values))
+    packed, index = np.unique(values[starts], return_inverse=True)
+    counts = np.bincount(index, weights=lengths)
     seen = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
     # weighted by area, the background and the letters' many greys would take the palette from the units
     letters = (np.ptp(seen, axis=1) == 0) & (counts < LETTERS)
@@ -83,6 +88,6 @@ def _index_colours(frame: Pixels) -> Image.Image:
     palette = np.concatenate([flat, GREYS])
     # Pillow's own look-up rounds colours before it compares them
     nearest = np.square(seen[:, None] - palette).sum(axis=2).argmin(axis=1).astype(np.uint8)
-    indexed = Image.fromarray(nearest[index].reshape(frame.shape[:2]))
+    indexed = Image.fromarray(np.repeat(nearest[index], lengths).reshape(frame.shape[:2]))
     indexed.putpalette(np.pad(palette, ((0, 256 - len(palette)), (0, 0))).ravel().tolist())
     return indexed

@@ -2,13 +2,15 @@
 
 from functools import lru_cache
 
-from matplotlib import rc_context
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from featuresharing.figures.style import SMALLEST, STYLE
+from featuresharing.figures.style import SMALLEST
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+FONT = "DejaVu Sans"
+"""The font of all figures, which comes with matplotlib; named here, since looking settings up takes long."""
 
 MEASURED = 100.0
 """Points of the letters that are measured: widths of other sizes are in proportion."""
@@ -24,9 +26,8 @@ def width_of(text: str, points: float, *, bold: bool = False) -> float:
 
 @lru_cache(maxsize=4096)
 def _width(line: str, bold: bool) -> float:
-    with rc_context(STYLE):
-        font = FontProperties(weight="bold" if bold else "normal", size=MEASURED)
-        width, _, _ = text_to_path.get_text_width_height_descent(line, font, ismath=False)
+    font = FontProperties(family=FONT, weight="bold" if bold else "normal", size=MEASURED)
+    width, _, _ = text_to_path.get_text_width_height_descent(line, font, ismath=False)
     return float(width) / 72
 
 

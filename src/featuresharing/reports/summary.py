@@ -85,7 +85,8 @@ def _sharing(run: RunTables) -> Iterator[Block]:
     if not lines:
         return
     yield Heading(f"Sharing at checkpoint `{run.checkpoint}`, and chance")
-    yield Paragraph(SHARING)
+    several = " Numbers are means over networks; intervals and p-values take the network as the unit of replication."
+    yield Paragraph(SHARING + (several if cells.networks.max() > 1 else ""))
     for line in lines:
         rows = of_line(cells, line)
         layers = run.in_order(list(rows.layer))
@@ -138,12 +139,16 @@ def _layers_of(run: RunTables, cells: "DataFrame", line: Line) -> list[str]:
 def _lesions(run: RunTables) -> Iterator[Block]:
     if not len(run.lesions):
         return
+    told = f"differs from random orders (p < {decimal(LEVEL)}, corrected for the points of the curve)"
+    marked = (
+        f"Numbers are means over networks; behind them stands in how many of these the accuracy {told}."
+        if run.lesions.replicate.max() > 1
+        else f"An asterisk marks what {told}."
+    )
     yield Heading("Without half of a layer's units")
     yield Paragraph(
         "Accuracy on the analysed images, all of which the whole network gets right, when the half of a layer's units"
-        " that one task relies on most is set to zero; in brackets 95 % of random halves. An asterisk marks what"
-        f" differs from random orders (p < {decimal(LEVEL)}, corrected for the points of the curve); of several"
-        " networks, numbers are means, and the count of networks that differ stands there."
+        f" that one task relies on most is set to zero; in brackets 95 % of random halves. {marked}"
     )
     for experiment in run.experiments:
         rows = run.last(run.lesions, experiment)

@@ -201,7 +201,7 @@ class ExperimentSettings(Block):
     )
     sort_by: str | None = setting(
         None,
-        "the task in red and green that sorts the units of figures",
+        "the first task of figures of units, which sorts them",
         longest=100,
         accepted="the one of the experiment's tasks that sorts the units of figures",
         null="the first",
