@@ -21,7 +21,16 @@ from featuresharing.analysis.guessing import GUESSED, guessing_probability
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
 from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import read_table, write_table
-from featuresharing.reports.claims import Line, against_chance, at_end, differences, in_layers, of_line, trend_of
+from featuresharing.reports.claims import (
+    Line,
+    against_chance,
+    at_end,
+    differences,
+    in_layers,
+    of_line,
+    trend_of,
+    trends_over_training,
+)
 from featuresharing.reports.phrases import NUMERALS, counted, decimal, joined, percent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,12 +174,13 @@ def sharing(tables: Tables) -> str:
 
 
 def finding(tables: Tables) -> str:
-    """Return the statement of the finding: trends over layers, and the difference between experiments."""
+    """Return the statement of the finding: the difference between experiments, and trends over layers and training."""
     cells = last_cells(tables, UNRELATED)
-    trends = at_end(tables["trends"], cells.checkpoint.iloc[0])
-    told = [sentence for line in (RELATED, UNRELATED) if (sentence := trend_of(line, trends))]
-    compared = [sentence for each in differences(trends, list(cells.layer)) for sentence in each]
-    return in_prose(" ".join([*told, *compared]))
+    trends, layers = at_end(tables["trends"], cells.checkpoint.iloc[0]), list(cells.layer)
+    compared = [sentence for each in differences(trends, layers) for sentence in reversed(each)]
+    over_layers = [trend_of(line, trends) for line in (RELATED, UNRELATED)]
+    training = [trends_over_training(line, trends, layers) for line in (RELATED, UNRELATED)]
+    return in_prose(" ".join(filter(None, [*compared, *over_layers, *training])))
 
 
 def run(tables: Tables) -> str:

@@ -379,7 +379,7 @@ def test_a_page_of_contributions_alone_leaves_the_rest_out(
 
 @pytest.mark.end_to_end
 def test_the_page_of_a_run_opens(running: Any, demo: Path) -> None:
-    with explored(running, demo / "results/explorer.html", "#e=object_text&l=conv5&unit=2") as explorer:
+    with explored(running, demo / "results/explorer.html", "#e=object_text&l=conv1&unit=2") as explorer:
         assert len(explorer.data("units0")["unit"]) == 6
         assert explorer.page.locator("#experiment0 option").all_inner_texts() == ["subordinate_basic", "object_text"]
         assert explorer.page.locator("#card-strips .picture").count() > 0

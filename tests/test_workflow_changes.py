@@ -26,6 +26,9 @@ pytestmark = pytest.mark.end_to_end
 PLACES = len(EXPERIMENTS) * len(LAYERS)
 MAPS = PLACES * len(CHECKPOINTS)
 ANIMATIONS = {"animate_units": PLACES, "animate_layers": len(EXPERIMENTS)}
+SHARING = {"tabulate_sharing": 1, "plot_sharing": 1, "plot_sharing_over_training": 1}
+SHOWN = {"summarize": 1, "build_explorer": 1, "all": 1}
+"""What tells of any number."""
 
 
 def test_a_second_run_has_nothing_to_do_wherever_it_is_and_whenever_it_was_copied(demo: Path, tmp_path: Path) -> None:
@@ -57,19 +60,17 @@ def test_keys_that_change_no_number_rerun_nothing(demo: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"figures": {"colour_scale": "linear"}}, ANIMATIONS | {"all": 1}),
+        ({"figures": {"colour_scale": "linear"}}, ANIMATIONS | {"build_explorer": 1, "all": 1}),
         ({"figures": {"milliseconds": 500}}, ANIMATIONS | {"all": 1}),
         ({"figures": {"numbers": True}}, {"animate_units": PLACES, "all": 1}),
-        (
-            {"sharing": {"resamples": 60}},
-            {"tabulate_sharing": 1, "plot_sharing": 1, "all": 1},
-        ),
+        ({"sharing": {"resamples": 60}}, SHARING | SHOWN | {"show_table": 4}),
         (
             {"marginalization": {"seed": 1}},
-            {"marginalize_layer": MAPS, "plot_tasks": 2, "tabulate_contributions": 1}
+            {"marginalize_layer": MAPS, "plot_tasks": 2, "tabulate_contributions": 1, "tabulate_images": 1}
             | ANIMATIONS
-            | {"tabulate_images": 1, "tabulate_sharing": 1, "plot_sharing": 1, "all": 1}
-            | {"measure_lesions": PLACES, "plot_lesions": 2, "tabulate_lesions": 1},
+            | SHARING
+            | SHOWN
+            | {"show_table": 5, "measure_lesions": PLACES, "plot_lesions": 2, "tabulate_lesions": 1},
         ),
     ],
 )

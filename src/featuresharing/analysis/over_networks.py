@@ -51,10 +51,10 @@ def estimate_over_networks(values: Array, samples: Array, *, seed: int = Config.
     """Return the mean of ``values`` [N] over networks with its 95 % interval, from bootstrap ``samples`` [N, R].
 
     The hierarchical bootstrap draws networks with replacement, and a bootstrap sample over images for each
-    (docs/method.md, step 6). Networks' distances from their mean are scaled: down, since their images alone make them
-    differ too, and up by sqrt(N / (N - 1)) and Student's t over the normal distribution, so that few networks give no
-    interval that is too narrow. With one network, the interval is that over its images. Raises InputError for other
-    shapes, and a seed below 0.
+    (docs/method.md, step 6). Networks' distances from their mean are scaled: up by sqrt(N / (N - 1)) and Student's t
+    over the normal distribution, so that few networks give no interval that is too narrow, and down by what their
+    images alone make them differ, which counts once. With one network, the interval is that over its images. Raises
+    InputError for other shapes, and a seed below 0.
 
     >>> values = np.array([0.2, 0.4])
     >>> mean, low, high = estimate_over_networks(values, values[:, None] + np.zeros(100))
@@ -76,10 +76,10 @@ def interval_over_networks(
     """Return the 95 % interval of the mean over networks, or of the first part's less the second's."""
     if any(not len(part.values) or not part.samples.shape[1] or np.isnan(part.samples).any() for part in parts):
         return NONE
-    widths = [_between(part) for part in parts]
-    stretch = _student(widths, [len(part.values) for part in parts]) / NORMAL
-    signed = zip((1, -1), parts, widths, strict=False)
-    found = sum(sign * _resampled(part, width, stretch, seed) for sign, part, width in signed)
+    spreads = [_spread(part) for part in parts]
+    stretch = _student(spreads, [len(part.values) for part in parts]) / NORMAL
+    signed = zip((1, -1), parts, spreads, strict=False)
+    found = sum(sign * _resampled(part, spread, stretch, seed) for sign, part, spread in signed)
     return interval(np.asarray(found), least=least, most=most)
 
 
@@ -92,33 +92,32 @@ def mean_p(values: NDArray[np.float64]) -> float:
     return float(2 * student.sf(abs(values.mean()) / spread * math.sqrt(len(values)), len(values) - 1))
 
 
-def _between(part: Networks) -> float:
-    """Return the variance of networks by themselves: that of their numbers, less what images alone make them differ."""
-    if len(part.values) < 2:
-        return 0.0
-    centres = part.samples.mean(axis=1)
-    images = float((part.samples - centres[:, None]).var(axis=0, ddof=1).mean())
-    return max(0.0, float(centres.var(ddof=1)) - images)
+def _spread(part: Networks) -> float:
+    """Return the variance over networks; 0 for one, of which nothing is known."""
+    return float(part.samples.mean(axis=1).var(ddof=1)) if len(part.values) > 1 else 0.0
 
 
-def _student(widths: Sequence[float], counts: Sequence[int]) -> float:
+def _student(spreads: Sequence[float], counts: Sequence[int]) -> float:
     """Return the 97.5 percentile of Student's t for a mean over networks, or the difference of two (Welch)."""
     from scipy.stats import t as student
 
-    shares = [width / count for width, count in zip(widths, counts, strict=True)]
+    shares = [spread / count for spread, count in zip(spreads, counts, strict=True)]
     squares = sum(share**2 / (count - 1) for share, count in zip(shares, counts, strict=True) if count > 1)
     return float(student.ppf(0.975, sum(shares) ** 2 / squares)) if squares > 0 else NORMAL
 
 
-def _resampled(part: Networks, width: float, stretch: float, seed: int) -> NDArray[np.float64]:
-    """Return bootstrap samples [R] of the mean over networks: of networks, and of the images of each."""
+def _resampled(part: Networks, spread: float, stretch: float, seed: int) -> NDArray[np.float64]:
+    """Return bootstrap samples [R] of the mean over networks: of networks, and of the images of each.
+
+    Networks differ by their images too, of which they are not made to differ twice.
+    """
+    over_images = part.samples.mean(axis=0)
     networks, resamples = part.samples.shape
-    if networks == 1:
-        return np.asarray(part.samples[0])
+    if spread == 0:
+        return np.asarray(over_images)
+    centres = part.samples.mean(axis=1)
+    images = float((part.samples - centres[:, None]).var(axis=0, ddof=1).mean())
+    scale = math.sqrt(max(0.0, stretch**2 - images / spread) * networks / (networks - 1))
     rng = keyed_generator(seed, "bootstrap of networks", part.key)
     weights = rng.multinomial(networks, np.full(networks, 1 / networks), size=resamples) / networks
-    centres = part.samples.mean(axis=1)
-    spread = centres.var(ddof=1)
-    scale = stretch * math.sqrt(width / spread * networks / (networks - 1)) if spread > 0 else 0.0
-    between = weights @ (centres - centres.mean())
-    return np.asarray(scale * between + part.samples.mean(axis=0))
+    return np.asarray(over_images + scale * (weights @ (centres - centres.mean())))

@@ -175,7 +175,7 @@ def _pairs(
     """Yield the overlap of every two tasks of a layer; the same images are resampled alike wherever they are."""
     settings = {"permutations": measuring.chances.permutations, "seed": measuring.chances.seed}
     orders, exact = unit_orders(len(layer.units), **settings)
-    images = str(layer.attributes.get("images_sha256", layer.place[0]))
+    images = str(layer.attributes.get("images_sha256", layer.place[:2]))
     for tasks in combinations(evidence, 2):
         pair = PairEvidence(*(evidence[task] for task in tasks))
         rng = keyed_generator(measuring.chances.seed, "bootstrap of images", images)

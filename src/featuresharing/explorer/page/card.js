@@ -9,6 +9,9 @@ function element(tag, settings = {}, ...children) {
   return made;
 }
 
+// Two digits, for captions of pictures.
+const short = (value) => (Math.abs(value) < 10 ? value.toPrecision(2) : value.toFixed(0));
+
 const digits = (value) => (Number.isFinite(value) ? value.toPrecision(3) : value === Infinity ? "\u221e" : "\u2013");
 
 function drawCard() {
@@ -80,7 +83,7 @@ function drawImages(pane, unit) {
         if (which[index] === 0xffff) continue;
         const shown = `${digits(evidence[index])} ${LOOKS.unit}`;
         const title = `${sprite.names[which[index]]}: evidence ${shown} for ${task}`;
-        pictures.push(element("figure", {}, cell(sprite, which[index], title), element("figcaption", {}, evidence[index].toFixed(1))));
+        pictures.push(element("figure", {}, cell(sprite, which[index], title), element("figcaption", {}, short(evidence[index]))));
       }
       return element("div", { className: "strip" }, element("h4", {}, `${task}, ${side}`), element("div", {}, ...pictures));
     }),
