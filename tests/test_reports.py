@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featuresharing.analysis.guessing import GUESSED
+from featuresharing.analysis.sharing import FEW_IMAGES
 from featuresharing.data.columns import TRAINING
 from featuresharing.data.table_files import frame_of
 from featuresharing.reports import claims, phrases, text_blocks
-from featuresharing.reports.cautions import cautions
+from featuresharing.reports.cautions import FEW_SAMPLES, MOST_UNITS, cautions
 from featuresharing.reports.claims import Line, against_chance, differences, trend_of, trends_over_training
 from featuresharing.reports.run_tables import RunTables
 from featuresharing.reports.summary import summarize
 from featuresharing.reports.table_pages import MOST_ROWS, table_page
 from featuresharing.reports.text_blocks import Block, Grid, Heading, Items, Paragraph, as_html, as_markdown, as_page
+from tests.support.commands import ROOT
 from tests.support.made_tables import LAYERS, NAN, cell, made_run, sharing_cells, trend, trends
 
 LINE = Line("e", "a", "b")
@@ -372,3 +375,14 @@ def test_pages_of_tables_are_cut_and_say_so() -> None:
     assert cut.count("<tr>") == MOST_ROWS + 1 + 1 + len(TRAINING.columns)
     assert '<tr><td>1999</td><td class="text">a&lt;b</td><td>0.3333</td><td>0.5</td></tr>' in cut
     assert "<td>2000</td>" not in cut
+
+
+def test_the_page_of_the_summary_has_the_numbers_of_its_rules() -> None:
+    page = (ROOT / "docs/summary.md").read_text()
+    assert f"| under {FEW_IMAGES} images are kept" in page
+    assert f"with a probability above {GUESSED:g}".replace("0.", ".") in page
+    assert f"fewer than {FEW_SAMPLES} effective samples" in page
+    assert MOST_UNITS == 0.5
+    assert "more than half of a layer's units" in page
+    assert f"where p < {claims.LEVEL:g}".replace("0.", ".") in page
+    assert f"first {MOST_ROWS:,} rows" in " ".join(page.split())

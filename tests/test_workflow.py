@@ -37,14 +37,14 @@ pytestmark = pytest.mark.end_to_end
 def test_all_figures_and_tables_are_there(demo: Path) -> None:
     results = demo / "results"
     for experiment in EXPERIMENTS:
-        for layer in LAYERS:
+        for layer in (*LAYERS, "layers"):
             with Image.open(results / f"figures/{experiment}/{layer}.gif") as animation:
                 assert isinstance(animation, GifImageFile)
                 assert animation.n_frames == len(CHECKPOINTS)
                 assert animation.info["duration"] == 330
                 assert animation.info["loop"] == 0
-            for checkpoint in CHECKPOINTS:
-                Image.open(results / f"figures/{experiment}/{layer}_{checkpoint}.png").verify()
+        for name in ("lesions", f"tasks_{CHECKPOINTS[-1]}"):
+            Image.open(results / f"figures/{experiment}/{name}.png").verify()
     for name in ("sharing", "sharing_over_training", "training"):
         Image.open(results / f"figures/{name}.png").verify()
     accuracy = rows(results / "tables/accuracy.csv")
@@ -153,7 +153,7 @@ def test_nothing_in_a_name_is_run(demo: Path) -> None:
 
 def test_every_log_says_what_its_job_did(demo: Path) -> None:
     logs = [path for path in (demo / "results/logs").rglob("*.log") if "slurm" not in path.parts]
-    assert len(logs) == 22 + len(LAYERS) * len(EXPERIMENTS) * (2 * len(CHECKPOINTS) + 2)
+    assert len(logs) == 35 + len(LAYERS) * len(EXPERIMENTS) * (len(CHECKPOINTS) + 2)
     for path in logs:
         assert re.search(
             r"^[a-z-]+: read results/.*; wrote results/.* in \d+\.\d s\.$|^render-images", path.read_text(), re.M

@@ -128,6 +128,7 @@ if LESION:
 ESTIMATOR = estimator_of(SETTINGS)
 METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
+NEAR_ZERO = {"near_zero": config["sharing"]["near_zero"]}
 
 
 # The page that every figure is drawn for, and the ends of figures' names.
@@ -161,3 +162,15 @@ TITLES = {
 def titled(table):
     """Return where the report lists the CSV file of a table."""
     return {"category": "8 Tables", "labels": {"table": TITLES[table], "form": "file"}}
+
+
+def unit_options(settings):
+    """Return a function that returns options of a figure of units of an experiment."""
+    return lambda wildcards: flags(
+        EVIDENCE | NEAR_ZERO | settings | {"sort_by": EXPERIMENTS[wildcards.experiment].sorting_task}
+    )
+
+
+def reference_option(wildcards, input, output):
+    """Return the option that names the files that sort units, if any do, for params; inputs and --sort say it too."""
+    return ["--reference", *input.reference] if input.get("reference") else []

@@ -16,23 +16,10 @@ LAYERS_STYLE = {
     key: value for key, value in config["figures"].items() if key not in TIMES | {"layout", "columns", "numbers"}
 }
 FRAMES = {key: config["figures"][key] for key in TIMES}
-NEAR_ZERO = {"near_zero": config["sharing"]["near_zero"]}
 
 # The checkpoint whose contributions sort units: none where each is sorted by its own, or not at all.
 SORTING = {"first": CHECKPOINTS[0], "last": LAST}.get(config["figures"]["sort"])
 REFERENCE = expand(rules.marginalize_layer.output, checkpoint=SORTING, allow_missing=True) if SORTING else []
-
-
-def shown(settings):
-    """Return a function that returns options of a figure of units of an experiment."""
-    return lambda wildcards: flags(
-        EVIDENCE | NEAR_ZERO | settings | {"sort_by": EXPERIMENTS[wildcards.experiment].sorting_task}
-    )
-
-
-def reference(wildcards, input, output):
-    """Return the option that names the files that sort units, if any do, for params; inputs and --sort say it too."""
-    return ["--reference", *input.reference] if input.get("reference") else []
 
 
 rule plot_units:
@@ -55,8 +42,8 @@ rule plot_units:
         mem_mb=500,
         runtime=5,
     params:
-        settings=shown(STYLE),
-        reference=reference,
+        settings=unit_options(STYLE),
+        reference=reference_option,
         numerics=NUMERICS["evidence"],
     message:
         "Plotting the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
@@ -86,7 +73,7 @@ rule animate_units:
         mem_mb=700,
         runtime=10,
     params:
-        settings=shown(STYLE | FRAMES),
+        settings=unit_options(STYLE | FRAMES),
         numerics=NUMERICS["evidence"],
     message:
         "Animating the units of {wildcards.layer} in {wildcards.experiment}{wildcards.nth}."
@@ -114,8 +101,8 @@ rule plot_layers:
         mem_mb=700,
         runtime=5,
     params:
-        settings=shown(LAYERS_STYLE),
-        reference=reference,
+        settings=unit_options(LAYERS_STYLE),
+        reference=reference_option,
         numerics=NUMERICS["evidence"],
     message:
         "Plotting the units of all layers in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."
@@ -145,7 +132,7 @@ rule animate_layers:
         mem_mb=1000,
         runtime=20,
     params:
-        settings=shown(LAYERS_STYLE | FRAMES),
+        settings=unit_options(LAYERS_STYLE | FRAMES),
         numerics=NUMERICS["evidence"],
     message:
         "Animating the units of all layers in {wildcards.experiment}{wildcards.nth}."
@@ -169,7 +156,7 @@ rule plot_tasks:
     conda:
         ENVIRONMENT
     params:
-        settings=shown(PAGE),
+        settings=unit_options(PAGE),
         numerics=NUMERICS["evidence"],
     message:
         "Plotting task against task in {wildcards.experiment}{wildcards.nth}, checkpoint {wildcards.checkpoint}."

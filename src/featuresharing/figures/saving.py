@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -35,9 +33,13 @@ def save_figure(figure: Figure, path: Path, *, key: str = "") -> None:
             if kind == ".png":
                 FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
             elif kind == ".pdf":
+                from matplotlib.backends.backend_pdf import FigureCanvasPdf  # loads long, and most figures need none
+
                 nothing = {"Creator": None, "Producer": None, "CreationDate": None}
                 FigureCanvasPdf(figure).print_pdf(temporary, metadata=nothing)  # type: ignore[no-untyped-call]
             else:
+                from matplotlib.backends.backend_svg import FigureCanvasSVG
+
                 FigureCanvasSVG(figure).print_svg(temporary, metadata={"Creator": None, "Date": None})  # type: ignore[no-untyped-call]
         finally:
             figure.dpi = dots  # vector formats count in points
