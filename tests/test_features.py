@@ -21,6 +21,7 @@ from featuresharing import FeatureSettings, InputError, maximize_units, picture_
 from featuresharing.cli import main
 from featuresharing.figures.feature_sheet import feature_picture, plot_features
 from featuresharing.figures.saving import save_figure
+from featuresharing.figures.style import Page
 from featuresharing.files.locks import holding
 from featuresharing.networks.alexnet.architecture import plain_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
@@ -30,6 +31,7 @@ from featuresharing.randomness import keyed_generator
 from featuresharing.runs.picturing import Sheet, picture_layer
 from featuresharing.runs.subjects import NamedNetwork, choose_layer
 from tests.support.files import contents
+from tests.support.text_boxes import check_texts
 
 torch.set_num_threads(1)  # more only wait for each other on networks this small
 
@@ -218,6 +220,8 @@ def test_a_sheet_shows_every_picture_in_order(tmp_path: Path) -> None:
         down, across = corner[0] + n // 6 * 183 + 90, corner[1] + n % 6 * 183 + 90
         assert tuple(sheet[down, across]) == colour
         assert (sheet == colour).all(axis=2).sum() == 180**2
+    long = f"{'a-very-long-experiment' * 5}: {'features.0' * 5} after 1,000,000 training steps"
+    check_texts(plot_features(pictures, title=long, note=long, page=Page(width=89)))
     with pytest.raises(InputError, match="no pictures"):
         plot_features({}, title="conv1")
 

@@ -80,7 +80,8 @@ def test_the_papers_figures_and_tables_are_there(finished: Path) -> None:
 def test_files_are_sound_and_nothing_is_left_to_do(finished: Path) -> None:
     assert run("verify", finished / "results") == 0
     assert check_files(finished) == {"logs", "benchmarks", "marks of Snakemake"}
-    assert check_tables(finished) == {"contributions", "sharing", "accuracy", "lesions", "kept", "classes"}
+    sharing = {"sharing", "overlap", "sharing over networks", "trends"}
+    assert check_tables(finished) == sharing | {"contributions", "accuracy", "lesions", "images", "kept", "classes"}
     layer = read_conditionals(finished / "results/marginal/object_text/conv2_pretrained.h5")
     assert (len(layer.units), list(layer.attributes["tasks"])) == (8, ["Object", "Text"])
     assert planned_jobs(finished, configs=[ROOT / "config/paper.yaml", finished / "there.yaml"]) == {}

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.figures.style import GREY, SCREEN, Page
+from featuresharing.figures.arrangement import write_line
+from featuresharing.figures.style import GREY, SCREEN, Box, Page
 
 SHEET_PIXELS = 3000
 """Pixels that the pictures of a sheet take side by side at most; larger ones are reduced by a whole factor."""
@@ -82,9 +83,9 @@ def _plot_features(pictures: Mapping[int, NDArray[np.uint8]], title: str, note: 
     )
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=page.small, pad=2)
-    first = 1 - 0.1 / height
-    figure.text(0.1 / width, first, title, va="top", fontweight="bold", fontsize=page.large)
-    figure.text(0.1 / width, first - page.lines(1, page.large) / height, note, va="top", color=GREY)
+    first = Box(right, height - right - page.lines(1, page.large), page.inches - 2 * right, page.lines(1, page.large))
+    write_line(figure, first, title, page.large, fontweight="bold")
+    write_line(figure, first._replace(bottom=first.bottom - first.height), note, page.font_size, color=GREY)
     return figure
 
 
