@@ -128,14 +128,18 @@ def against(value: float, values: NDArray[np.float64], *, exact: bool) -> Chance
         nan = float("nan")
         return Chance(value, nan, nan, nan, nan, exact, values)
     low, median, high = map(float, np.percentile(values, [2.5, 50, 97.5]))
-    return Chance(value, median, low, high, rank_p(value, values[1:] if exact else values), exact, values)
+    p = float(rank_p(value, values[1:] if exact else values))
+    return Chance(value, median, low, high, p, exact, values)
 
 
-def rank_p(value: float, values: NDArray[np.float64]) -> float:
-    """Return the two-sided p-value of a value among ``values`` [n] that chance gives: (k + 1) / (n + 1), doubled."""
-    room = TOLERANCE * max(1.0, abs(value))
-    fewer = min(int((values <= value + room).sum()), int((values >= value - room).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(values) + 1))
+def rank_p(value: float | NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the two-sided p-value of each value [...] among those that chance gives, ``values`` [n, ...].
+
+    k of them are as low or lower, or as high or higher, whichever are fewer: it is 2 (k + 1) / (n + 1), at most 1.
+    """
+    room = TOLERANCE * np.maximum(1.0, np.abs(value))
+    fewer = np.minimum((values <= value + room).sum(axis=0), (values >= value - room).sum(axis=0))
+    return np.asarray(np.minimum(1.0, 2 * (fewer + 1) / (len(values) + 1)))
 
 
 def mean_sharing(first: Prepared, second: Prepared) -> NDArray[np.float64]:

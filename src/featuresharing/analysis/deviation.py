@@ -3,23 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.analysis.chance import rank_p
 from featuresharing.errors import InputError
 
 Array = NDArray[np.float64]
 
 SAME = 1e-9
-"""Accuracies, and deviations, that differ by less are equal up to rounding."""
+"""Deviations that differ by less are equal up to rounding."""
 
 
 def rank_p_values(accuracy: Array, random: Array) -> Array:
     """Return two-sided p-values of every point of curves ``accuracy`` [C, ...] by rank among ``random`` [n, C, ...].
 
-    Of n random orders, k are as low or lower, or as high or higher, whichever are fewer: p is 2 (k + 1) / (n + 1), at
-    most 1. It is never 0. Raises InputError for fewer than two orders.
+    They are those of :func:`.chance.rank_p`, and never 0. Raises InputError for fewer than two orders.
     """
-    accuracy, random = _check_orders(accuracy, random)
-    lower, higher = (random <= accuracy + SAME).sum(axis=0), (random >= accuracy - SAME).sum(axis=0)
-    return np.asarray(np.minimum(1.0, 2 * (np.minimum(lower, higher) + 1) / (len(random) + 1)))
+    return rank_p(*_check_orders(accuracy, random))
 
 
 def corrected_p_values(accuracy: Array, random: Array) -> Array:

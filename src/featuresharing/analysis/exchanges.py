@@ -30,11 +30,11 @@ def places_p(values: NDArray[np.float64], places: NDArray[np.floating[Any]], *, 
     if is_exact(count, permutations) and math.factorial(count) ** networks <= permutations:
         orders, _ = unit_orders(count, permutations=permutations, seed=seed)
         slopes = [(row[orders] @ weights) / networks for row in values]
-        return rank_p(observed, reduce(np.add.outer, slopes).ravel()[1:])
+        return float(rank_p(observed, reduce(np.add.outer, slopes).ravel()[1:]))
     rng = keyed_generator(seed, "permutations of places", networks, count)
     drawn = rng.permuted(np.broadcast_to(np.arange(count), (permutations, networks, count)), axis=2)
     shuffled = np.take_along_axis(np.broadcast_to(values, drawn.shape), drawn, axis=2)
-    return rank_p(observed, (shuffled @ weights).mean(axis=1))
+    return float(rank_p(observed, (shuffled @ weights).mean(axis=1)))
 
 
 def networks_p(first: NDArray[np.float64], second: NDArray[np.float64], *, permutations: int, seed: int) -> float:
@@ -50,11 +50,11 @@ def networks_p(first: NDArray[np.float64], second: NDArray[np.float64], *, permu
     if math.comb(count, ahead) <= permutations:
         chosen = np.array(list(combinations(range(count), ahead)), np.intp)
         values = _difference(both, chosen)
-        return rank_p(float(values[0]), values[1:])
+        return float(rank_p(values[0], values[1:]))
     rng = keyed_generator(seed, "permutations of networks", ahead, count)
     orders = rng.permuted(np.broadcast_to(np.arange(count), (permutations, count)), axis=1)
     observed = _difference(both, np.arange(ahead)[None])
-    return rank_p(float(observed[0]), _difference(both, orders[:, :ahead]))
+    return float(rank_p(observed[0], _difference(both, orders[:, :ahead])))
 
 
 def signs_p(differences: NDArray[np.float64], *, permutations: int, seed: int) -> float:
@@ -69,10 +69,10 @@ def signs_p(differences: NDArray[np.float64], *, permutations: int, seed: int) -
     if 2**count <= permutations:
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         values = signs @ differences / count
-        return rank_p(float(values[0]), values[1:])
+        return float(rank_p(values[0], values[1:]))
     rng = keyed_generator(seed, "exchanges in networks", count)
     values = (1 - 2 * rng.integers(0, 2, size=(permutations, count))) @ differences / count
-    return rank_p(float(differences.mean()), values)
+    return float(rank_p(differences.mean(), values))
 
 
 def _difference(both: NDArray[np.float64], chosen: NDArray[np.intp]) -> NDArray[np.float64]:
