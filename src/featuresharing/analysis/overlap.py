@@ -45,20 +45,9 @@ def shares(contributions: Array) -> Prepared:
 
 def ranks(values: Array) -> Prepared:
     """Return ranks [..., U] from 0 along the last axis; ties are given the mean of theirs."""
-    order = np.argsort(values, axis=-1)
-    ordered = np.take_along_axis(values, order, axis=-1)
-    places = np.broadcast_to(np.arange(values.shape[-1], dtype=np.float64), values.shape)
-    new = np.ones(values.shape, np.bool_)
-    new[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    if not new.all():
-        last = np.ones(values.shape, np.bool_)
-        last[..., :-1] = new[..., 1:]
-        first_places = np.maximum.accumulate(np.where(new, places, 0), axis=-1)
-        last_places = np.minimum.accumulate(np.where(last, places, np.inf)[..., ::-1], axis=-1)[..., ::-1]
-        places = (first_places + last_places) / 2
-    found = np.empty(values.shape)
-    np.put_along_axis(found, order, places, axis=-1)
-    return found
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values, axis=-1) - 1)
 
 
 def top_weights(values: Array) -> Prepared:
