@@ -162,9 +162,7 @@ def _cells(layers: "Iterable[LayerConditionals]", measuring: Measuring, say: Say
         for task in unmoved_tasks(layer) if len(evidence) > 1 else ():
             said = f"{place_in_words(*layer.place)}, task '{task}'"
             say(f"{said}: no unit changes a prediction by more than rounding: its sharing means nothing.")
-        limit = near_zero_limit(
-            measuring.near_zero, method=measuring.method, softmax=bool(layer.attributes.get("softmax", True))
-        )
+        limit = near_zero_limit(measuring.near_zero, method=measuring.method, softmax=layer.softmax)
         for tasks, found in _pairs(layer, evidence, measuring):
             yield Cell(*layer.place, tasks, found, limit)
 

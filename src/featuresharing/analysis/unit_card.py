@@ -96,8 +96,7 @@ def unit_card(
     shown = _shown(looks, checkpoint)
     if kept is not None:
         check_kept(shown.place, shown.predictions, kept)
-    softmax = bool(shown.attributes.get("softmax", True))
-    limit = near_zero_limit(near_zero, method=method, softmax=softmax)
+    limit = near_zero_limit(near_zero, method=method, softmax=shown.softmax)
     experiment, replicate, name, alias = shown.place
     return UnitCard(
         experiment=experiment,
@@ -108,7 +107,7 @@ def unit_card(
         unit=unit,
         units=shown.units,
         ranked=shown.ranked,
-        measure="bits" if method != "probdiff" else "probability" if softmax else "scores",
+        measure="bits" if method != "probdiff" else "probability" if shown.softmax else "scores",
         limit=limit,
         effective_samples=shown.effective_samples,
         skipped_mass=shown.skipped_mass,
@@ -125,6 +124,7 @@ class _Look:
 
     place: tuple[str, int, str, str]
     attributes: Mapping[str, Any]
+    softmax: bool
     units: int
     ranked: int
     effective_samples: float
@@ -154,6 +154,7 @@ def _look(layer: "LayerConditionals", unit: int, method: str, laplace: str) -> _
     return _Look(
         layer.place,
         layer.attributes,
+        layer.softmax,
         int(layer.attributes.get("layer_units", len(layer.units))),
         len(layer.units),
         float(layer.effective_samples[row]),

@@ -49,8 +49,7 @@ class LayerFrame:
         Raises InputError for conditionals that have no evidence.
         """
         found = layer_contributions(layer, method=evidence.method, laplace=evidence.laplace)
-        softmax = bool(layer.attributes.get("softmax", True))
-        return cls(layer, found, evidence, near_zero_limit(near_zero, method=evidence.method, softmax=softmax))
+        return cls(layer, found, evidence, near_zero_limit(near_zero, method=evidence.method, softmax=layer.softmax))
 
     @property
     def step(self) -> int:

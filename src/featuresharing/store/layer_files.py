@@ -85,6 +85,11 @@ class LayerConditionals:
         return replicate_of(self.attributes)
 
     @property
+    def softmax(self) -> bool:
+        """Whether conditionals are probabilities, and no raw scores."""
+        return bool(self.attributes.get("softmax", True))
+
+    @property
     def place(self) -> tuple[str, int, str, str]:
         """Experiment, replicate, checkpoint and layer, as tables have them."""
         experiment, alias, checkpoint = (str(self.attributes[name]) for name in NAMED)
