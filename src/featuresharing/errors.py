@@ -1,5 +1,7 @@
 """Errors in input or machine, explained in one sentence."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Bad input, described in one sentence that names the place, what was found and what is accepted.
@@ -20,6 +22,12 @@ class DiskFullError(InputError):
 def quoted(text: str, longest: int = 60) -> str:
     """Return a text of a file for a message: in quotes, its start if it is long, control characters as escapes."""
     return repr(text if len(text) <= longest else f"{text[: longest - 3]}...")
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """Return names for a message, separated by commas; of more than ``most`` the first, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def ordinal(number: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from featuresharing.data.preprocessing import AnyPreprocessing, preprocessing_from_dict
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, first_names
 
 SUPPOSED_CLASSES = 100
 """Classes of a task before images are listed; they hardly matter to what jobs take."""
@@ -82,5 +82,4 @@ class NetworkDescription:
 def listed(layers: Iterable[LayerDescription]) -> str:
     """Return the module paths of layers, of very many the first."""
     paths = [layer.path or "'' (the network itself)" for layer in layers]
-    more = f" and {len(paths) - MOST_LISTED} more" if len(paths) > MOST_LISTED else ""
-    return f"{', '.join(paths[:MOST_LISTED])}{more}" if paths else "none: it has no convolutions and linear layers"
+    return first_names(paths, MOST_LISTED) or "none: it has no convolutions and linear layers"

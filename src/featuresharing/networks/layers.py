@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from featuresharing.arguments import kind_of
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, first_names
 from featuresharing.networks.computed import effective_parameters
 from featuresharing.networks.layer_kinds import Place, places_at, places_in
 from featuresharing.networks.wrappers import unwrap
@@ -101,8 +101,7 @@ def _listed(network: nn.Module, aliases: Mapping[str, str] | None) -> str:
     names = {known: alias for alias, known in (aliases or {}).items()}
     accepted = [place.path for place in places_in(network)]
     listed = [f"{name} ({names[name]})" if name in names else name or "'' (the network itself)" for name in accepted]
-    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
-    return f"{', '.join(listed[:MOST_LISTED])}{more}" if listed else "this network has none"
+    return first_names(listed, MOST_LISTED) or "this network has none"
 
 
 def _full_name(module: nn.Module) -> str:

@@ -13,7 +13,7 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor, nn
 
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, first_names
 from featuresharing.networks.failures import is_out_of_memory, reason_of
 from featuresharing.settings import OwnNetworkSettings
 
@@ -166,7 +166,7 @@ def _misfit(
     wanted: Collection[str],
 ) -> str:
     said = [
-        f"{what} {', '.join(names[:MOST_NAMED])}{f' and {len(names) - MOST_NAMED} more' * (len(names) > MOST_NAMED)}"
+        f"{what} {first_names(names, MOST_NAMED)}"
         for what, names in (("missing are", missing), ("the network does not have", unexpected))
         if names
     ]

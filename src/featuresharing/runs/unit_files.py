@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from featuresharing.analysis.unit_card import UnitCard, unit_card
 from featuresharing.data.columns import KEPT
 from featuresharing.data.lists import split_lines
 from featuresharing.data.table_files import read_table
-from featuresharing.errors import InputError, quoted
+from featuresharing.errors import InputError, first_names, quoted
 from featuresharing.replicates import FIRST, network_label
 from featuresharing.settings import Config, EvidenceSettings, FigureSettings, SharingSettings
 from featuresharing.settings.block import Block
@@ -22,7 +22,7 @@ from featuresharing.settings.checking import check_block
 from featuresharing.settings.configfiles import check_config_files, complete_config, read_yaml
 from featuresharing.store import read_conditionals
 from featuresharing.store.layer_files import peek_final
-from featuresharing.store.status import check_results
+from featuresharing.store.status import check_results, natural_order
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -153,7 +153,7 @@ def find_layer(folder: Path, kind: str, experiment: str, layer: str, replicate: 
         alias, _, checkpoint = path.stem.partition("_")
         by_layer.setdefault(alias, {})[checkpoint] = path
     alias = layer if layer in by_layer else _alias_of(layer, by_layer)
-    _check_name("layer", alias, sorted(by_layer, key=_natural), str(root / network))
+    _check_name("layer", alias, sorted(by_layer, key=natural_order), str(root / network))
     return LayerPlace(folder, network, alias, _in_order(by_layer[alias]))
 
 
@@ -216,12 +216,7 @@ def _in_order(files: Mapping[str, Path]) -> dict[str, Path]:
     for checkpoint, path in files.items():
         found = peek_final(path)
         steps[checkpoint] = int(found[0].get("step", -1)) if found else -1
-    return dict(sorted(files.items(), key=lambda item: (steps[item[0]], _natural(item[0]))))
-
-
-def _natural(name: str) -> list[Any]:
-    """Return a key that sorts 2 before 10."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+    return dict(sorted(files.items(), key=lambda item: (steps[item[0]], natural_order(item[0]))))
 
 
 def _check_name(what: str, found: str, known: Sequence[str], place: str) -> None:
@@ -230,10 +225,6 @@ def _check_name(what: str, found: str, known: Sequence[str], place: str) -> None
         return
     near = get_close_matches(found, known, n=1, cutoff=0.5)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
-    raise InputError(f"{place}: there is no {what} {quoted(found)}{meant}; accepted are {_listed(known)}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - MOST_NAMES} more" if len(every) > MOST_NAMES else ""
-    return ", ".join(every[:MOST_NAMES]) + more
+    raise InputError(
+        f"{place}: there is no {what} {quoted(found)}{meant}; accepted are {first_names(known, MOST_NAMES)}."
+    )

@@ -79,7 +79,10 @@ def layer_statuses(
     for part in _parts(folder, say):
         parts.setdefault(part.layer, []).append(part)
     moment = time.time() if now is None else now
-    return [_status(layer, found, moment) for layer, found in sorted(parts.items(), key=lambda item: _natural(item[0]))]
+    return [
+        _status(layer, found, moment)
+        for layer, found in sorted(parts.items(), key=lambda item: natural_order(*item[0]))
+    ]
 
 
 def check_results(folder: Path) -> None:
@@ -187,6 +190,6 @@ def _layer(attributes: Any) -> Place:
     return experiment, replicate_of(attributes), alias, checkpoint
 
 
-def _natural(names: Place) -> list[Any]:
-    """Return a key that sorts 2 before 10."""
+def natural_order(*names: object) -> list[tuple[str, int]]:
+    """Return a key that sorts names, 2 before 10."""
     return [(text, int(digits or 0)) for name in names for text, digits in re.findall(r"(\D*)(\d*)", str(name))]
