@@ -109,6 +109,13 @@ def named(wildcards):
     return {} if replicate_of(wildcards) == 1 else {"replicate": replicate_of(wildcards)}
 
 
+def by_experiment(paths):
+    """Return NAME=PATH of paths, of which each experiment has as many, in their order, for params."""
+    each = len(paths) // len(EXPERIMENTS)
+    names = [name for name in EXPERIMENTS for _ in range(each)]
+    return [f"{name}={path}" for name, path in zip(names, paths)]
+
+
 def count_gpus_of_job():
     """Return 1 if jobs of torch will use a GPU: then the cap on gpu holds them apart, else it must not hold cores back."""
     if config["device"] != "auto":

@@ -44,9 +44,7 @@ rule build_explorer:
             | {"softmax": config["lesions"]["softmax"] or not LESION}
             | {"features": "results/features" if DRAWN else None}
         ),
-        kept=lambda wildcards, input: [
-            f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.kept)
-        ],
+        kept=lambda wildcards, input: by_experiment(input.kept),
         sorting=[f"{name}={experiment.sorting_task}" for name, experiment in EXPERIMENTS.items()],
         tasks=ALL_TASKS,
         drawn=DRAWN,

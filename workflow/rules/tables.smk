@@ -8,6 +8,11 @@ localrules:
     tabulate_images,
 
 
+EVERY_LAYER = expand(
+    rules.marginalize_layer.output, experiment=EXPERIMENTS, nth=REPLICATES, layer=LAYERS, checkpoint=CHECKPOINTS
+)
+
+
 rule tabulate_accuracy:
     input:
         expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),
@@ -31,13 +36,7 @@ rule tabulate_accuracy:
 
 rule tabulate_contributions:
     input:
-        expand(
-            rules.marginalize_layer.output,
-            experiment=EXPERIMENTS,
-            nth=REPLICATES,
-            layer=LAYERS,
-            checkpoint=CHECKPOINTS,
-        ),
+        EVERY_LAYER,
     output:
         report(
             "results/tables/contributions.csv",
@@ -62,13 +61,7 @@ rule tabulate_contributions:
 
 rule tabulate_sharing:
     input:
-        expand(
-            rules.marginalize_layer.output,
-            experiment=EXPERIMENTS,
-            nth=REPLICATES,
-            layer=LAYERS,
-            checkpoint=CHECKPOINTS,
-        ),
+        EVERY_LAYER,
     output:
         sharing=report(
             "results/tables/sharing.csv",

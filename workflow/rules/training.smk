@@ -78,11 +78,9 @@ rule plot_training:
     params:
         page=flags(PAGE),
         tasks=ALL_TASKS,
-        logs=lambda wildcards, input: [
-            f"{name}={path}" for (name, _), path in zip(product(EXPERIMENTS, REPLICATES), input.logs)
-        ],
-        lists=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.lists)],
-        classes=lambda wildcards, input: [f"{name}={path}" for name, path in zip(EXPERIMENTS, input.classes)],
+        logs=lambda wildcards, input: by_experiment(input.logs),
+        lists=lambda wildcards, input: by_experiment(input.lists),
+        classes=lambda wildcards, input: by_experiment(input.classes),
     message:
         "Plotting training."
     shell:
