@@ -24,4 +24,9 @@ def near_zero_limit(chosen: float | None, *, method: str, softmax: bool = True) 
 
 def tasks_near_zero(means: Mapping[str, float], limit: float) -> str:
     """Return the names of the tasks whose ``means`` are under the limit, joined by +; blank if there are none."""
-    return " + ".join(task for task, mean in means.items() if mean < limit)
+    return " + ".join(low_tasks(means, limit))
+
+
+def low_tasks(means: Mapping[str, float], limit: float) -> tuple[str, ...]:
+    """Return the names of the tasks whose ``means`` are under the limit."""
+    return tuple(task for task, mean in means.items() if mean < limit)

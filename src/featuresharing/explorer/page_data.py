@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.errors import InputError
 from featuresharing.explorer.codec import as_text, pack
 from featuresharing.explorer.sprites import Sprite, sprite
@@ -39,9 +40,6 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "accuracy": ("experiment", "replicate", "checkpoint", "task", "accuracy"),
 }
 """Tables that a page shows, with the columns that it reads; all but the first may be missing."""
-
-SIDES = ("highest", "lowest")
-"""Which images are shown of a unit."""
 
 NO_IMAGE = 0xFFFF
 """In the place of an image where a unit has fewer."""

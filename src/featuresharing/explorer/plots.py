@@ -69,11 +69,6 @@ def document_json(document: Document) -> dict[str, Any]:
     return dict(renumbered(document.to_json(deferred=False)))
 
 
-def root_ids(document: dict[str, Any]) -> dict[str, str]:
-    """Return the ids of the roots by their names."""
-    return {root["attributes"]["name"]: root["id"] for root in document["roots"]}
-
-
 def _source(name: str, columns: Iterable[str]) -> ColumnDataSource:
     return ColumnDataSource({column: [] for column in columns}, name=name)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import EDGE, GAP, write_line, write_lines
-from featuresharing.figures.layer_map import LayerFrame, map_of, network_of, unit_of
+from featuresharing.figures.layer_map import LayerFrame, map_of, network_of, unit_of, when_of
 from featuresharing.figures.lettering import shorten, width_of, wrap
 from featuresharing.figures.map_key import draw_key, explanation, margins_of
 from featuresharing.figures.palettes import colours
@@ -185,7 +185,6 @@ def layers_of(
         for frame, places in zip(frames, ordered, strict=True)
     }
     first = frames[0]
-    when = f" after {first.step:,} training steps" if first.step >= 0 else ""
     low = list(dict.fromkeys(task for frame in frames for task in frame.low_tasks))
     warning = (
         f"Hatched: the average unit contributes less than {first.limit:g}{unit_of(first.evidence)} to"
@@ -193,7 +192,7 @@ def layers_of(
     )
     note = f"{len(frames)} layers, {sum(len(frame.layer.units) for frame in frames):,} units."
     progress = (first.step, last) if 0 <= first.step <= last else None
-    return LayersMap(f"{network_of(first)}{when}", note, maps, warning if low else "", progress)
+    return LayersMap(network_of(first) + when_of(first), note, maps, warning if low else "", progress)
 
 
 def animate_layers(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import Array
-from featuresharing.analysis.near_zero import near_zero_limit
+from featuresharing.analysis.near_zero import low_tasks, near_zero_limit
 from featuresharing.analysis.overlap import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
@@ -59,7 +59,7 @@ class LayerFrame:
     @property
     def low_tasks(self) -> tuple[str, ...]:
         """The tasks to which the average unit contributes next to nothing."""
-        return tuple(task for task, values in self.contributions.items() if values.mean() < self.limit)
+        return low_tasks({task: float(values.mean()) for task, values in self.contributions.items()}, self.limit)
 
     def order(self, sort_by: str) -> NDArray[np.intp]:
         """Return the places of the units, sorted by their contribution to a task (ties: to the next one)."""
@@ -180,13 +180,13 @@ def scatter_of(frames: Sequence[LayerFrame], *, sort_by: str | None = None, page
         layers[str(frame.layer.attributes["alias"])] = [_pair(frame, *names) for names in named]
         if set(frame.contributions) != set(frames[0].contributions):
             raise InputError(f"{_where(frame)}: found other tasks than at {_where(frames[0])}; accepted are the same.")
-    title = f"{network_of(frames[0])}: what units contribute to two tasks{_when(frames[0])}"
+    title = f"{network_of(frames[0])}: what units contribute to two tasks{when_of(frames[0])}"
     return plot_tasks(layers, title=title, unit=unit_of(frames[0].evidence).strip(), page=page)
 
 
 def title_of(frame: LayerFrame) -> str:
     """Return the title of a layer's map: network, layer and step."""
-    return f"{network_of(frame)}: {frame.layer.attributes['alias']}{_when(frame)}"
+    return f"{network_of(frame)}: {frame.layer.attributes['alias']}{when_of(frame)}"
 
 
 def network_of(frame: LayerFrame) -> str:
@@ -194,7 +194,8 @@ def network_of(frame: LayerFrame) -> str:
     return network_label(str(frame.layer.attributes["experiment"]), frame.layer.replicate)
 
 
-def _when(frame: LayerFrame) -> str:
+def when_of(frame: LayerFrame) -> str:
+    """Say after how many training steps a frame is, if that is known."""
     return f" after {frame.step:,} training steps" if frame.step >= 0 else ""
 
 

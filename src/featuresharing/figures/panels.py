@@ -157,6 +157,13 @@ def names_height(names: Sequence[str], page: Page, width: float) -> float:
     return below_numbers(page)
 
 
+def said(page: Page, sentence: str) -> Figure:
+    """Return a figure that says a sentence, where there is nothing to draw."""
+    figure = page.figure(0.3 * page.inches)
+    figure.text(0.5, 0.5, sentence, ha="center", va="center", color=GREY)
+    return figure
+
+
 def write_at(figure: Figure, x: float, y: float, text: str, **options: Any) -> None:
     """Write text at inches from the left and from the bottom of a figure."""
     width, height = figure.get_size_inches()

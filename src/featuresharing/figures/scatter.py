@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import EDGE, write_line, write_lines
 from featuresharing.figures.lettering import shorten, width_of, wrap
+from featuresharing.figures.panels import said
 from featuresharing.figures.style import GREY, SCREEN, Box, Page
 from featuresharing.figures.unit_map import Pair
 
@@ -86,9 +87,7 @@ def plot_tasks(
     }
     with page.drawing():
         if not next(iter(checked.values())):
-            figure = page.figure(0.3 * page.inches)
-            figure.text(0.5, 0.5, "One task: there is nothing to compare.", ha="center", va="center", color=GREY)
-            return figure
+            return said(page, "One task: there is nothing to compare.")
         return _plot(checked, title, unit, page)
 
 

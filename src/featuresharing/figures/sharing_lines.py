@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from featuresharing.analysis.chance import excess_over
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import wrap
-from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height
-from featuresharing.figures.style import GREY, SCREEN, Page
+from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height, said
+from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import Look, looks_of
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ def plot_sharing(
 
 def nothing_shared(page: Page) -> Figure:
     """Return a figure that says that nothing is shared."""
-    figure = page.figure(0.3 * page.inches)
-    sentence = "Nothing is shared: every experiment has one task."
-    figure.text(0.5, 0.5, sentence, ha="center", va="center", color=GREY)
-    return figure
+    return said(page, "Nothing is shared: every experiment has one task.")
 
 
 def line_names(table: "DataFrame") -> dict[tuple[str, str, str], str]:
@@ -102,8 +100,8 @@ def _plot_sharing(
         shift = dodge * (index - (len(names) - 1) / 2)
         for axes, value in ((upper, "sharing"), (lower, "excess")):
             if single is not None:
-                _draw_networks(axes, _of(single, line), layers, shift, value, look)
-            _draw_line(axes, _of(means, line), layers, shift, dodge, value, look)
+                _draw_networks(axes, of_line(single, line), layers, shift, value, look)
+            _draw_line(axes, of_line(means, line), layers, shift, dodge, value, look)
     for axes in (upper, lower):
         name_ticks(axes, layers, page, width)
         axes.set(xlim=(-0.5, len(layers) - 0.5), xlabel="Layer")
@@ -118,7 +116,8 @@ def _plot_sharing(
     return figure
 
 
-def _of(table: "DataFrame", line: tuple[str, str, str]) -> "DataFrame":
+def of_line(table: "DataFrame", line: tuple[str, str, str]) -> "DataFrame":
+    """Return the rows of a line."""
     return table[(table[LINE] == list(line)).all(axis=1)]
 
 
@@ -131,9 +130,7 @@ def _draw_line(
     y, low, high = (points[name].to_numpy() for name in (value, low, high))
     chance = {name: points[name].to_numpy() for name in ("chance", "chance_low", "chance_high")}
     if value == "excess":
-        middle = chance["chance"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            chance = {name: (values - middle) / (1 - middle) for name, values in chance.items()}
+        chance = {name: excess_over(values, chance["chance"]) for name, values in chance.items()}
     bar = 0.8 * dodge
     bottom, height = chance["chance_low"], chance["chance_high"] - chance["chance_low"]
     axes.use_sticky_edges = False

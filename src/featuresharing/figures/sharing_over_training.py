@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from featuresharing.analysis.chance import excess_over
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import wrap
 from featuresharing.figures.panels import (
@@ -23,7 +24,7 @@ from featuresharing.figures.panels import (
     name_ticks,
     names_height,
 )
-from featuresharing.figures.sharing_lines import CHANCE, LINE, line_names, nothing_shared
+from featuresharing.figures.sharing_lines import CHANCE, line_names, nothing_shared, of_line
 from featuresharing.figures.step_axis import scale_steps, step_label, steps_of
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.task_colours import MARKERS
@@ -81,7 +82,7 @@ def _plot(table: "DataFrame", title: str, page: Page) -> Figure:
     figure, panels = framed(page, grid, title, _legends(table, layers), sharey=True)
     places = dict(zip(checkpoints, steps or range(len(checkpoints)), strict=True))
     for axes, (line, name) in zip(panels.flat, titles.items(), strict=False):
-        points = table[(table[LINE] == list(line)).all(axis=1)]
+        points = of_line(table, line)
         _draw_panel(axes, points.assign(place=points["checkpoint"].map(places)), layers)
         axes.set_title(name, loc="left")
         if steps:
@@ -119,12 +120,10 @@ def _draw_panel(axes: Axes, points: "DataFrame", layers: Sequence[str]) -> None:
 
 def _chance(points: "DataFrame") -> tuple[Any, Any, Any]:
     """Return places, and between what excess sharing 95 % of what chance gives lie there, on average over layers."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        edges = {
-            name: (points[f"chance_{name}"] - points["chance"]) / (1 - points["chance"]) for name in ("low", "high")
-        }
-    told = points.assign(**edges)[points["near_zero"] == ""]
-    band = (told if len(told) else points.assign(**edges)).groupby("place")[["low", "high"]].mean()
+    low, high = (excess_over(points[f"chance_{name}"], points["chance"]) for name in ("low", "high"))
+    points = points.assign(low=low, high=high)
+    told = points[points["near_zero"] == ""]
+    band = (told if len(told) else points).groupby("place")[["low", "high"]].mean()
     return band.index.to_numpy(), band["low"].to_numpy(), band["high"].to_numpy()
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from featuresharing.analysis.trends import IN_LAYER, OVER_CHECKPOINTS, OVER_LAYERS
 from featuresharing.reports.phrases import decimal, interval, joined, p_value, spans
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 """p-values below it are told as differences; they are not corrected for how many layers there are."""
-
-OVER_LAYERS, OVER_CHECKPOINTS, EXCESS = "slope over layers", "slope over checkpoints", "excess"
-"""Quantities of the table of trends."""
 
 
 class Line(NamedTuple):
@@ -171,7 +169,7 @@ def _slope_difference(line: Line, other: Line, rows: "DataFrame") -> str | None:
 
 
 def _layer_differences(line: Line, other: Line, rows: "DataFrame", layers: Sequence[str]) -> str | None:
-    rows = rows[rows.quantity == EXCESS]
+    rows = rows[rows.quantity == IN_LAYER]
     rows = rows[[math.isfinite(value) for value in rows.value]]
     if not len(rows):
         return None

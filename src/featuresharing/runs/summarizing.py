@@ -10,8 +10,6 @@ from featuresharing.reports.run_tables import RunTables
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from featuresharing.networks.predictions import Predictions
-
 UNITS = {"we": "bits", "infdiff": "bits", "probdiff": "of probability"}
 """What contributions are measured in, by the method of evidence."""
 
@@ -74,21 +72,17 @@ def _check_whole(run: RunTables) -> None:
 
 def chance_accuracies(paths: Iterable[Path]) -> dict[tuple[str, str], float]:
     """Return by experiment and task the share of images that are of the most frequent class, from predictions."""
-    from featuresharing.networks.predictions import read_named_predictions
-
-    return {
-        (found.experiment, task): share
-        for found in map(read_named_predictions, paths)
-        for task, share in _most_frequent(found)
-    }
-
-
-def _most_frequent(predictions: "Predictions") -> Iterable[tuple[str, float]]:
     import numpy as np
 
-    for task, present in predictions.present().items():
-        counts = np.bincount(predictions.targets[task][present])
-        yield task, float(counts.max() / counts.sum()) if len(counts) else float("nan")
+    from featuresharing.analysis.guessing import chance_accuracy
+    from featuresharing.networks.predictions import read_named_predictions
+
+    found: dict[tuple[str, str], float] = {}
+    for predictions in map(read_named_predictions, paths):
+        shares = chance_accuracy(np.column_stack(list(predictions.targets.values())))
+        for task, share in zip(predictions.targets, shares.tolist(), strict=True):
+            found[predictions.experiment, task] = share
+    return found
 
 
 def write_summary(run: RunTables, output: Path, page: Path | None = None) -> None:
