@@ -25,7 +25,8 @@ import h5py
 import numpy as np
 
 from featuresharing import InputError, merge_conditionals, read_conditionals
-from featuresharing.analysis.tables import contribution_table, sharing_table
+from featuresharing.analysis.sharing_tables import sharing_table
+from featuresharing.analysis.tables import contribution_table
 from featuresharing.hdf5 import trials
 from featuresharing.networks.predictions import Predictions, read_predictions, write_predictions
 from featuresharing.store import Layout, TaskData, UnitStore
