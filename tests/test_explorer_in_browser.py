@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ from PIL import Image
 
 from featuresharing.explorer import explorer_page
 from featuresharing.explorer.codec import pack, unpack
-from tests.support.browser import LAPTOP, PHONE, Watched, browser, missing, opened
+from tests.support.browser import LAPTOP, PHONE, browser, missing
+from tests.support.explored import START, explored, written
 from tests.support.explorer_frames import amounts, made_pictures, made_tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "a browser is here")]
-
-START = "#e=unrelated&l=fc2&k=200&t=bird&t=word"
 
 
 @pytest.fixture(scope="module")
@@ -34,78 +32,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two experiments, with pictures of what drives the units of one layer."""
     drawn = {("unrelated", 1, "fc2"): [np.full((8, 8, 3), 20 * unit, np.uint8) for unit in range(10)]}
     return written(tmp_path_factory, explorer_page(made_tables(), pictures=made_pictures(), features=drawn))
-
-
-def written(folders: pytest.TempPathFactory, page: str) -> Path:
-    path = folders.mktemp("page") / "explorer.html"
-    path.write_text(page, encoding="utf-8")
-    return path
-
-
-class Explorer:
-    """The page in a window, and what its reader does."""
-
-    def __init__(self, watched: Watched) -> None:
-        self.page = watched.page
-        self.page.wait_for_selector("body.ready")
-        self.settled(0)
-
-    def rests(self) -> int:
-        """Return how often the page has come to rest."""
-        return int(self.page.evaluate("Number(document.body.dataset.rest ?? 0)"))
-
-    def settled(self, before: int) -> None:
-        """Wait until the page has come to rest after ``before``."""
-        self.page.wait_for_function("before => Number(document.body.dataset.rest ?? 0) > before", arg=before)
-
-    @contextmanager
-    def doing(self) -> Iterator[None]:
-        """Do something, and wait until the page has followed."""
-        before = self.rests()
-        yield
-        self.settled(before)
-
-    def data(self, source: str) -> dict[str, list[Any]]:
-        """Return the columns of a plot's source."""
-        code = (
-            "name => JSON.stringify(Object.fromEntries(Object.entries(Bokeh.documents[0].get_model_by_name(name).data)"
-        )
-        code += ".map(([key, values]) => [key, [...values]])))"
-        return dict(json.loads(self.page.evaluate(code, source)))
-
-    def chosen(self, source: str) -> list[int]:
-        """Return what is selected in a source."""
-        code = "name => [...Bokeh.documents[0].get_model_by_name(name).selected.indices].sort((a, b) => a - b)"
-        return list(self.page.evaluate(code, source))
-
-    def place(self, plot: str, x: float, y: float) -> tuple[float, float]:
-        """Return where a point of a plot is in the window."""
-        self.page.locator(f"#{plot}").scroll_into_view_if_needed()
-        code = """([name, x, y]) => {
-            const view = Bokeh.index.get_one(Bokeh.documents[0].get_model_by_name(name));
-            const box = view.el.getBoundingClientRect();
-            return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)];
-        }"""
-        found = self.page.evaluate(code, [plot, x, y])
-        return found[0], found[1]
-
-    def unit(self, plot: str, unit: int) -> tuple[float, float]:
-        """Return where a unit is in the window, on the map or the scatter of a pane."""
-        columns = self.data(f"units{plot[-1]}")
-        x, y = ("x", "y") if plot.startswith("map") else ("a", "b")
-        return self.place(plot, columns[x][unit], columns[y][unit])
-
-    def text(self, selector: str) -> str:
-        return self.page.inner_text(selector)
-
-    def link(self) -> str:
-        return str(self.page.evaluate("location.hash"))
-
-
-@contextmanager
-def explored(running: Any, path: Path, link: str = START, **window: Any) -> Iterator[Explorer]:
-    with opened(running, path, link=link, **window) as watched:
-        yield Explorer(watched)
 
 
 def test_numbers_are_read_as_they_were_packed(running: Any, page_file: Path) -> None:
@@ -126,7 +52,11 @@ def test_numbers_are_read_as_they_were_packed(running: Any, page_file: Path) -> 
 def test_choices_change_the_view_and_the_link(running: Any, page_file: Path) -> None:
     with explored(running, page_file) as explorer:
         page = explorer.page
-        assert len(explorer.data("units0")["unit"]) == 10
+        shown = explorer.data("units0")
+        assert len(shown["unit"]) == 10
+        # as in the figures, the unit on which the sorting task relies least stands first
+        assert (shown["x"][9], shown["y"][9]) == (0, 0)
+        assert (shown["y"][0], max(shown["y"])) == (max(shown["y"]), shown["y"][0])
         with explorer.doing():
             page.click("#layers0 button:text-is('conv1')")
         assert len(explorer.data("units0")["unit"]) == 6
@@ -154,6 +84,7 @@ def test_the_slider_moves_and_training_plays_to_its_end(running: Any, page_file:
         assert explorer.text("#step0") == "step 0"
         assert "Near zero for bird and word" in explorer.text("#note0")
         assert page.locator("#layers0 button.near-zero").count() == 2
+        assert page.locator("#dashed0").is_visible()
         page.click("#play0")
         page.wait_for_selector("#play0[aria-label=Pause]")
         page.wait_for_selector("#play0[aria-label='Play training']")
@@ -179,6 +110,11 @@ def test_a_click_shows_a_unit_with_images_and_what_drives_it(running: Any, page_
             [amounts("unrelated", "fc2", k, "word", 10)[3] for k in ("0", "50", "200")], rel=2e-4
         )
         assert "unit=3" in explorer.link()
+        with explorer.doing():
+            explorer.page.evaluate("location.hash = location.hash.replace('unit=3', '')")
+        with explorer.doing():
+            explorer.page.click("#card-strongest button:text-is('word')")
+        assert explorer.text("#card-title") == "Unit 9 of fc2"
         for part in ("map0", "scatter0", "card-title", "note0"):  # a laptop shows them without scrolling
             box = explorer.page.locator(f"#{part}").bounding_box()
             assert box

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 PARTS = ("samples", "images", "features", "lesions", "sharing")
 """What a page may do without."""
 
-SCRIPTS = ("codec", "model", "link", "pane", "card", "curves", "table", "exporting", "acting", "controls", "main")
+SCRIPTS = (
+    *("codec", "model", "link", "raster", "pane", "card", "curves"),
+    *("table", "exporting", "acting", "controls", "main"),
+)
 """Scripts of the page in the order in which they run."""
 
 LIBRARY = ("bokeh.min.js", "bokeh-widgets.min.js", "bokeh-tables.min.js")

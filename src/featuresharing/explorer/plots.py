@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from bokeh.core.properties import value
 from bokeh.document import Document
 from bokeh.models import (
@@ -33,6 +34,12 @@ TITLE = {"text_font": FONT, "text_font_size": "12px", "text_color": INK, "text_f
 
 PANES = ("0", "1")
 """Endings of the names of what each of the two panes has."""
+
+MOVING = "overlay"
+"""The layer of a plot for what changes with every step of the slider: axes and grids are not drawn anew with it."""
+
+HERE = {"fill_color": FOCUS, "fill_alpha": 0.14, "line_color": None, "level": MOVING}
+"""How the layer or checkpoint that is looked at is marked in a curve."""
 
 UNIT_COLUMNS = ("unit", "x", "y", "colour", "a", "b", "bits_a", "bits_b", "rank_a", "rank_b", "samples")
 
@@ -102,12 +109,12 @@ def _plot(name: str, **settings: Any) -> figure:
     return made
 
 
-def _add_key(made: figure, orientation: str, marker: str = "circle") -> None:
+def _add_key(made: figure, orientation: str, *, squares: bool = False) -> None:
     """Put a key under a plot, where it covers nothing and goes into exported files."""
     source = _source(f"key_{made.name}", ("place", "colour", "label"))
     # outside of what the plot shows: for the legend alone
-    looks = {"fill_color": "colour", "line_color": "#999999", "size": 8}
-    shown = made.scatter("place", "place", source=source, marker=marker, **looks)
+    looks = {"source": source, "fill_color": "colour", "line_color": "#999999"}
+    shown = made.rect("place", "place", 1, 1, **looks) if squares else made.scatter("place", "place", size=8, **looks)
     shown.nonselection_glyph = shown.selection_glyph = None
     legend = Legend(
         items=[LegendItem(label={"field": "label"}, renderers=[shown])],
@@ -132,11 +139,16 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
     )
     made.axis.visible = False
     made.grid.visible = False
-    drawn = made.rect("x", "y", 0.94, 0.94, source=source, fill_color="colour", line_color=None)
+    outlined = _source(f"outlined{pane}", ("x", "y"))
+    _add_picture(made, f"cells{pane}")
+    cells = {"source": source, "name": f"unit_cells{pane}", "level": MOVING}
+    drawn = made.rect("x", "y", 0.94, 0.94, fill_color="colour", line_color=None, **cells)
     _mark_selection(drawn, line_width=3, faded=1)  # a fainter unit would look like one that serves both
-    made.rect("x", "y", 1.05, 1.05, source=focus, fill_alpha=0, line_color=FOCUS, line_width=3)
+    outlines = {"source": outlined, "name": f"outlines{pane}", "level": MOVING}
+    made.rect("x", "y", 1, 1, fill_alpha=0, line_color=FOCUS, line_width=3, **outlines)
+    made.rect("x", "y", 1.05, 1.05, source=focus, fill_alpha=0, line_color=FOCUS, line_width=3, level=MOVING)
     _add_tools(made, drawn, pane)
-    _add_key(made, "horizontal", marker="square")
+    _add_key(made, "horizontal", squares=True)
     return made
 
 
@@ -147,10 +159,12 @@ def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> fi
     made.background_fill_color = "#d4d4d4"  # dark, yellow, blue and white dots all show on it
     made.grid.grid_line_color = "#c6c6c6"
     halves = _source(f"halves{pane}", ("xs", "ys"))
-    made.multi_line("xs", "ys", source=halves, line_color="#555555", line_dash="dashed")
-    drawn = made.scatter("a", "b", source=source, size=7, fill_color="colour", line_color="#777777", line_width=0.5)
+    made.multi_line("xs", "ys", source=halves, line_color="#555555", line_dash="dashed", level=MOVING)
+    _add_picture(made, f"dots{pane}")
+    dots = {"source": source, "name": f"unit_dots{pane}", "level": MOVING}
+    drawn = made.scatter("a", "b", size=7, fill_color="colour", line_color="#777777", line_width=0.5, **dots)
     _mark_selection(drawn, line_width=1.5, faded=0.25)
-    made.scatter("a", "b", source=focus, size=13, fill_alpha=0, line_color=FOCUS, line_width=3)
+    made.scatter("a", "b", source=focus, size=13, fill_alpha=0, line_color=FOCUS, line_width=3, level=MOVING)
     corners = _source(f"corners{pane}", ("x", "y", "text", "align", "baseline"))
     made.text(
         "x",
@@ -163,9 +177,18 @@ def _scatter(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> fi
         text_font=value(FONT),
         text_color="#333333",
         x_offset=0,
+        level=MOVING,
     )
     _add_tools(made, drawn, pane)
     return made
+
+
+def _add_picture(made: figure, name: str) -> None:
+    """Let a plot show a picture of its units, which the page makes."""
+    empty = {"image": [np.zeros((1, 1), np.uint32)], "x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
+    source = ColumnDataSource(empty, name=name)
+    looks = {"source": source, "name": f"picture_{name}", "level": MOVING, "visible": False}
+    made.image_rgba("image", "x", "y", "dw", "dh", **looks)
 
 
 def _mark_selection(drawn: GlyphRenderer, *, line_width: float, faded: float) -> None:
@@ -194,7 +217,7 @@ def _sharing(over: str) -> figure:
     points = _source(
         f"points_{over}", ("x", "value", "low", "high", "colour", "fill", "line", "shown", "chance", "range", "note")
     )
-    made.quad("left", "right", top=9, bottom=-9, source=place, fill_color="#f0d9e6", line_color=None)
+    made.vstrip("left", "right", source=place, **HERE)
     made.patches("xs", "ys", source=bands, fill_color="colour", fill_alpha=0.15, line_color=None)
     made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, line_dash="dash")
     made.segment("x", "low", "x", "high", source=points, line_color="colour", line_width=1.5)
@@ -231,7 +254,7 @@ def _unit_over_training() -> figure:
     made = _plot("unit", x_range=Range1d(start=-0.5, end=1.5), y_range=Range1d(start=0, end=1))
     place, lines = _source("place_unit", ("left", "right")), _source("lines_unit", ("xs", "ys", "colour", "dash"))
     points = _source("points_unit", ("x", "y", "colour", "task", "checkpoint"))
-    made.quad("left", "right", top=1e9, bottom=0, source=place, fill_color="#f0d9e6", line_color=None)
+    made.vstrip("left", "right", source=place, **HERE)
     made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, line_dash="dash")
     drawn = made.scatter("x", "y", source=points, size=7, color="colour")
     tips = [("task", "@task"), ("checkpoint", "@checkpoint"), ("contributes", "@y{0.000}")]

@@ -3,29 +3,52 @@
 const MILLISECONDS = 330; // of a checkpoint while training plays, as in the GIFs
 
 let playing = 0;
-let waiting = { frame: 0, rest: 0 };
+const waiting = { frame: 0, rest: 0, curves: 0, moved: false };
 
-// Draws what moves in the next frame, and what takes longer once the reader rests.
+// not every browser says when it is idle
+const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work) : setTimeout(work, 50));
+
+// Draws what moves once a frame, and what takes longer once the reader rests.
 function follow() {
-  if (!waiting.frame) waiting.frame = requestAnimationFrame(drawMoving);
+  waiting.moved = true;
+  // as soon as this event has been dealt with: its own frame shows it
+  if (!waiting.frame) queueMicrotask(drawMoved);
   clearTimeout(waiting.rest);
   waiting.rest = setTimeout(drawResting, 120);
 }
 
+function drawMoved() {
+  if (!waiting.moved || waiting.frame) return;
+  waiting.moved = false;
+  waiting.frame = requestAnimationFrame(() => {
+    waiting.frame = 0;
+    drawMoved();
+  });
+  drawMoving();
+}
+
 function drawMoving() {
-  waiting.frame = 0;
   for (const number of shownPanes()) {
     drawPane(number);
     drawChoices(number);
   }
   offerByTask(activePane());
   drawCard();
-  // beside thousands of units, curves would cost a sixth of the frame: they follow once the slider rests
-  if (unitCount(activePane()) <= PARTED) drawCurves();
+  markCurves();
+  // curves follow in what is left of the frame; beside thousands of units, once the slider rests
+  if (!isMany(activePane()) && !waiting.curves) waiting.curves = whenIdle(drawCurvesBetween);
+}
+
+function drawCurvesBetween() {
+  waiting.curves = 0;
+  drawCurves();
 }
 
 function drawResting() {
+  waiting.moved = true;
+  drawMoved();
   drawCurves();
+  describeCurves();
   drawTable();
   for (const number of shownPanes()) describe(number);
   writeLink();
@@ -124,6 +147,5 @@ function compare(on) {
 function select(units, focus) {
   state.selected = [...units].sort((one, other) => one - other);
   if (focus !== undefined) state.focus = focus;
-  for (const number of shownPanes()) drawSelection(number);
   follow();
 }

@@ -18,33 +18,43 @@ function drawCard() {
   const pane = activePane();
   const unit = state.focus;
   byId("card").classList.toggle("empty", unit === null);
-  byId("card-title").textContent = unit === null ? "A unit" : `Unit ${unit} of ${pane.layer}`;
-  if (unit === null) return;
   const { tasks, checkpoints, name } = experimentOf(pane);
-  byId("card-where").textContent = `${name}, ${stepName(checkpoints[pane.checkpoint])}`;
+  byId("card-title").textContent = unit === null ? "A unit" : `Unit ${unit} of ${pane.layer}`;
+  byId("card-where").textContent = unit === null ? "" : `${name}, ${stepName(checkpoints[pane.checkpoint])}`;
+  drawStrongest(pane);
+  if (unit === null) return;
   const lines = tasks.map((task, place) => {
     const amount = contributions(pane, place)[unit];
     const times = amount / averageOf(pane, place);
     return [
       element("th", { scope: "row" }, element("span", { className: "swatch", style: `background:${LOOKS.colours[task]}` }), task),
       `${digits(amount)} ${LOOKS.unit}`,
-      `${Number.isFinite(times) ? times.toFixed(2) : "\u2013"} \u00d7`,
-      `${ranks(pane, place)[unit]} of ${unitCount(pane)}`,
+      Number.isFinite(times) ? times.toFixed(2) : "\u2013",
+      `${rankOf(pane, place, unit)} of ${unitCount(pane)}`,
     ];
   });
-  const head = ["task", "contributes", "average", "rank"].map((text) => element("th", { scope: "col" }, text));
+  const head = ["task", "contributes", "times average", "rank"].map((text) => element("th", { scope: "col" }, text));
   byId("card-numbers").replaceChildren(
     element("tr", {}, ...head),
     ...lines.map(([title, ...cells]) => element("tr", {}, title, ...cells.map((text) => element("td", {}, text)))),
   );
   const effective = samples(pane)[unit];
   byId("card-samples").textContent =
-    effective === undefined ? "" : `${digits(effective)} effective samples (how many draws carry the weight).`;
+    effective === undefined ? "" : `Effective samples (draws that carry weight): ${digits(effective)}`;
   markPlace("place_unit", pane.checkpoint);
   if (!isNew("card", `${keyOf(pane)} ${unit}`)) return;
   drawFeature(pane, unit);
   drawUnitCurve(pane, unit);
   drawImages(pane, unit);
+}
+
+// Ways to a unit for who does not know which to click: the one on which each task relies most.
+function drawStrongest(pane) {
+  const { tasks } = experimentOf(pane);
+  if (!isNew("strongest", `${pane.experiment}`)) return;
+  const most = (task) => () => select(state.selected, sortedUnits(contributions(activePane(), task))[0]);
+  const buttons = tasks.map((task, place) => element("button", { type: "button", onclick: most(place) }, task));
+  byId("card-strongest").replaceChildren("Show the strongest for ", ...buttons);
 }
 
 // One picture of a sprite: a window that shows one cell, scaled to fill its element.

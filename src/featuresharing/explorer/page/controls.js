@@ -37,18 +37,20 @@ function drawChoices(number) {
 function drawLayers(number, pane) {
   const { layers } = experimentOf(pane);
   const box = byId(`layers${number}`);
-  if (box.childElementCount !== layers.length || box.dataset.of !== String(pane.experiment)) {
-    box.dataset.of = String(pane.experiment);
+  if (isNew(`layers of ${number}`, pane.experiment)) {
     box.replaceChildren(
       ...layers.map(({ name }) => element("button", { type: "button", textContent: name, onclick: () => change(number, { layer: name }) })),
     );
   }
+  let some = false;
   [...box.children].forEach((button, place) => {
     const bare = nearZero({ ...pane, layer: layers[place].name });
+    some ||= bare.length > 0;
     button.setAttribute("aria-pressed", String(layers[place].name === pane.layer));
     button.classList.toggle("near-zero", bare.length > 0);
     button.title = bare.length ? `near zero at this checkpoint: ${bare.join(", ")}` : `${layers[place].units} units`;
   });
+  byId(`dashed${number}`).hidden = !some;
 }
 
 // One line of what the map shows: how many units serve what, and what is to be taken with care.
@@ -57,11 +59,13 @@ function noteOf(pane) {
   servesAt(pane).forEach((code) => (counts[code] += 1));
   const { tasks, name, checkpoints } = experimentOf(pane);
   const parts = [1, 2, 3, 0].filter((code) => counts[code]).map((code) => `${counts[code]} ${servesName(pane, code)}`);
-  const average = pane.pair.filter((task) => task !== null).map((task) => `${tasks[task]} ${digits(averageOf(pane, task))}`);
+  parts[0] = parts[0].replace(" ", ` of ${unitCount(pane)} units serve `);
+  const average = pane.pair.filter((task) => task !== null).map((task) => `${digits(averageOf(pane, task))} ${LOOKS.unit} to ${tasks[task]}`);
   const right = rows("accuracy")
     .filter((row) => row.experiment === name && row.replicate === pane.replicate && row.checkpoint === checkpoints[pane.checkpoint])
     .map((row) => `${row.task} ${Math.round(100 * row.accuracy)}\u00a0%`);
-  const text = `${unitCount(pane)} units: ${parts.join(", ")}. Average unit: ${average.join(", ")} ${LOOKS.unit}.`;
+  const rule = pane.pair[1] === null ? "at least half of the average unit" : "at least half of the average unit: dashed lines";
+  const text = `${parts.join(", ")} (to serve: ${rule}). The average unit contributes ${average.join(", ")}.`;
   const shown = [element("span", {}, right.length ? `${text} Accuracy: ${right.join(", ")}.` : text)];
   const bare = nearZero(pane);
   if (bare.length) {

@@ -5,7 +5,8 @@ function nameSteps(plot, names) {
   // of many names, as many as fit next to each other
   const every = Math.ceil(names.length / 8);
   const ticks = names.map((_, place) => place).filter((place) => (names.length - 1 - place) % every === 0);
-  if (String(ticker.ticks) !== String(ticks)) ticker.ticks = ticks;
+  if (!isNew(`steps of ${plot.name}`, names.join("\n"))) return;
+  ticker.ticks = ticks;
   model(`x_${plot.name}`).major_label_overrides = new Map(names.map((name, place) => [place, plain(name)]));
   plot.x_range.setv({ start: -0.5, end: names.length - 0.5 });
 }
@@ -41,7 +42,7 @@ function replicateFor(experiment) {
 const DASHES = ["solid", "solid", "dashed", "dotdash"];
 
 // Draws one plot of sharing: `at` gives the place of a row on the x axis, or -1 where it is not shown.
-function drawSharing(over, names, at, title) {
+function drawSharing(over, names, at) {
   const excess = state.measure === "excess";
   const chosen = (row) =>
     excess
@@ -85,10 +86,24 @@ function drawSharing(over, names, at, title) {
   const values = [...points.value, ...points.low, ...points.high].filter(Number.isFinite);
   plot.y_range.setv(excess ? { start: Math.min(-0.1, ...values) - 0.05, end: Math.max(0.1, ...values) + 0.05 } : { start: 0, end: 1.03 });
   model(`y_${plot.name}`).axis_label = excess ? "excess over chance" : "sharing";
-  plot.title.text = plain(title);
   const shown = sharingLines().map(([name], number) => [LOOKS.lines[number % LOOKS.lines.length], name]);
   byId(`sharing_${over}`).style.height = `${250 + 18 * shown.length}px`;
   fillKey(`sharing_${over}`, shown);
+}
+
+// Where the pane is in the curves: what of them moves with the slider.
+function markCurves() {
+  if (!DATA.sharing) return;
+  markPlace("place_layers", allLayers.indexOf(activePane().layer));
+  markPlace("place_training", activePane().checkpoint);
+}
+
+// What is set once the slider rests: titles lay their plots out anew.
+function describeCurves() {
+  const { layer, checkpoint } = activePane();
+  const title = (name, text) => (model(name).title.text = plain(text));
+  title("sharing_layers", `Sharing over layers, ${stepName(experimentOf(activePane()).checkpoints[checkpoint])}`);
+  title("sharing_training", `Sharing over training, ${layer}`);
 }
 
 function drawCurves() {
@@ -105,20 +120,18 @@ function drawCurves() {
 function drawSharingOverLayers(pane) {
   const checkpoint = experimentOf(pane).checkpoints[pane.checkpoint];
   const places = new Map(allLayers.map((name, place) => [name, place]));
-  markPlace("place_layers", places.get(pane.layer));
   if (!isNew("layers", `${checkpoint} ${pane.replicate} ${state.measure} ${state.networks}`)) return;
   const at = (row) => (row.checkpoint === checkpoint ? places.get(row.layer) : -1);
-  drawSharing("layers", allLayers, at, `Sharing over layers, ${stepName(checkpoint)}`);
+  drawSharing("layers", allLayers, at);
 }
 
 function drawSharingOverTraining(pane) {
   const { checkpoints } = experimentOf(pane);
-  markPlace("place_training", pane.checkpoint);
   if (!isNew("training", `${pane.experiment} ${pane.layer} ${pane.replicate} ${state.measure} ${state.networks}`)) return;
   const places = new Map(checkpoints.map((name, place) => [name, place]));
   const at = (row) => (row.layer === pane.layer ? (places.get(row.checkpoint) ?? -1) : -1);
   const names = checkpoints.map((name) => stepName(name).replace("step ", ""));
-  drawSharing("training", names, at, `Sharing over training, ${pane.layer}`);
+  drawSharing("training", names, at);
 }
 
 function drawLesions(pane, task, order) {

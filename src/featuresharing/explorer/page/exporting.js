@@ -33,8 +33,22 @@ function unitsAsText() {
 
 const saveUnits = () => save(new Blob([unitsAsText()], { type: "text/csv" }), fileName(".csv"));
 
+// Pictures of many units become shapes in a file, where they stay sharp at any size.
+async function drawnAsShapes(number, take) {
+  fillUnits(number, sightOf(number));
+  drawGlyphs(number, true, false);
+  try {
+    // Bokeh takes over what was set before the next task
+    await new Promise((done) => setTimeout(done, 0));
+    return take();
+  } finally {
+    drawGlyphs(number, isMany(state.panes[number]));
+  }
+}
+
 async function savePlot(name, kind) {
-  const view = BOKEH.views.get(name);
-  const blob = await view.export(kind).to_blob();
-  save(blob, fileName(`_${name.replace(/\d$/, "")}.${kind}`));
+  const number = Number(/^(?:map|scatter)(\d)$/.exec(name)?.[1] ?? -1);
+  const take = () => BOKEH.views.get(name).export(kind);
+  const drawing = number >= 0 && isMany(state.panes[number]) ? await drawnAsShapes(number, take) : take();
+  save(await drawing.to_blob(), fileName(`_${name.replace(/\d$/, "")}.${kind}`));
 }

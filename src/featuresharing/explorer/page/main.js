@@ -79,8 +79,10 @@ function listenToPlots() {
       activate(number);
       select(indices, indices.length === 1 ? indices[0] : state.focus);
     });
-    model(`map${number}`).properties.inner_width.change.connect(follow);
-    model(`map${number}`).properties.inner_height.change.connect(follow);
+    for (const plot of ["map", "scatter"]) {
+      const { inner_width: width, inner_height: height } = model(`${plot}${number}`).properties;
+      for (const side of [width, height]) side.change.connect(follow);
+    }
   }
   const table = model("rows");
   table.selected.properties.indices.change.connect(() => {

@@ -71,16 +71,33 @@ function sortedUnits(values) {
   return units.sort((one, other) => size(other) - size(one) || one - other);
 }
 
+// Units from the smallest value to the largest, equal ones by a second value; those that are nan come last.
+function risingUnits(values, ties) {
+  const size = (list, unit) => (Number.isNaN(list[unit]) ? Infinity : list[unit]);
+  const compare = (list, one, other) => (size(list, one) === size(list, other) ? 0 : size(list, one) - size(list, other));
+  return Uint32Array.from(values.keys()).sort((one, other) => compare(values, one, other) || compare(ties, one, other) || one - other);
+}
+
+// The rank of one unit, without those of all.
+function rankOf(pane, task, unit) {
+  const values = contributions(pane, task);
+  const size = (value) => (Number.isNaN(value) ? -Infinity : value);
+  const own = size(values[unit]);
+  return values.reduce((rank, value, other) => rank + (size(value) > own || (size(value) === own && other < unit) ? 1 : 0), 1);
+}
+
 // The rule by which a unit serves a task: it contributes at least half of what the layer's average unit does.
 const SERVES = ["neither", "first", "second", "both"];
 
 function servesAt(pane) {
   const [first, second] = pane.pair;
-  const half = (task) => averageOf(pane, task) / 2;
-  const limits = [half(first), second === null ? NaN : half(second)];
-  const a = contributions(pane, first);
-  const b = second === null ? a : contributions(pane, second);
-  return Uint8Array.from(a, (value, unit) => (value >= limits[0] ? 1 : 0) + (b[unit] >= limits[1] ? 2 : 0));
+  return once(`serves ${keyOf(pane)} ${pane.pair} ${pane.checkpoint}`, () => {
+    const half = (task) => averageOf(pane, task) / 2;
+    const limits = [half(first), second === null ? NaN : half(second)];
+    const a = contributions(pane, first);
+    const b = second === null ? a : contributions(pane, second);
+    return Uint8Array.from(a, (value, unit) => (value >= limits[0] ? 1 : 0) + (b[unit] >= limits[1] ? 2 : 0));
+  });
 }
 
 function servesName(pane, code) {
@@ -114,14 +131,19 @@ function columnValues(stored) {
   return stored.whole ?? unpack(stored.numbers);
 }
 
-// Colours of units: the palette of unit maps, by the brightness of both tasks.
+// Colours of units: the palette of unit maps, by the brightness of both tasks, and last that of a missing number.
 const COLOURS = once("palette", () => {
   const bytes = bytesOf(LOOKS.palette);
   const hex = (place) => bytes[place].toString(16).padStart(2, "0");
-  return Array.from({ length: bytes.length / 3 }, (_, place) => `#${hex(3 * place)}${hex(3 * place + 1)}${hex(3 * place + 2)}`);
+  const shades = Array.from({ length: bytes.length / 3 }, (_, place) => `#${hex(3 * place)}${hex(3 * place + 1)}${hex(3 * place + 2)}`);
+  return [...shades, "#ff9da7"];
 });
 
-const MISSING = "#ff9da7";
+// The same as pixels, opaque: red stands in the lowest bits.
+const PAINTS = Uint32Array.from(COLOURS, (colour) => {
+  const bits = Number.parseInt(colour.slice(1), 16);
+  return 0xff000000 | ((bits & 255) << 16) | (bits & 0xff00) | (bits >> 16);
+});
 
 function level(multiple) {
   const { low, high, scale, levels } = LOOKS;
@@ -130,16 +152,19 @@ function level(multiple) {
   return Math.round(bright * (levels - 1));
 }
 
-const colourAt = (first, second) => COLOURS[first * LOOKS.levels + second];
+const shadeAt = (first, second) => first * LOOKS.levels + second;
 
-function unitColours(pane) {
+// The colour of every unit, as its place in the palette.
+function unitShades(pane) {
   const [first, second] = pane.pair;
-  const a = contributions(pane, first);
-  const b = second === null ? a : contributions(pane, second);
-  const means = [averageOf(pane, first) || 1, averageOf(pane, second ?? first) || 1];
-  return Array.from(a, (value, unit) =>
-    Number.isNaN(value) || Number.isNaN(b[unit]) ? MISSING : colourAt(level(value / means[0]), level(b[unit] / means[1])),
-  );
+  return once(`shades ${keyOf(pane)} ${pane.pair} ${pane.checkpoint}`, () => {
+    const a = contributions(pane, first);
+    const b = second === null ? a : contributions(pane, second);
+    const means = [averageOf(pane, first) || 1, averageOf(pane, second ?? first) || 1];
+    return Uint16Array.from(a, (value, unit) =>
+      Number.isNaN(value + b[unit]) ? COLOURS.length - 1 : shadeAt(level(value / means[0]), level(b[unit] / means[1])),
+    );
+  });
 }
 
 // Pictures come as one WebP of many; its address lives as long as the page.
