@@ -1,6 +1,8 @@
 """Several networks an experiment in the real workflow: what one grows by, and that each is a run with its seed."""
 
 import shutil
+import subprocess
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,21 @@ def test_a_run_of_one_network_grows_by_what_the_others_need(demo: Path, tmp_path
     }
     assert {"tabulate_accuracy", "tabulate_contributions", "tabulate_sharing", "tabulate_lesions"} <= jobs.keys()
     assert jobs["animate_units"] == 1
+
+
+def test_tables_of_many_networks_need_no_long_command(demo: Path, tmp_path: Path) -> None:
+    """A command holds 128 KiB: as thousands of paths it would not start."""
+    table, configs = "results/tables/contributions.csv", changed_config(tmp_path, {"replicates": 3})
+    planned = run_snakemake(demo, table, "--dry-run", "--printshellcmds", configs=configs)
+    command = next(line for line in planned.stdout.splitlines() if "tabulate-contributions" in line)
+    words = command.split(" --conditionals ")[1].split(" --output ")[0]
+    named = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, text=True, check=True)
+    assert named.stdout.splitlines() == [
+        f"results/marginal/{experiment}{nth}/{layer}_{checkpoint}.h5"
+        for experiment, nth in product(("subordinate_basic", "object_text"), ("", "/2", "/3"))
+        for layer, checkpoint in product(LAYERS, CHECKPOINTS)
+    ]
+    assert len(words) < 200
 
 
 def test_a_replicate_is_what_a_run_with_its_seed_gives_on_the_same_stimuli(demo: Path, tmp_path: Path) -> None:

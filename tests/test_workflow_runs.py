@@ -136,6 +136,9 @@ def test_another_workflow_imports_this_one_below_a_folder_of_its_own(tmp_path: P
     assert len(lines) == len(list((tmp_path / "sub/results/images/train").rglob("*.png"))) > 0
     assert not (tmp_path / "results").exists()
     assert not (tmp_path / "sub/results/config.yaml").exists()
+    planned = [*command[:-1], "sub/results/tables/contributions.csv", "--dry-run", "--printshellcmds"]
+    result = subprocess.run(planned, capture_output=True, text=True, check=False)
+    assert " --conditionals sub/results/marginal/{" in result.stdout, result.stderr
 
 
 def test_an_interrupted_run_goes_on_to_the_same_numbers(demo: Path, tmp_path: Path) -> None:

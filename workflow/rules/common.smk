@@ -148,6 +148,12 @@ def alternatives(names):
     return f"(?:{'|'.join(map(re.escape, names))})" if names else "(?!)"
 
 
+def alternated(names):
+    """Return words of bash that it expands to one word for each of ``names``."""
+    words = [shlex.quote(name) if name else "" for name in names]
+    return f"{{{','.join(words)}}}" if len(words) > 1 else words[0]
+
+
 def files_of_layer(wildcards, output):
     """Return where units of a layer may be, whole or in blocks, for params; it is unrecorded too."""
     whole = CONDITIONALS.format(**wildcards)

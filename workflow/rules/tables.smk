@@ -13,6 +13,15 @@ EVERY_LAYER = expand(
 )
 
 
+def every_layer(wildcards, input):
+    """Return the files of every layer as bash expands them, for params: a command cannot hold thousands of paths."""
+    names = {"experiment": EXPERIMENTS, "nth": REPLICATES, "layer": LAYERS, "checkpoint": CHECKPOINTS}
+    first = f"{CONDITIONALS}.h5".format(**{wildcard: next(iter(found)) for wildcard, found in names.items()})
+    prefix = alternated([input[0].removesuffix(first)])
+    paths = f"{CONDITIONALS}.h5".format(**{wildcard: alternated(found) for wildcard, found in names.items()})
+    return prefix + paths
+
+
 rule tabulate_accuracy:
     input:
         expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),
@@ -50,13 +59,15 @@ rule tabulate_contributions:
     conda:
         ENVIRONMENT
     params:
+        conditionals=every_layer,
         settings=flags(EVIDENCE),
         columns=TABLES["contributions"].names,
         numerics=NUMERICS["evidence"],
     message:
         "Tabulating contributions."
     shell:
-        "featuresharing tabulate-contributions {params.settings:q} --conditionals {input:q} --output {output:q} > {log:q} 2>&1"
+        "featuresharing tabulate-contributions {params.settings:q} --conditionals {params.conditionals}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule tabulate_sharing:
@@ -90,6 +101,7 @@ rule tabulate_sharing:
     conda:
         ENVIRONMENT
     params:
+        conditionals=every_layer,
         settings=flags(EVIDENCE | config["sharing"] | {"seed": config["seed"]}),
         layers=list(LAYERS),
         checkpoints=CHECKPOINTS,
@@ -99,7 +111,7 @@ rule tabulate_sharing:
         "Tabulating sharing."
     shell:
         "featuresharing tabulate-sharing {params.settings:q} --layers {params.layers:q} --checkpoints {params.checkpoints:q}"
-        " --conditionals {input:q} --output {output.sharing:q} --overlap {output.overlap:q}"
+        " --conditionals {params.conditionals} --output {output.sharing:q} --overlap {output.overlap:q}"
         " --over-networks {output.over_networks:q} --trends {output.trends:q} > {log:q} 2>&1"
 
 
