@@ -28,8 +28,9 @@ SHARING = (
     "Sharing is 1 where two tasks rely on the same units in the same proportions, 0 where on different ones. Chance is"
     " what shuffling the units within a layer gives, with the range of 95 % of the shuffles. Excess is what is above"
     " chance, (sharing - chance) / (1 - chance): 0 is chance, 1 the same units, below 0 fewer than by chance. Other"
-    f" brackets are 95 % intervals. A difference is told where p < {decimal(LEVEL)}, not corrected for how many layers"
-    " there are, and where nothing can be tested (no p-value), where its interval leaves 0 out."
+    " brackets are 95 % intervals of what ever more images would give, which is more than few images show: a number may"
+    f" lie below its interval. A difference is told where p < {decimal(LEVEL)}, not corrected for how many layers there"
+    " are, and where nothing can be tested (no p-value), where its interval leaves 0 out."
 )
 
 
