@@ -21,6 +21,7 @@ from featuresharing.cli.options import (
     list_files,
     say,
     switch,
+    tune_process,
 )
 from featuresharing.cli.setting_options import add_seed, add_settings, read_settings
 from featuresharing.errors import InputError, quoted
@@ -109,7 +110,7 @@ def _torch_device(options: argparse.Namespace) -> str:
     """Set torch's threads and return the kind of device; each process of several has a GPU of its own."""
     import torch
 
-    torch.set_num_threads(options.threads)
+    tune_process(options.threads)
     if options.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return str(options.device)

@@ -346,6 +346,16 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--output", type=Path, required=True, help=what)
 
 
+def tune_process(threads: int) -> None:
+    """Set how many threads torch has in this process, and let it keep memory that it frees."""
+    import torch
+
+    from featuresharing.runs.heap import keep_freed_memory
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+
+
 def choose_device(options: argparse.Namespace) -> str:
     """Set torch's threads and return the device; raises InputError for one that is not there.
 
@@ -355,7 +365,7 @@ def choose_device(options: argparse.Namespace) -> str:
 
     from featuresharing.runs.gpus import claim_gpu
 
-    torch.set_num_threads(options.threads)
+    tune_process(options.threads)
     if options.device == "auto":
         return claim_gpu(say) if torch.cuda.is_available() else "cpu"
     if options.device == "cuda" and torch.cuda.is_available():

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from featuresharing.engine.folding import Fold, find_fold
 from featuresharing.engine.packing import Product
 from featuresharing.engine.plan import Plan, last_uses
 from featuresharing.engine.rules import VIEWS, is_fixed_norm, normalise
@@ -44,6 +45,7 @@ class Interpreter:
         self._needed = plan.needed
         self._outputs = plan.outputs
         self._dense_uses = last_uses(plan.dense, self._outputs)
+        self._folds = dict(_folds(plan))
 
     @torch.no_grad()
     def base(self, inputs: Inputs) -> Base:
@@ -121,6 +123,9 @@ class Interpreter:
                 values[node] = self.plan.compute[node](state)
             elif node in self._packed:
                 values[node] = self._packed[node](values[node.args[-2]])  # type: ignore[index]
+            elif node in self._folds:
+                source, fold = self._folds[node]
+                values[node] = fold(state.whole(source)[0], lambda other: state.whole(other)[0])
             else:
                 values[node] = _run_stacked(node, {source: state.whole(source) for source in node.all_input_nodes})
             for spent in self._dense_uses[node]:
@@ -157,6 +162,18 @@ class _State:
         if node not in self.values and node in self.news:
             self.values[node] = _complete(self._base[node], self._plan.slabs[node], self.news[node], self.units)
         return (self.values[node], True) if node in self.values else (self._base[node], False)
+
+
+def _folds(plan: Plan) -> Iterator[tuple[fx.Node, tuple[fx.Node, Fold]]]:
+    """Yield dense operators that take variants as a larger batch, with their stacked operand and how."""
+    for node in plan.dense:
+        stacked = [source for source in node.all_input_nodes if source in plan.dense or source in plan.slabs]
+        if len(stacked) != 1:
+            continue
+        (source,) = stacked
+        given = plan.layer is not None and source is plan.layer.node  # belongs to whoever asked for its scores
+        if found := find_fold(node, source, own=source in plan.dense and not given):
+            yield node, (source, found)
 
 
 def _complete(base: Tensor, slab: Slab, new: Tensor, units: NDArray[np.int64]) -> Tensor:

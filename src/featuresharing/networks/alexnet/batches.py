@@ -106,7 +106,7 @@ class MemoryBatches:
         image = torch.arange(len(indices))[:, None, None]
         # indexing around the full slice puts the channels last
         moved = padded[image, :, (down + positions)[:, :, None], (across + positions)[:, None, :]]
-        return moved.permute(0, 3, 1, 2).contiguous()
+        return moved.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_torch_seed(settings.seed, "weights"))
             network = build_alexnet(shape, dropout=settings.dropout, batch_norm=settings.batch_norm)
-        self._network = network.to(device).train()
+        # the layout in which convolutions, pooling and batch norms are fastest on a CPU
+        self._layout = torch.channels_last if device == "cpu" else torch.contiguous_format
+        self._network = network.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
         self._parallel: nn.Module = self._network
         if self._share.processes > 1:
             devices = [device] if device.startswith("cuda") else None
@@ -106,7 +108,9 @@ class Trainer:
 
         At the end of each interval of ``log_every`` steps, the interval's rows are appended to the log.
         """
-        inputs, targets = (values.to(self._device, non_blocking=True) for values in self._batches.batch(self.step))
+        images, targets = self._batches.batch(self.step)
+        inputs = images.to(self._device, non_blocking=True, memory_format=self._layout)
+        targets = targets.to(self._device, non_blocking=True)
         key = ("dropout", self.step) if self._share.rank == 0 else ("dropout", self.step, self._share.rank)
         with torch.random.fork_rng(devices=[self._device] if self._device.startswith("cuda") else []):
             torch.manual_seed(_torch_seed(self._settings.seed, *key))
