@@ -4,7 +4,7 @@ PACKAGE = "0.1.0"
 
 NUMERICS = {
     "stimuli": 2,
-    "training": 2,
+    "training": 3,
     "probes": 1,
     "predictions": 2,
     "marginalization": 2,

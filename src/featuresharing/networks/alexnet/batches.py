@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -96,17 +95,17 @@ class MemoryBatches:
     def _shifted(self, indices: Tensor, step: int) -> Tensor:
         """Return the images at ``indices`` as the network takes them, each shifted at random, borders repeated."""
         shift, look = self._shift, self.preprocessing
-        images = (self._images[indices].float() - look.mean[0]) / look.std[0]
-        if shift == 0:
-            return images
-        rng = keyed_generator(self._order.seed, "shift", step)
-        down, across = torch.from_numpy(rng.integers(0, 2 * shift + 1, size=(2, len(indices), 1)))
-        positions = torch.arange(look.sides[0])
-        padded = F.pad(images, (shift,) * 4, mode="replicate")
-        image = torch.arange(len(indices))[:, None, None]
-        # indexing around the full slice puts the channels last
-        moved = padded[image, :, (down + positions)[:, :, None], (across + positions)[:, None, :]]
-        return moved.permute(0, 3, 1, 2)
+        images = self._images[indices]
+        if shift:
+            rng = keyed_generator(self._order.seed, "shift", step)
+            moves = torch.from_numpy(rng.integers(0, 2 * shift + 1, size=(2, len(indices), 1))) - shift
+            rows, columns = (
+                (move + torch.arange(side)).clamp_(0, side - 1) for move, side in zip(moves, look.sides, strict=True)
+            )
+            image = torch.arange(len(indices))[:, None, None]
+            # indexing around the full slice puts the channels last
+            images = images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return (images.float() - look.mean[0]) / look.std[0]
 
 
 @dataclass(frozen=True)

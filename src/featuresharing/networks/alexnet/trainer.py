@@ -189,7 +189,7 @@ def _make_optimiser(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "adamw":
-        adamw = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+        adamw = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
         return adamw, torch.optim.lr_scheduler.OneCycleLR(adamw, rate, total_steps=settings.steps)
     sgd = torch.optim.SGD(network.parameters(), lr=rate, momentum=settings.momentum, weight_decay=decay)
     return sgd, torch.optim.lr_scheduler.MultiStepLR(sgd, list(settings.decay_at), settings.decay)
