@@ -82,6 +82,8 @@ def maximize_units(
     asked = [group for group in groups if wanted & set(group)]
     with computing():
         values = network_values(network, device, choose_precision(network))
+        if device == "cpu":  # the layout in which convolutions and pooling are fastest there
+            values = {name: _channels_last(value) for name, value in values.items()}
     for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
         noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
         with computing(), evaluating(network), torch.enable_grad():
@@ -90,6 +92,10 @@ def maximize_units(
         for unit, image in zip(group, found.cpu().numpy(), strict=True):
             if unit in wanted:
                 yield unit, image
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
 def _noise(shape: Sequence[int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
@@ -112,6 +118,8 @@ def _climb(to: _Pass, images: Tensor, units: Sequence[int], settings: FeatureSet
     """Return the images float32 [B, C, H, W] that image b, for unit b of ``units``, has become."""
     kind = next(value for value in to.values.values() if value.is_floating_point())
     images = images.to(kind.device, kind.dtype)
+    if kind.device.type == "cpu":
+        images = _channels_last(images)
     kernel = _blur_kernel().to(kind.device, kind.dtype).expand(images.shape[1], 1, -1, -1)
     for iteration in range(settings.iterations):
         images.requires_grad_()
