@@ -127,6 +127,28 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(stop: int) -> N
     assert resumed.log == whole.log
 
 
+def test_training_is_what_a_plain_loop_gives() -> None:
+    """No layout in memory, no optimiser in one call: torch's steps, one after the other."""
+    steps = 6
+    training = trainer(steps, dropout=0, log_every=1)
+    network = build_alexnet(SHAPE, batch_norm=True).train()
+    network.load_state_dict(training.state_dict()["network"])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.05, foreach=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=steps)
+    wanted: list[float] = []
+    batches = MemoryBatches(IMAGES, TARGETS, Order(len(IMAGES), 4, 3), shift=2)
+    for step in range(steps):
+        images, targets = batches.batch(step)
+        scores = network(images.contiguous())
+        losses = [nn.functional.cross_entropy(task, targets[:, place]) for place, task in enumerate(scores)]
+        wanted += [loss.item() for loss in losses]
+        optimiser.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimiser.step()
+        schedule.step()
+    assert [row.loss for row in advance(training, steps).log] == pytest.approx(wanted, rel=1e-4)
+
+
 def test_training_depends_on_its_seed_alone() -> None:
     torch.manual_seed(11)
     first = advance(trainer(), 3)
