@@ -219,6 +219,13 @@ def test_training_may_have_any_number_of_steps(steps: int) -> None:
     assert advance(trainer(steps), steps).log[-1].step == steps
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_checkpoint_of_a_training_is_read_again(batch_norm: bool, tmp_path: Path) -> None:
+    checkpoint = advance(trainer(batch_norm=batch_norm), 1).checkpoint()
+    save_checkpoint(tmp_path / "1.pt", checkpoint)
+    assert equal(load_checkpoint(tmp_path / "1.pt").network, checkpoint.network)
+
+
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     checkpoint = Checkpoint(build(), SHAPE, TASKS, 400)
     save_checkpoint(tmp_path / "new" / "0400.pt", checkpoint)

@@ -130,7 +130,8 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Return the network as it is now, its batch norms folded in; raises InputError if it is not finite."""
         if self._settings.batch_norm:
-            network = fold_batch_norm(self._network, self._shape).to("cpu")
+            network = fold_batch_norm(self._network, self._shape)
+            network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         else:
             network = plain_alexnet(self._shape)
             network.load_state_dict(self._network.state_dict())
