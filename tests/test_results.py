@@ -249,7 +249,7 @@ def test_status_counts_files_that_cannot_be_read(results: Path, capsys: pytest.C
     assert main(["status", str(results)]) == 0
     *_, problem, last = capsys.readouterr().out.splitlines()
     assert "conv4_10.h5 is no complete file of conditionals" in problem
-    assert last.endswith(" jobs run; 1 files cannot be read.")
+    assert last.endswith(" jobs run; 1 file cannot be read.")
 
 
 def test_a_damaged_network_is_named_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -397,7 +397,9 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
         (("object_text", "conv5", 0, "--checkpoint", "1"), "object_text, layer conv5: there is no checkpoint '1'"),
         (("object_text", "conv5", 0, "--checkpoint", "1"), "accepted are 2, 10, end."),
         (("object_text", "conv5", 0, "--replicate", "3"), "there is no replicate '3'; accepted are 1."),
-        (("object_text", "conv5", 0, "--results", "elsewhere"), "folder elsewhere does not exist; accepted"),
+        (("object_text", "conv5", 0, "--results", "elsewhere"), "elsewhere does not exist; accepted is a folder of"),
+        (("object_text", "conv5", 0, "--results", "elsewhere"), "; --results names one that is elsewhere."),
+        (("object_text", "conv5", 0, "--checkpoint", "0010"), "no checkpoint '0010' (did you mean '10'?)"),
         (
             ("object_text", "conv5", 0, "--results", "results/baseline"),
             "results/baseline/marginal holds no conditionals;",

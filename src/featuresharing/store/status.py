@@ -85,11 +85,13 @@ def layer_statuses(
     ]
 
 
-def check_results(folder: Path) -> None:
-    """Raise InputError unless there is such a folder."""
+def check_results(folder: Path, option: str = "") -> None:
+    """Raise InputError unless there is such a folder; the sentence names the ``option`` that names another."""
     if not folder.is_dir():
         found = "is no folder" if folder.exists() else "does not exist"
-        raise InputError(f"{folder} {found}; accepted is a folder of results, as a run of the workflow makes it.")
+        accepted = "accepted is a folder of results, as a run of the workflow makes it"
+        named = f"; {option} names one that is elsewhere" if option else ""
+        raise InputError(f"{folder} {found}; {accepted}{named}.")
 
 
 def status_table(folder: Path | str) -> "DataFrame":
