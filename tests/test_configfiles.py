@@ -159,7 +159,7 @@ def test_keys_that_a_config_lacks_are_those_of_the_defaults() -> None:
         ),
         ("results/explorer.htm", "there is no such target; accepted is results/explorer.html."),
         ("results/explore.html", "there is no such target; accepted is results/explorer.html."),
-        ("results/summary.txt", "there is no such target; accepted is results/summary."),
+        ("results/summary.txt", "there is no such target; accepted is results/summary.md or results/summary.html."),
         ("results/summary.md", None),
         ("results/report.zip", None),
         ("results/config.yaml", None),

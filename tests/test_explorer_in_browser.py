@@ -91,7 +91,7 @@ def test_the_slider_moves_and_training_plays_to_its_end(running: Any, page_file:
         assert after["bits_a"] == pytest.approx(amounts("unrelated", "fc2", "0", "bird", 10), rel=1.51e-4)
         assert (after["x"], after["y"]) == (before["x"], before["y"])
         assert explorer.text("#step0") == "step 0"
-        assert "Near zero for bird and word" in explorer.text("#note0")
+        assert "near zero for bird and word" in explorer.text("#note0")
         assert page.locator("#layers0 button.near-zero").count() == 2
         assert page.locator("#dashed0").is_visible()
         page.click("#play0")
@@ -209,7 +209,7 @@ def test_a_click_in_the_curves_chooses_layer_and_checkpoint(running: Any, page_f
 def test_what_says_little_is_marked(running: Any, page_file: Path) -> None:
     with explored(running, page_file) as explorer:
         assert explorer.data("hatch0")["left"] == []
-        assert "edge" not in explorer.title("scatter0")
+        assert "beyond" not in explorer.title("scatter0")
         with explorer.doing():
             explorer.page.locator("#checkpoint0").fill("0")
         # ten units, hatched from edge to edge of their cells
@@ -227,7 +227,7 @@ def test_dots_beyond_the_axes_are_counted(running: Any, tmp_path_factory: pytest
     contributions.loc[rows & (contributions["task"] == "word"), "contribution"] = 0.0
     page = written(tmp_path_factory, explorer_page({"contributions": contributions}))
     with explored(running, page) as explorer:
-        assert explorer.title("scatter0") == "word against bird \u2013 on the edge: 2 beyond the axes"
+        assert explorer.title("scatter0") == "word against bird \u2013 2 beyond the axes"
 
 
 def test_lines_of_chance_that_coincide_take_turns(running: Any, tmp_path_factory: pytest.TempPathFactory) -> None:

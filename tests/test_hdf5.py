@@ -206,7 +206,9 @@ def test_what_was_changed_is_named(
             file[name][0] = value
         else:
             file.attrs["device"] = value
-    with pytest.raises(DamagedError, match=rf"conv5\.h5 is no complete file of conditionals \({words}\); if .* delete it"):
+    with pytest.raises(
+        DamagedError, match=rf"conv5\.h5 is no complete file of conditionals \({words}\); if .* delete it"
+    ):
         read_conditionals(path)
 
 

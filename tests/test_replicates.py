@@ -137,7 +137,6 @@ def test_targets_of_replicates_are_known(target: str, sentence: str | None) -> N
     assert found == (sentence and f"{target}: {sentence}")
 
 
-
 def of_replicate(folder: Path, number: Any) -> Path:
     """Compute the small layer of tests as one of a replicate."""
     stores.compute(folder / f"{number}.h5", attributes=stores.ATTRIBUTES | {"replicate": number})

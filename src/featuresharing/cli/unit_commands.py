@@ -26,9 +26,7 @@ def add_commands(commands: Commands) -> None:
 def _unit(options: argparse.Namespace) -> None:
     from featuresharing.runs.unit_files import find_layer, read_card, read_run_settings
     from featuresharing.runs.unit_text import card_lines, card_values
-    from featuresharing.store.status import check_results
 
-    check_results(options.results, "--results")
     settings = read_run_settings(options.results)
     place = find_layer(options.results, settings.kind, options.experiment, options.layer, options.replicate)
     card, around = read_card(place, options.unit, settings, checkpoint=options.checkpoint, count=options.top)

@@ -38,10 +38,7 @@ def status_lines(layers: Sequence[LayerStatus], unread: Sequence[str], folder: P
     jobs = sum(layer.jobs for layer in layers)
     other = f"; {len(unread)} file{'s' * (len(unread) != 1)} cannot be read" if unread else ""
     run = "1 job runs" if jobs == 1 else f"{jobs} jobs run"
-    yield (
-        f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units;"
-        f" {run}{other}."
-    )
+    yield (f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units; {run}{other}.")
 
 
 def _row(layer: LayerStatus) -> Sequence[str]:

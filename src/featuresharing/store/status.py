@@ -85,13 +85,11 @@ def layer_statuses(
     ]
 
 
-def check_results(folder: Path, option: str = "") -> None:
-    """Raise InputError unless there is such a folder; the sentence names the ``option`` that names another."""
+def check_results(folder: Path) -> None:
+    """Raise InputError unless there is such a folder."""
     if not folder.is_dir():
         found = "is no folder" if folder.exists() else "does not exist"
-        accepted = "accepted is a folder of results, as a run of the workflow makes it"
-        named = f"; {option} names one that is elsewhere" if option else ""
-        raise InputError(f"{folder} {found}; {accepted}{named}.")
+        raise InputError(f"{folder} {found}; accepted is a folder of results, as a run of the workflow makes it.")
 
 
 def status_table(folder: Path | str) -> "DataFrame":

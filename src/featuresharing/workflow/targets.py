@@ -31,9 +31,9 @@ def describe_target(
     Figures are asked for by the end of their name.
     """
     start, *parts = target.split("/")
-    if start == "results" and len(parts) == 1 and (meant_page := _near_page(parts[0])):
-        return f"{target}: there is no such target; accepted is results/{meant_page}."
     numbers = [part for part in parts[2:-1] if part.isdecimal()]
+    if start == "results" and len(parts) == 1:
+        return _describe_page(parts[0])
     if start != "results" or len(parts) - len(numbers) not in (2, 3) or len(numbers) > 1 or not parts[-1]:
         return None
     kind, *places, name = parts
@@ -43,10 +43,6 @@ def describe_target(
     if not places or kind not in (*_OF_LAYERS, *_OF_CHECKPOINTS, "lists"):
         return None
     meant = [("experiment", places[0], experiments)]
-    if numbers and replicates == 1:
-        path = "/".join([start, kind, places[0], name])
-        found = f"found network '{numbers[0]}', and this run has one network of each experiment"
-        return f"{target}: {found}; accepted is {path}."
     if numbers:
         meant.append(("replicate with a number", numbers[0], [str(each) for each in range(2, replicates + 1)]))
     if kind in _OF_CHECKPOINTS:
@@ -57,10 +53,12 @@ def describe_target(
             meant.append(("layer", layer, layers))
         if line:
             meant.append(("checkpoint", checkpoint, checkpoints))
-    for what, found, known in meant:
-        if found not in known:
-            return f"{target}: there is no {what} '{found}'; accepted are {', '.join(known) or 'none'}."
-    return None
+    wrong = next(((what, found, known) for what, found, known in meant if found not in known), None)
+    if wrong and wrong[1] in numbers and replicates == 1:
+        path = "/".join([start, kind, places[0], name])
+        one = f"found network '{wrong[1]}', and this run has one network of each experiment"
+        return f"{target}: {one}; accepted is {path}."
+    return wrong and f"{target}: there is no {wrong[0]} '{wrong[1]}'; accepted are {', '.join(wrong[2]) or 'none'}."
 
 
 def _describe_ending(name: str, layers: Collection[str], checkpoint: str, *, animated: bool) -> str | None:
@@ -79,10 +77,10 @@ def _describe_ending(name: str, layers: Collection[str], checkpoint: str, *, ani
     return f"found {found}; accepted is {listed(accepted)}{picture if animation and dot + ending in FIGURES else ''}."
 
 
-def _near_page(name: str) -> str | None:
-    """Return the page or text that a name in the folder of results means, by its end or a slip; None for no such."""
+def _describe_page(name: str) -> str | None:
+    """Say which page or text of the folder of results a name means, by its end or a slip; None for no such."""
     stems = [page.partition(".")[0] for page in PAGES]
     if name in PAGES or not (near := get_close_matches(name.partition(".")[0], stems, n=1, cutoff=0.8)):
         return None
-    pages = [page for page in PAGES if page.partition(".")[0] == near[0]]
-    return get_close_matches(name, pages, n=1, cutoff=0)[0]
+    pages = tuple(f"results/{page}" for page in PAGES if page.partition(".")[0] == near[0])
+    return f"results/{name}: there is no such target; accepted is {listed(pages)}."

@@ -83,7 +83,7 @@ function edgeOf(pane) {
   const beyond = (value) => value < low || value > high;
   const [a, b] = pane.pair.map((task) => contributions(pane, task ?? pane.pair[0]));
   const many = a.filter((value, unit) => beyond(value) || beyond(b[unit])).length;
-  return many ? ` \u2013 on the edge: ${many} beyond the axes` : "";
+  return many ? ` \u2013 ${many} beyond the axes` : "";
 }
 
 // What a pane shows of its units: where they stand in map and scatter, their colours, and the grid of the map.
