@@ -96,10 +96,16 @@ def animate_layer(
 
     Raises InputError as :func:`plot_layer`.
     """
-    chosen = {"first": frames[0], "last": frames[-1]}
-    for frame in frames:
-        ordered = chosen.get(style.sort, frame)
-        yield draw_map(map_of(frame, ordered, style, sort_by=sort_by, last=frames[-1].step), style)
+    chosen, last = {"first": frames[0], "last": frames[-1]}, last_step(frames)
+    maps = [map_of(frame, chosen.get(style.sort, frame), style, sort_by=sort_by, last=last) for frame in frames]
+    for content in maps:
+        yield draw_map(content, style, maps)
+
+
+def last_step(frames: Sequence[LayerFrame]) -> int:
+    """Return the last training step of frames; -1 where that of any is not known, so that none shows how far it is."""
+    steps = [frame.step for frame in frames]
+    return max(steps) if min(steps) >= 0 else -1
 
 
 def map_of(
