@@ -102,8 +102,9 @@ def units(tables: Tables) -> str:
     count = tables["units"].unit.nunique()
     _, related = averages(tables["units"], RELATED)
     text = (
-        "One square is one unit of a network that learns two tasks at once; it keeps its place over training. Above,"
-        " the tasks are unrelated: naming the object in a picture (`basic`) and reading the word over it. Orange units"
+        f"One square is one unit of a network that learns two tasks at once{of_several(tables)}; it keeps its place"
+        " over training. Above, the tasks are unrelated: naming the object in a picture (`basic`) and reading the word"
+        " over it. Orange units"
         " serve the word only, blue ones the object only, grey ones both, black ones neither. At step"
         f" {int(first)}, the first at which the average unit of {SHOWN_LAYER} contributes"
         f" {decimal(NEAR_ZERO)} bits or more to each task,"
@@ -116,6 +117,12 @@ def units(tables: Tables) -> str:
     return " ".join(
         [text, *learnt_late(tables, means), below, "Hatched layers say little: their units do next to nothing."]
     )
+
+
+def of_several(tables: Tables) -> str:
+    """Return which network the animations and their numbers are of, where an experiment has several."""
+    networks = int(tables["accuracy"].replicate.max())
+    return f" (the first of {NUMERALS[networks]}, whose numbers these are)" if networks > 1 else ""
 
 
 def averages(found: pd.DataFrame, line: Line) -> tuple[pd.DataFrame, pd.Series]:

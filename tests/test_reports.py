@@ -42,7 +42,8 @@ def chance_sentence(*cells: dict[str, Any], layers: Sequence[str] = LAYERS) -> s
 
 LESS: dict[str, Any]
 MORE: dict[str, Any]
-LESS, MORE = {"excess": -0.2, "sharing": 0.4, "p": 0.01}, {"excess": 0.2, "sharing": 0.6, "p": 0.01}
+LESS = {"excess": -0.2, "excess_low": -0.3, "excess_high": -0.1, "sharing": 0.4, "p": 0.01}
+MORE = {"excess": 0.2, "excess_low": 0.1, "excess_high": 0.3, "sharing": 0.6, "p": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,16 @@ LESS, MORE = {"excess": -0.2, "sharing": 0.4, "p": 0.01}, {"excess": 0.2, "shari
         (
             [LESS | {"near_zero": "b"}, {}, MORE, MORE, {"sharing": NAN, "p": NAN}],
             f"{AB} share more than chance gives in conv3 and fc6; no difference from chance can be told in conv2;"
-            " nothing is said of sharing in conv1, where a task is near zero; nothing is said of sharing in fc7, where"
-            " a task relies on no unit.",
+            " nothing is said of sharing in conv1, where at least one task is near zero; nothing is said of sharing in"
+            " fc7, where a task relies on no unit.",
         ),
         ([LESS | {"p": 0.05}, *[MORE] * 4], "in conv2 to fc7; no difference from chance can be told in conv1."),
-        ([LESS | {"p": NAN}, *[MORE] * 4], "in conv2 to fc7; no difference from chance can be told in conv1."),
+        (
+            [LESS | {"excess_high": 0.01}, *[MORE] * 4],
+            "in conv2 to fc7; no difference from chance can be told in conv1.",
+        ),
+        ([LESS | {"excess_low": NAN}, *[MORE] * 4], "in conv2 to fc7; no difference from chance can be told in conv1."),
+        ([LESS | {"p": NAN}, *[MORE] * 4], "share less than chance gives in conv1 and more in conv2 to fc7."),
     ],
 )
 def test_sharing_is_told_against_chance(chosen: list[dict[str, Any]], expected: str) -> None:
@@ -129,14 +135,19 @@ class TestTrends:
         assert trend_of(LINE, trends(trend("slope over layers", value=NAN, low=NAN, high=NAN, p=NAN))) is None
         assert trend_of(LINE, trends(trend("slope over layers", other=OTHER))) is None
         without = trends(trend("slope over layers", low=NAN, high=NAN))
-        assert str(trend_of(LINE, without)).endswith("rises by .100 a layer (no interval, p = .010).")
+        assert str(trend_of(LINE, without)).endswith("the slope is .100 a layer (no interval, p = .010).")
 
     def test_layers_are_told_apart_over_training(self) -> None:
-        values = zip(LAYERS, (-0.1, 0.2, 0.1, -0.3, 0.01), (0.01, 0.02, 0.5, 0.04, 0.9), strict=True)
-        table = trends(*(trend("slope over checkpoints", layer=name, value=v, p=p) for name, v, p in values))
+        values = zip(LAYERS, (-0.1, 0.2, 0.1, -0.3, 0.01), (0.01, 0.02, 0.5, 0.04, 0.01), strict=True)
+        table = trends(
+            *(
+                trend("slope over checkpoints", layer=name, value=v, low=v - 0.05, high=v + 0.05, p=p)
+                for name, v, p in values
+            )
+        )
         assert trends_over_training(LINE, table, LAYERS) == (
-            f"Over training, excess sharing of {AB} of `e` falls in conv1 and fc6 and rises in conv2; no trend can be"
-            " told in conv3 and fc7."
+            f"Over training, excess sharing of {AB} of `e` falls in conv1 and fc6 (by .100 in conv1 to .300 in fc6 a"
+            " checkpoint) and rises in conv2 (by .200 a checkpoint); no trend can be told in conv3 and fc7."
         )
         silent = trends(*(trend("slope over checkpoints", layer=layer, p=0.2) for layer in LAYERS))
         assert trends_over_training(LINE, silent, LAYERS) == (
@@ -248,7 +259,7 @@ class TestWarnings:
         told = self.told(few, "ignore")
         assert told[0] == (
             "`text`: most units ignore `basic` in every layer (up to 75 % of them contribute less than .05 bits): its"
-            " contribution there is that of a few."
+            " contribution there is that of the others."
         )
         assert len(told) == 2
         half = made_run(self.TEXT, contribution=lambda *at: {"contribution": 1.0 if at[2] < 2 else 0.01})
@@ -384,5 +395,5 @@ def test_the_page_of_the_summary_has_the_numbers_of_its_rules() -> None:
     assert f"fewer than {FEW_SAMPLES} effective samples" in page
     assert MOST_UNITS == 0.5
     assert "more than half of a layer's units" in page
-    assert f"where p < {claims.LEVEL:g}".replace("0.", ".") in page
+    assert f"and p < {claims.LEVEL:g}".replace("0.", ".") in page
     assert f"first {MOST_ROWS:,} rows" in " ".join(page.split())

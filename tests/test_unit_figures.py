@@ -12,7 +12,7 @@ from PIL import Image
 
 from featuresharing.errors import InputError
 from featuresharing.figures.animation import animate
-from featuresharing.figures.arrangement import arrange
+from featuresharing.figures.arrangement import Words, arrange
 from featuresharing.figures.map_key import explanation
 from featuresharing.figures.saving import pixels_of, save_figure
 from featuresharing.figures.style import Page
@@ -48,7 +48,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 def map_area(image: NDArray[np.uint8], *, bar: bool = False, layout: str = "rectangle") -> NDArray[np.uint8]:
     """Cut the map out of a figure of the widest page at 100 dots an inch."""
     page = Page(dpi=100)
-    box = arrange(page, 1, explanation(layout, ("word", "basic"), "word"), bar=bar).maps[0]
+    box = arrange(page, 1, [Words(explanation(layout, ("word", "basic"), "word"))], bar=bar).maps[0]
     left, right, upper, lower = (round(100 * side) for side in (box.left, box.right, box.top, box.bottom))
     return image[len(image) - upper : len(image) - lower, left:right]
 

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from PIL import Image, ImageSequence
 
 from featuresharing.errors import InputError
 from featuresharing.figures.all_layers import animate_layers, by_checkpoint, draw_layers, layers_of
+from featuresharing.figures.animation import animate
 from featuresharing.figures.layer_map import LayerFrame, animate_layer, map_of, pairs_of, plot_layer, scatter_of
+from featuresharing.figures.lettering import ELLIPSIS
 from featuresharing.figures.map_key import ticks_of
 from featuresharing.figures.saving import pixels_of, save_figure
 from featuresharing.figures.shelves import pack
@@ -144,6 +147,60 @@ def test_an_animation_shows_how_far_training_is_in_frames_of_one_size() -> None:
     shown = list(animate_layers(by_checkpoint(frames), style))
     assert len({pixels_of(figure).shape for figure in shown}) == 1
     assert "step 0 of 10" in [text.get_text() for text in shown[0].texts]
+
+
+def training_of(tasks: int, *names: str) -> list[LayerFrame]:
+    """Return layers over checkpoints: at first all tasks are near zero, then the first alone, then none."""
+    frames = []
+    for checkpoint, scales in (("0000", (0.0,) * 3), ("0800", (0.02, 1.0, 0.03)), ("4500", (1.0,) * 3)):
+        for number, name in enumerate(names):
+            random = np.random.default_rng(number)
+            given = {
+                task: scale * 0.2 * random.random(20 + number) ** 2
+                for task, scale in list(zip(("subordinate", "basic-level", "word"), scales, strict=True))[:tasks]
+            }
+            frames.append(LayerFrame.of(layer_that_contributes(given, layer=name, checkpoint=checkpoint), EVIDENCE))
+    return frames
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+@pytest.mark.parametrize("size", [6, 7, 12])
+@pytest.mark.parametrize("width", [80, 89, 120, 183])
+def test_frames_have_one_size_and_say_all_whether_hatched_or_not(width: int, size: float, tasks: int) -> None:
+    one, several = training_of(tasks, "conv5"), by_checkpoint(training_of(tasks, "conv1", "conv5", "fc6"))
+    assert [bool(each.low_tasks) for each in one] == [True, True, False]
+    for layout in ("rectangle", "sunflower"):
+        style = FigureSettings(width=width, font_size=size, layout=layout, dpi=50)
+        check_frames(list(animate_layer(one, style)))
+    check_frames(list(animate_layers(several, FigureSettings(width=width, font_size=size, dpi=50))))
+
+
+def check_frames(figures: list[Figure]) -> None:
+    """Raise AssertionError for figures of several sizes, and unless the words below the title and the key are whole."""
+    assert len({tuple(figure.get_size_inches()) for figure in figures}) == 1
+    for figure in figures:
+        said = [text.get_text() for text in figure.texts]
+        words = [text for text in said if "Hatched" in text or (ELLIPSIS in text and "\n" in text)]
+        assert len(words) == hatched(figure), words
+        assert all(word.replace("\n", " ").endswith("which says little.") for word in words)
+
+
+@pytest.mark.parametrize("width", [80, 89])
+def test_hatched_and_other_frames_make_one_gif(width: int, tmp_path: Path) -> None:
+    style = FigureSettings(width=width, dpi=50)
+    several = by_checkpoint(training_of(2, "conv1", "conv5"))
+    for figures in (animate_layer(training_of(3, "conv5"), style), animate_layers(several, style)):
+        animate(map(pixels_of, figures), tmp_path / "units.gif")
+        with Image.open(tmp_path / "units.gif") as gif:
+            assert len(list(ImageSequence.Iterator(gif))) == 3
+
+
+def test_frames_show_how_far_training_is_if_that_is_known_of_all() -> None:
+    known, unknown = frame(20, checkpoint="0010"), frame(20, checkpoint="0020", step=np.int64(-1))
+    for frames, bars in (([known, known], 2), ([unknown, known], 0), ([known, unknown], 0)):
+        figures = list(animate_layer(frames, FigureSettings(dpi=50)))
+        assert len({tuple(figure.get_size_inches()) for figure in figures}) == 1
+        assert sum(any("step 10 of" in text.get_text() for text in figure.texts) for figure in figures) == bars
 
 
 def hatched(figure: Figure) -> bool:

@@ -2,20 +2,26 @@
 
 Nothing of matplotlib is loaded before a figure is drawn. Every function takes what the config's block ``figures`` says
 as keywords: the page, that is ``width`` in mm, ``dpi`` and ``font_size``; and those that draw units their ``palette``,
-``colour_scale``, ``limits`` and so on. What is wrong is told by InputError. :func:`save` writes a figure as a PNG, PDF
-or SVG file, the same bytes every time; matplotlib's own ``savefig`` works too.
+``colour_scale``, ``limits`` and so on. Those of contributions hatch, or fill with grey, what is near zero: where the
+average unit contributes less than ``near_zero`` to a task, by default 0.05 as the workflow does for bits (0.005 suits
+differences of probability). What is wrong is told by InputError, and so is a frame that holds more than a figure can
+show, such as several checkpoints. :func:`save` writes a figure as a PNG, PDF or SVG file, the same bytes every time;
+matplotlib's own ``savefig`` works too.
 
 In examples, ``word`` and ``basic`` are what 48 units contribute to two tasks, and frames are as their functions say.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from featuresharing.analysis.near_zero import BITS
+from featuresharing.arguments import as_path, kind_of
 from featuresharing.errors import InputError
+from featuresharing.figure_formats import ANIMATIONS
 from featuresharing.settings import FigureSettings, LesionSettings
 from featuresharing.settings.analysis_settings import PAGE_KEYS
 from featuresharing.settings.fields import keys_of
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from featuresharing.figures.style import Page
-    from featuresharing.figures.unit_map import Pair
 
 __all__ = [
     "animate",
@@ -51,6 +56,7 @@ def units(
     title: str = "",
     note: str = "",
     order: ArrayLike | None = None,
+    near_zero: float = BITS,
     **settings: Any,
 ) -> "Figure":
     """Draw what units contribute to two tasks, ``first`` and ``second`` [units], as one square a unit.
@@ -63,18 +69,12 @@ def units(
     >>> [text.get_text() for text in figure.texts][0]
     'conv5'
     """
-    from featuresharing.figures.unit_map import plot_units
+    from featuresharing.figures.given_arrays import maps_given
+    from featuresharing.figures.unit_map import draw_map
 
-    return plot_units(
-        np.asarray(first),
-        None if second is None else np.asarray(second),
-        first_name=names[0],
-        second_name=None if second is None else names[1],
-        title=title,
-        note=note,
-        order=None if order is None else np.asarray(order),
-        style=_style(settings),
-    )
+    style, arrays = _style(settings), [first] if second is None else [first, second]
+    content = maps_given({title: arrays}, names, None if order is None else {title: order}, near_zero, style)[title]
+    return draw_map(replace(content, note=note), style)
 
 
 def layers(
@@ -84,6 +84,7 @@ def layers(
     title: str = "",
     note: str = "",
     orders: Mapping[str, ArrayLike] | None = None,
+    near_zero: float = BITS,
     **settings: Any,
 ) -> "Figure":
     """Draw what the units of several layers contribute to two tasks, side by side in squares of one size.
@@ -97,19 +98,13 @@ def layers(
     True
     """
     from featuresharing.figures.all_layers import LayersMap, draw_layers
-    from featuresharing.figures.unit_map import UnitMap, sorted_by
+    from featuresharing.figures.given_arrays import maps_given
 
     style = _style(settings)
-    maps = {}
-    for layer, pair in _pairs(contributions, names).items():
-        given = None if orders is None else orders.get(layer)
-        order = None if given is None else np.asarray(given)
-        sorting = "" if order is not None or style.sort == "none" else pair.first_name
-        numbers = np.arange(np.size(pair.first))
-        checked = pair.checked(numbers)
-        places = sorted_by(checked.first, checked.second) if sorting else order
-        maps[layer] = UnitMap(layer, "", [checked], numbers, places, sorting)
-    return draw_layers(LayersMap(title, note, maps), style)
+    maps = maps_given(contributions, names, orders, near_zero, style)
+    low = [layer for layer, content in maps.items() if content.warning]
+    warning = f"Hatched: the average unit contributes less than {near_zero:g} to a task, which says little."
+    return draw_layers(LayersMap(title, note, maps, warning if low else ""), style)
 
 
 def tasks(
@@ -118,6 +113,7 @@ def tasks(
     names: tuple[str, str] = NAMES,
     title: str = "What units contribute to two tasks",
     unit: str = "bits",
+    near_zero: float = BITS,
     **settings: Any,
 ) -> "Figure":
     """Draw what units contribute to one task against the other, a panel a layer with equal logarithmic axes.
@@ -129,9 +125,10 @@ def tasks(
     >>> len(figure.axes)
     2
     """
+    from featuresharing.figures.given_arrays import pairs_given
     from featuresharing.figures.scatter import plot_tasks
 
-    drawn = {layer: [pair] for layer, pair in _pairs(contributions, names).items()}
+    drawn = {layer: [pair] for layer, pair in pairs_given(contributions, names, near_zero).items()}
     return plot_tasks(drawn, title=title, unit=unit, page=_page(settings))
 
 
@@ -145,16 +142,28 @@ def sharing(
 ) -> "Figure":
     """Draw sharing against the layer, with what chance gives: ``table`` is one of ``sharing_table``, at one checkpoint.
 
-    Of several replicates, ``over_networks`` has the means, as ``sharing_tables`` gives them. ``tasks`` are all tasks of
-    a run, in the order that gives them their colours.
+    Of a table of several, ``table[table.checkpoint == "4500"]`` chooses one. Of several replicates, ``over_networks``
+    has the means, as ``sharing_tables`` gives them. ``tasks`` are all tasks of a run, in the order that gives them
+    their colours.
 
     >>> from featuresharing import plot
     >>> plot.sharing(shared, width=89).get_size_inches()[0].round(1).item()
     3.5
     """
-    from featuresharing.figures.sharing_lines import plot_sharing
+    from featuresharing.data.sharing_columns import SHARING, SHARING_OVER_NETWORKS
+    from featuresharing.figures.given_frames import check_frame, task_names
+    from featuresharing.figures.sharing_lines import LINE, plot_sharing
 
-    return plot_sharing(table, over_networks, title=title, tasks=tasks, page=_page(settings))
+    key = [*LINE, "checkpoint", "layer"]
+    check_frame("sharing", table, SHARING, [*key, "replicate"], one=["checkpoint"])
+    if over_networks is not None:
+        means, one = "sharing over networks", ["checkpoint"]
+        check_frame(means, over_networks, SHARING_OVER_NETWORKS, key, one=one, name="over_networks")
+        ours, theirs = (frame["checkpoint"].unique() for frame in (table, over_networks))
+        if len(ours) and list(ours) != list(theirs):
+            found = f"checkpoint {theirs[0]}" if len(theirs) else "no row"
+            raise InputError(f"{means}: found {found}; accepted is checkpoint {ours[0]}, as in the table.")
+    return plot_sharing(table, over_networks, title=title, tasks=task_names(tasks), page=_page(settings))
 
 
 def sharing_over_training(
@@ -162,12 +171,22 @@ def sharing_over_training(
 ) -> "Figure":
     """Draw excess sharing against the checkpoint, a line a layer: ``table`` is one of ``sharing_table``.
 
+    It is of one replicate, ``table[table.replicate == 1]``, or has the means over networks of ``sharing_tables``.
+
     >>> from featuresharing import plot
     >>> len(plot.sharing_over_training(shared).axes)
     1
     """
+    from featuresharing.data.sharing_columns import SHARING, SHARING_OVER_NETWORKS
+    from featuresharing.figures.given_frames import check_frame
+    from featuresharing.figures.sharing_lines import LINE
     from featuresharing.figures.sharing_over_training import plot_sharing_over_training
 
+    key = [*LINE, "checkpoint", "layer"]
+    if "networks" in getattr(table, "columns", ()):
+        check_frame("sharing over networks", table, SHARING_OVER_NETWORKS, key)
+    else:
+        check_frame("sharing", table, SHARING, [*key, "replicate"], one=["replicate"])
     return plot_sharing_over_training(table, title=title, page=_page(settings))
 
 
@@ -187,9 +206,17 @@ def training(
     >>> len(plot.training({"demo": log}, accuracy).axes)
     2
     """
+    from featuresharing.data.columns import ACCURACY, TRAINING
+    from featuresharing.figures.given_frames import check_frame, task_names
     from featuresharing.figures.training_curves import plot_training
 
-    return plot_training(logs, accuracy, chance=chance, tasks=tasks, page=_page(settings))
+    check_frame("accuracy", accuracy, ACCURACY, ["experiment", "replicate", "checkpoint", "task"])
+    if not isinstance(logs, Mapping):
+        raise InputError(f"logs: found {kind_of(logs)}; accepted are logs of training by experiment.")
+    for name, log in logs.items():
+        for each in log if isinstance(log, Sequence) and not isinstance(log, str) else [log]:
+            check_frame(f"log of {name}", each, TRAINING, ["step", "task"])
+    return plot_training(logs, accuracy, chance=chance, tasks=task_names(tasks), page=_page(settings))
 
 
 def lesions(
@@ -200,17 +227,22 @@ def lesions(
     threshold: float = LesionSettings.threshold,
     **settings: Any,
 ) -> "Figure":
-    """Draw accuracy against how many units are removed: ``curves`` is one of ``lesion_table``, of one checkpoint.
+    """Draw accuracy against how many units are removed: ``curves`` is one of ``lesion_table``.
 
+    It is of one experiment and checkpoint: of several, ``curves[curves.experiment == "object_text"]`` is one.
     Marks are where the corrected p-value is at most ``threshold``.
 
     >>> from featuresharing import plot
     >>> len(plot.lesions(curves).axes)
     1
     """
+    from featuresharing.data.columns import LESIONS
+    from featuresharing.figures.given_frames import check_frame, task_names
     from featuresharing.figures.lesion_curves import plot_lesions
 
-    return plot_lesions(curves, title=title, tasks=tasks, threshold=threshold, page=_page(settings))
+    key = ["experiment", "replicate", "checkpoint", "layer", "order", "task", "removed"]
+    check_frame("lesions", curves, LESIONS, key, one=["experiment", "checkpoint"], name="curves")
+    return plot_lesions(curves, title=title, tasks=task_names(tasks), threshold=threshold, page=_page(settings))
 
 
 def save(figure: "Figure", path: Path | str) -> None:
@@ -221,7 +253,7 @@ def save(figure: "Figure", path: Path | str) -> None:
     """
     from featuresharing.figures.saving import save_figure
 
-    save_figure(figure, Path(path))
+    save_figure(_figure(figure), as_path("path", path))
 
 
 def animate(
@@ -239,17 +271,18 @@ def animate(
     from featuresharing.figures.animation import animate as write
     from featuresharing.figures.saving import pixels_of
 
-    write(map(pixels_of, figures), Path(path), milliseconds=milliseconds, hold=hold)
+    output = as_path("path", path)
+    if output.suffix.lower() not in ANIMATIONS:
+        raise InputError(f"animation {output}: found a name of another format; accepted is {listed(ANIMATIONS)}.")
+    write((pixels_of(_figure(figure)) for figure in figures), output, milliseconds=milliseconds, hold=hold)
 
 
-def _pairs(contributions: Mapping[str, Sequence[ArrayLike]], names: tuple[str, str]) -> "dict[str, Pair]":
-    from featuresharing.figures.unit_map import Pair
+def _figure(value: Any) -> "Figure":
+    from matplotlib.figure import Figure
 
-    pairs = {}
-    for layer, arrays in contributions.items():
-        first, *rest = map(np.asarray, arrays)
-        pairs[layer] = Pair(names[0], first, names[1], rest[0]) if rest else Pair(names[0], first)
-    return pairs
+    if not isinstance(value, Figure):
+        raise InputError(f"figure: found {kind_of(value)}; accepted is a figure of matplotlib.")
+    return value
 
 
 def _style(settings: Mapping[str, Any]) -> FigureSettings:

@@ -22,6 +22,17 @@ def near_zero_limit(chosen: float | None, *, method: str, softmax: bool = True) 
     return PROBABILITY if softmax else 0.0
 
 
+def said_below(value: float, limit: float) -> str:
+    """Return a number under a limit in two digits, or in as many as show that it is under the limit.
+
+    >>> said_below(0.0123, 0.05), said_below(0.04996, 0.05), said_below(0.7, 0.05)
+    ('0.012', '0.04996', '0.7')
+    """
+    if value >= limit:
+        return f"{value:.2g}"
+    return next(text for digits in range(2, 18) if float(text := f"{value:.{digits}g}") < limit)
+
+
 def tasks_near_zero(means: Mapping[str, float], limit: float) -> str:
     """Return the names of the tasks whose ``means`` are under the limit, joined by +; blank if there are none."""
     return " + ".join(low_tasks(means, limit))

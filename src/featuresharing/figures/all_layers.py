@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from featuresharing.errors import InputError
-from featuresharing.figures.arrangement import EDGE, GAP, write_line, write_lines
-from featuresharing.figures.layer_map import LayerFrame, map_of, network_of, unit_of, when_of
-from featuresharing.figures.lettering import shorten, width_of, wrap
+from featuresharing.figures.arrangement import EDGE, GAP, Words, lines_of, note_lines_of, write_line, write_lines
+from featuresharing.figures.layer_map import LayerFrame, last_step, map_of, network_of, unit_of, when_of
+from featuresharing.figures.lettering import shorten, width_of
 from featuresharing.figures.map_key import draw_key, explanation, margins_of
 from featuresharing.figures.palettes import colours
 from featuresharing.figures.shelves import Shelves, pack
@@ -54,8 +54,10 @@ class LayersMap:
     progress: tuple[int, int] | None = None
 
 
-def draw_layers(content: LayersMap, style: FigureSettings) -> Figure:
+def draw_layers(content: LayersMap, style: FigureSettings, frames: Sequence[LayersMap] = ()) -> Figure:
     """Draw the units of all layers side by side as squares of one size; a block for each pair of tasks.
+
+    It is as large as all ``frames`` of its animation (none: as it needs itself).
 
     Raises InputError if there are no layers, for contributions that are no finite numbers from 0 on, and if there is no
     room for all units.
@@ -66,7 +68,8 @@ def draw_layers(content: LayersMap, style: FigureSettings) -> Figure:
     first = next(iter(content.layers.values()))
     many = len(first.pairs) > 1
     with page.drawing():
-        plan = _Plan.of(content, style, page)
+        words = _words(content)
+        plan = _Plan.of(content, [words, *map(_words, frames)], style, page)
         figure = page.figure(plan.height)
         top = plan.height - EDGE
         wide = page.inches - 2 * EDGE
@@ -92,9 +95,13 @@ def draw_layers(content: LayersMap, style: FigureSettings) -> Figure:
         draw_key(figure, Box(EDGE + left, top - GAP - KEY, KEY, KEY), names, style, page)
         start = EDGE + left + KEY + 1.5 * GAP
         box = Box(start, EDGE, page.inches - EDGE - start, top - GAP - EDGE)
-        said = [*plan.sentences, content.warning] if content.warning else plan.sentences
-        write_lines(figure, box, "\n".join(said), page.small, color="0.2")
+        write_lines(figure, box, "\n".join(words.said), page.small, color="0.2")
     return figure
+
+
+def _words(content: LayersMap) -> Words:
+    first = next(iter(content.layers.values()))
+    return Words(explanation("rectangle", first.pairs[0].names, first.sorting), content.warning, content.note)
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,11 @@ class _Plan:
     """How high the parts are that depend on others: all frames of an animation have the same."""
 
     shelves: Shelves
-    sentences: Sequence[str]
     note_lines: int
     height: float
 
     @classmethod
-    def of(cls, content: LayersMap, style: FigureSettings, page: Page) -> "_Plan":
+    def of(cls, content: LayersMap, frames: Sequence[Words], style: FigureSettings, page: Page) -> "_Plan":
         first = next(iter(content.layers.values()))
         wide, dpi, pairs = page.inches - 2 * EDGE, style.dpi, len(first.pairs)
         names = [shorten(name, page.font_size, NAME, bold=True) for name in content.layers]
@@ -115,18 +121,17 @@ class _Plan:
         units = [len(layer.numbers) for layer in content.layers.values()]
         height = dpi * wide * (WIDE if page.inches > 5 else NARROW) / (1 if pairs == 1 else 0.7 * pairs)
         shelves = _high_enough(units, names_wide, height, page)
-        sentences = explanation("rectangle", first.pairs[0].names, first.sorting)
         left, below = margins_of(page)
-        words = wrap("\n".join(sentences), page.small, wide - left - KEY - 1.5 * GAP).count("\n") + 1
-        note_lines = 2 if page.inches < 5 else 1
+        words = lines_of(frames, "\n", page.small, wide - left - KEY - 1.5 * GAP, spare=3)
+        note_lines = note_lines_of(frames, page, wide, least=2 if page.inches < 5 else 1)
         heading = page.lines(1.1) if pairs > 1 else 0.0
         parts = [
             page.lines(1.2, page.large) + page.lines(note_lines, page.small),
             page.lines(1, page.small) + BAR_GAP if content.progress else 0.0,
             pairs * (GAP + heading + shelves.height / dpi),
-            GAP + max(KEY + below, page.lines(words + 3, page.small)),
+            GAP + max(KEY + below, page.lines(words, page.small)),
         ]
-        return cls(shelves, sentences, note_lines, sum(parts) + 2 * EDGE)
+        return cls(shelves, note_lines, sum(parts) + 2 * EDGE)
 
 
 def _high_enough(units: Sequence[int], names: Sequence[int], height: float, page: Page) -> Shelves:
@@ -203,9 +208,10 @@ def animate_layers(
     Raises InputError as :func:`draw_layers`, and for layers whose units or tasks differ between checkpoints.
     """
     chosen = {"first": checkpoints[0], "last": checkpoints[-1]}
-    last = max(frame.step for frames in checkpoints for frame in frames)
-    for frames in checkpoints:
-        yield draw_layers(layers_of(frames, chosen.get(style.sort, frames), style, sort_by=sort_by, last=last), style)
+    last = last_step([frame for frames in checkpoints for frame in frames])
+    maps = [layers_of(each, chosen.get(style.sort, each), style, sort_by=sort_by, last=last) for each in checkpoints]
+    for content in maps:
+        yield draw_layers(content, style, maps)
 
 
 def by_checkpoint(frames: Sequence[LayerFrame]) -> list[list[LayerFrame]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -27,10 +27,39 @@ PROPORTION = 1.04
 """Height of a map for its width."""
 
 WARNING_LINES = 5
-"""Lines kept for a warning in a narrow column, so that figures with and without one are equally large."""
+"""Least lines kept for a warning in a narrow column, so that figures with and without one are equally large."""
 
 Parts = Mapping[str, Sequence[Box]]
 """Boxes whose lower edges count from above: they are turned once the height of the whole is known."""
+
+
+class Words(NamedTuple):
+    """What a map says: how to read it, a ``warning``, and the ``note`` below its title."""
+
+    sentences: Sequence[str]
+    warning: str = ""
+    note: str = ""
+
+    @property
+    def said(self) -> list[str]:
+        """The sentences, and the warning if there is one."""
+        return [*self.sentences, self.warning] if self.warning else [*self.sentences]
+
+
+def lines_of(frames: Sequence[Words], between: str, points: float, inches: float, *, spare: int) -> int:
+    """Return how many lines the words of every frame fit into; ``spare`` ones are kept for a warning at least."""
+    texts = [between.join(words.said) for words in frames]
+    lines = [spare + _count(between.join(words.sentences), points, inches) for words in frames]
+    return max([*lines, *(_count(text, points, inches) for text in texts)])
+
+
+def note_lines_of(frames: Sequence[Words], page: Page, inches: float, *, least: int) -> int:
+    """Return how many lines the note of every frame fits into, and ``least`` at least."""
+    return max(least, *(_count(words.note, page.small, inches) for words in frames))
+
+
+def _count(text: str, points: float, inches: float) -> int:
+    return wrap(text, points, inches).count("\n") + 1
 
 
 @dataclass(frozen=True)
@@ -53,16 +82,17 @@ class Arrangement:
     notes: tuple[Box, ...]
 
 
-def arrange(page: Page, panels: int, sentences: Sequence[str], *, bar: bool) -> Arrangement:
-    """Arrange so many maps and the sentences on how to read them, below a bar of training if there is one."""
+def arrange(page: Page, panels: int, frames: Sequence[Words], *, bar: bool) -> Arrangement:
+    """Arrange so many maps, and room for the words of each of ``frames``, below a bar of training if there is one."""
     beside = panels == 1 and page.inches >= BESIDE
     between = "\n\n" if beside else "\n" if panels == 1 else " "
     wide = page.inches - 2 * EDGE
     title = Box(EDGE, EDGE, wide, page.lines(1.15, page.large))
-    note = Box(EDGE, title.top, wide, page.lines(2 if page.inches >= BESIDE else 3, page.small))
+    note_lines = note_lines_of(frames, page, wide, least=2 if page.inches >= BESIDE else 3)
+    note = Box(EDGE, title.top, wide, page.lines(note_lines, page.small))
     bars = [Box(EDGE, note.top, wide, page.lines(1, page.small))] if bar else []
     start = (bars or [note])[-1].top + GAP
-    parts = _beside(page, start, sentences, between) if beside else _below(page, panels, start, sentences, between)
+    parts = _beside(page, start, frames, between) if beside else _below(page, panels, start, frames, between)
     total = max(box.top for boxes in parts.values() for box in boxes) + EDGE
 
     def turned(boxes: Sequence[Box]) -> tuple[Box, ...]:
@@ -73,14 +103,14 @@ def arrange(page: Page, panels: int, sentences: Sequence[str], *, bar: bool) -> 
     return Arrangement(total, between, first, second, words, turned(bars), *others)
 
 
-def _beside(page: Page, start: float, sentences: Sequence[str], between: str) -> Parts:
+def _beside(page: Page, start: float, frames: Sequence[Words], between: str) -> Parts:
     """Place one map at the left, its key and words at the right."""
     wide = page.inches - 2 * EDGE
     left, below = margins_of(page)
     side, arrow = 0.6 * wide, page.lines(1.3, page.small)
     key = min(1.5, wide - side - left - GAP)
     column = Box(EDGE + side + 2 * GAP, start + key + below + GAP, wide - side - 2 * GAP, 0)
-    words = _lines(sentences, between, page, column.width) + WARNING_LINES + 1
+    words = lines_of(frames, between, page.small, column.width, spare=WARNING_LINES + 1)
     return {
         "maps": [Box(EDGE, start, side - arrow, PROPORTION * side)],
         "arrows": [Box(EDGE + side - arrow, start, arrow, PROPORTION * side)],
@@ -91,7 +121,7 @@ def _beside(page: Page, start: float, sentences: Sequence[str], between: str) ->
     }
 
 
-def _below(page: Page, panels: int, start: float, sentences: Sequence[str], between: str) -> Parts:
+def _below(page: Page, panels: int, start: float, frames: Sequence[Words], between: str) -> Parts:
     """Place maps in rows, each with its key below; words are beside the key of a single one, else below all."""
     wide, single = page.inches - 2 * EDGE, panels == 1
     columns = min(panels, max(1, int((wide + GAP) / (PANEL + GAP))), 3 if panels < 7 else 4)
@@ -109,7 +139,7 @@ def _below(page: Page, panels: int, start: float, sentences: Sequence[str], betw
         words = Box(x, keys[0].bottom, page.inches - EDGE - x, 0)
     else:
         words = Box(EDGE, start + ceil(panels / columns) * panel, wide, 0)
-    lines = _lines(sentences, between, page, words.width) + (WARNING_LINES if single else 3)
+    lines = lines_of(frames, between, page.small, words.width, spare=WARNING_LINES if single else 3)
     return {
         "maps": maps,
         "arrows": [Box(box.right, box.bottom, arrow, box.height) for box in maps],
@@ -118,10 +148,6 @@ def _below(page: Page, panels: int, start: float, sentences: Sequence[str], betw
         "headings": [] if single else [Box(x, y, side, heading) for x, y in corners],
         "notes": [] if single else [Box(x, y + heading, side, note) for x, y in corners],
     }
-
-
-def _lines(sentences: Sequence[str], between: str, page: Page, inches: float) -> int:
-    return wrap(between.join(sentences), page.small, inches).count("\n") + 1
 
 
 def write_line(figure: Figure, box: Box, text: str, points: float, **options: Any) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.analysis.evidence import Array
-from featuresharing.analysis.near_zero import low_tasks, near_zero_limit
+from featuresharing.analysis.near_zero import low_tasks, near_zero_limit, said_below
 from featuresharing.analysis.overlap import sharing
 from featuresharing.analysis.tables import layer_contributions
 from featuresharing.errors import InputError
@@ -96,10 +96,16 @@ def animate_layer(
 
     Raises InputError as :func:`plot_layer`.
     """
-    chosen = {"first": frames[0], "last": frames[-1]}
-    for frame in frames:
-        ordered = chosen.get(style.sort, frame)
-        yield draw_map(map_of(frame, ordered, style, sort_by=sort_by, last=frames[-1].step), style)
+    chosen, last = {"first": frames[0], "last": frames[-1]}, last_step(frames)
+    maps = [map_of(frame, chosen.get(style.sort, frame), style, sort_by=sort_by, last=last) for frame in frames]
+    for content in maps:
+        yield draw_map(content, style, maps)
+
+
+def last_step(frames: Sequence[LayerFrame]) -> int:
+    """Return the last training step of frames; -1 where that of any is not known, so that none shows how far it is."""
+    steps = [frame.step for frame in frames]
+    return max(steps) if min(steps) >= 0 else -1
 
 
 def map_of(
@@ -204,7 +210,8 @@ def warning_of(frame: LayerFrame) -> str:
     if not (low := frame.low_tasks):
         return ""
     unit = unit_of(frame.evidence)
-    means = ", ".join(f"{task} {frame.contributions[task].mean():.2g}{unit}" for task in low[:NAMED])
+    found = {task: said_below(frame.contributions[task].mean(), frame.limit) for task in low[:NAMED]}
+    means = ", ".join(f"{task} {mean}{unit}" for task, mean in found.items())
     return f"Hatched: the average unit contributes less than {frame.limit:g}{unit} ({means}), which says little."
 
 
@@ -234,7 +241,7 @@ def _averages(frame: LayerFrame) -> str:
     unit = unit_of(frame.evidence)
     if len(means) > NAMED:
         return f"{min(means.values()):.2g} to {max(means.values()):.2g}{unit} by task"
-    return ", ".join(f"{task} {mean:.2g}{unit}" for task, mean in means.items())
+    return ", ".join(f"{task} {said_below(mean, frame.limit)}{unit}" for task, mean in means.items())
 
 
 def _count(number: int, what: str) -> str:

@@ -105,12 +105,14 @@ def _plot(layers: Mapping[str, Sequence[Pair]], title: str, unit: str, page: Pag
     side = step - BETWEEN
     words = _words(scale, unit, any(pair.near_zero for row in pairs for pair in row))
     said = wrap(words, page.small, wide).count("\n") + 1
-    head = page.lines(1.2, page.large) + page.lines(said + 0.4, page.small)
+    heading = wrap(title, page.large, wide, bold=True)
+    titled = page.lines(heading.count("\n") + 1.2, page.large)
+    head = titled + page.lines(said + 0.4, page.small)
     block = rows * (side + above) + below
     figure = page.figure(head + len(pairs) * block + 2 * EDGE)
     height = figure.get_size_inches()[1]
-    write_line(figure, Box(EDGE, height - EDGE - 1, wide, 1), title, page.large, fontweight="bold")
-    top = height - EDGE - page.lines(1.2, page.large)
+    top = height - EDGE - titled
+    write_lines(figure, Box(EDGE, top, wide, titled), heading, page.large, fontweight="bold")
     write_lines(
         figure,
         Box(EDGE, top - page.lines(said, page.small), wide, page.lines(said, page.small)),
@@ -129,7 +131,8 @@ def _plot(layers: Mapping[str, Sequence[Pair]], title: str, unit: str, page: Pag
             axes.tick_params(labelleft=across == 0, labelbottom=lowest)
             title_box = Box(box.left, box.top, side, page.lines(1.2))
             _title(figure, title_box, name, len(pair.first), page)
-        _name_axes(figure, row[0], Box(EDGE, start - block + below, wide, rows * (side + above)), left, unit, page)
+        taken = left + columns * step - BETWEEN
+        _name_axes(figure, row[0], Box(EDGE, start - block + below, taken, rows * (side + above)), left, unit, page)
     return figure
 
 

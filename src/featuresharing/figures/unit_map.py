@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
-from featuresharing.figures.arrangement import Arrangement, arrange, write_line, write_lines
+from featuresharing.figures.arrangement import Arrangement, Words, arrange, write_line, write_lines
 from featuresharing.figures.map_key import draw_key, explanation
 from featuresharing.figures.palettes import brightness, colours
 from featuresharing.figures.style import GREY, Page
@@ -21,6 +21,9 @@ Array = NDArray[np.floating[Any]]
 
 NAMED_UNITS = 5
 """Units that a message names."""
+
+TOO_SMALL = "The units' numbers need larger squares: a wider figure, or fewer units."
+"""What is said where there is no room for numbers."""
 
 
 @dataclass(frozen=True)
@@ -130,25 +133,32 @@ def plot_units(
     return draw_map(UnitMap(title, note, [pair], np.arange(np.size(first)), order, sorting), style)
 
 
-def draw_map(content: UnitMap, style: FigureSettings) -> Figure:
-    """Draw a map of units. Raises InputError as :func:`plot_units`."""
+def draw_map(content: UnitMap, style: FigureSettings, frames: Sequence[UnitMap] = ()) -> Figure:
+    """Draw a map of units, as large as the maps of all ``frames`` of its animation (none: as it needs itself).
+
+    Raises InputError as :func:`plot_units`.
+    """
     page = Page.of(style)
     pairs = [pair.checked(content.numbers) for pair in content.pairs]
     order = np.arange(len(pairs[0].first)) if content.order is None else np.asarray(content.order)
     with page.drawing():
-        sentences = explanation(style.layout, pairs[0].names, content.sorting)
-        plan = arrange(page, len(pairs), sentences, bar=content.progress is not None)
+        words = [_words(each, style, numbered=not style.numbers) for each in [content, *frames]]
+        plan = arrange(page, len(pairs), words, bar=content.progress is not None)
         figure = page.figure(plan.height)
         write_line(figure, plan.title, content.title, page.large, fontweight="bold")
         write_lines(figure, plan.note, content.note, page.small, color=GREY)
         if content.progress:
             draw_bar(figure, plan.bar[0], *content.progress, page)
         numbered = [_draw_pair(figure, plan, index, pair, order, content, style) for index, pair in enumerate(pairs)]
-        if not all(numbered):
-            sentences = (*sentences, "The units' numbers need larger squares: a wider figure, or fewer units.")
-        said = [*sentences, content.warning] if content.warning else sentences
+        said = _words(content, style, numbered=all(numbered)).said
         write_lines(figure, plan.text, plan.between.join(said), page.small, color="0.2")
     return figure
+
+
+def _words(content: UnitMap, style: FigureSettings, *, numbered: bool) -> Words:
+    """Return what a map says, where units have ``numbered`` cells or need none."""
+    sentences = explanation(style.layout, content.pairs[0].names, content.sorting)
+    return Words(sentences if numbered else (*sentences, TOO_SMALL), content.warning, content.note)
 
 
 def _draw_pair(

@@ -78,7 +78,7 @@ def _ignored(run: RunTables) -> Iterator[str]:
             most = f"{percent(found.max())} of them" if len(found) == 1 else f"up to {percent(found.max())} of them"
             yield (
                 f"`{experiment}`: most units ignore `{task}` {where} ({most} contribute less than {_threshold(run)}):"
-                " its contribution there is that of a few."
+                " its contribution there is that of the others."
             )
 
 

@@ -1,7 +1,8 @@
 """Sentences about sharing: against chance, over layers and checkpoints, and between experiments.
 
-A difference is told where p is below :data:`LEVEL`, and where nothing can be tested, as with one network an experiment,
-where the 95 % interval leaves 0 out. Elsewhere, the sentence says that none can be told.
+A difference is told where its 95 % interval leaves 0 out and p, where there is one, is below :data:`LEVEL`: intervals
+are about images or networks, p-values about shuffled units, and what only one of them supports is not told. Elsewhere,
+the sentence says that none can be told.
 """
 
 import math
@@ -75,7 +76,7 @@ def against_chance(line: Line, cells: "DataFrame", layers: Sequence[str]) -> str
     if chosen["same"]:
         subject = "" if said else f"for {line.tasks}, "
         parts.append(f"{subject}no difference from chance can be told {in_layers(chosen['same'], layers, 'any')}")
-    for kind, why in (("near", "a task is near zero"), ("none", "a task relies on no unit")):
+    for kind, why in (("near", "at least one task is near zero"), ("none", "a task relies on no unit")):
         if chosen[kind]:
             subject = "" if parts else f"for {line.tasks}, "
             parts.append(f"{subject}nothing is said of sharing {in_layers(chosen[kind], layers, 'any')}, where {why}")
@@ -87,7 +88,7 @@ def _verdict(cell: Any) -> str:
         return "none"
     if cell.near_zero:
         return "near"
-    if not cell.p < LEVEL:
+    if not _differs(cell.p, cell.excess_low, cell.excess_high):
         return "same"
     return "less" if cell.excess < 0 else "more"
 
@@ -99,9 +100,12 @@ def at_end(trends: "DataFrame", checkpoint: str) -> "DataFrame":
 
 def is_told(row: Any) -> bool:
     """Return whether a value of the table of trends is told to differ from 0."""
-    if math.isfinite(row.p):
-        return bool(row.p < LEVEL)
-    return math.isfinite(row.low) and math.isfinite(row.high) and not row.low <= 0 <= row.high
+    return _differs(row.p, row.low, row.high)
+
+
+def _differs(p: float, low: float, high: float) -> bool:
+    leaves_out = math.isfinite(low) and math.isfinite(high) and not low <= 0 <= high
+    return leaves_out and (not math.isfinite(p) or p < LEVEL)
 
 
 def trend_of(line: Line, trends: "DataFrame") -> str | None:
@@ -126,11 +130,12 @@ def trends_over_training(line: Line, trends: "DataFrame", layers: Sequence[str])
     if not len(rows):
         return None
     telling = rows.apply(is_told, axis=1)
-    chosen = (
-        ("falls", list(rows.layer[telling & (rows.value < 0)])),
-        ("rises", list(rows.layer[telling & (rows.value >= 0)])),
-    )
-    said = [f"{verb} {in_layers(found, layers)}" for verb, found in chosen if found]
+    chosen = (("falls", rows[telling & (rows.value < 0)]), ("rises", rows[telling & (rows.value >= 0)]))
+    said = [
+        f"{verb} {in_layers(list(found.layer), layers)} ({_sizes(found, 3)} a checkpoint)"
+        for verb, found in chosen
+        if len(found)
+    ]
     parts = [f"over training, excess sharing of {line.whole} {' and '.join(said)}"] if said else []
     if silent := list(rows.layer[~telling]):
         subject = "" if said else f"over training, for {line.whole}, "
@@ -180,8 +185,8 @@ def _layer_differences(line: Line, other: Line, rows: "DataFrame", layers: Seque
     for word in ("less", "more"):
         if told[word]:
             than = "" if said else f" than {other.whole}, each against chance,"
-            sizes = _sizes(rows[rows.layer.isin(told[word])])
-            said.append(f"{word}{than} {in_layers(told[word], layers)} ({sizes})")
+            differing = rows[rows.layer.isin(told[word])]
+            said.append(f"{word}{than} {in_layers(told[word], layers)} ({_sizes(differing)}{_tested(differing)})")
     parts = [f"{line.whole} share {' and '.join(said)}"] if said else []
     if told["same"]:
         subject = "" if said else f"between {line.whole} and {other.whole}, "
@@ -191,14 +196,19 @@ def _layer_differences(line: Line, other: Line, rows: "DataFrame", layers: Seque
     return _sentence("; ".join(parts))
 
 
-def _sizes(rows: "DataFrame") -> str:
-    """Return the smallest and the largest of the differences that are told, with intervals."""
+def _sizes(rows: "DataFrame", digits: int = 2) -> str:
+    """Return the smallest and the largest of the differences that are told."""
     ordered = sorted(rows.itertuples(), key=lambda row: abs(row.value))
-    least, most = ordered[0], ordered[-1]
-    if len(ordered) == 1:
-        return f"by {decimal(abs(most.value))}, {_span(most, 2)}, {p_value(most.p)}"
-    tested = "" if rows.p.notna().any() else "; no p-values, as told by 95 % intervals"
-    return f"by {decimal(abs(least.value))} in {least.layer} to {decimal(abs(most.value))} in {most.layer}{tested}"
+    least, most = (f"{decimal(abs(row.value), digits)} in {row.layer}" for row in (ordered[0], ordered[-1]))
+    return f"by {least} to {most}" if len(ordered) > 1 else f"by {decimal(abs(ordered[0].value), digits)}"
+
+
+def _tested(rows: "DataFrame") -> str:
+    """Return the interval and the p-value of a difference, or of several that there are no p-values."""
+    if len(rows) == 1:
+        row = next(rows.itertuples())
+        return f", {_span(row, 2)}, {p_value(row.p)}"
+    return "" if rows.p.notna().any() else "; no p-values, as told by 95 % intervals"
 
 
 def _size(row: Any) -> str:

@@ -28,9 +28,14 @@ SHARING = (
     "Sharing is 1 where two tasks rely on the same units in the same proportions, 0 where on different ones. Chance is"
     " what shuffling the units within a layer gives, with the range of 95 % of the shuffles. Excess is what is above"
     " chance, (sharing - chance) / (1 - chance): 0 is chance, 1 the same units, below 0 fewer than by chance. Other"
-    " brackets are 95 % intervals of what ever more images would give, which is more than few images show: a number may"
-    f" lie below its interval. A difference is told where p < {decimal(LEVEL)}, not corrected for how many layers there"
-    " are, and where nothing can be tested (no p-value), where its interval leaves 0 out."
+    " brackets are 95 % intervals of what ever more images would give: few images show too little sharing, so that a"
+    " number may lie outside its interval. A difference is told where its interval leaves 0 out and, where it can be"
+    f" tested, p < {decimal(LEVEL)}, not corrected for how many layers there are."
+)
+
+ONE_NETWORK = " Intervals are over images, and p-values say how often shuffled units differ as much."
+SEVERAL_NETWORKS = (
+    " Numbers are means over networks; intervals and p-values take the network as the unit of replication."
 )
 
 
@@ -46,7 +51,8 @@ def _trained(run: RunTables) -> Iterator[Block]:
     layers = f"{counted(len(run.layers), 'layer')}: {', '.join(run.layers)}"
     yield Paragraph(f"{counted(len(run.experiments), 'experiment').capitalize()}, {each}, {how}; {layers}.")
     yield Items(tuple(_of_experiment(run, experiment) for experiment in run.experiments))
-    yield Paragraph(f"Accuracy on held-out images at checkpoint `{run.checkpoint}`:")
+    means = ", means over networks (lowest to highest)" if networks[-1] > 1 else ""
+    yield Paragraph(f"Accuracy on held-out images at checkpoint `{run.checkpoint}`{means}:")
     yield Grid(("experiment", "task", "accuracy", "chance", "images"), list(_accuracies(run)), texts=(0, 1))
 
 
@@ -86,8 +92,7 @@ def _sharing(run: RunTables) -> Iterator[Block]:
     if not lines:
         return
     yield Heading(f"Sharing at checkpoint `{run.checkpoint}`, and chance")
-    several = " Numbers are means over networks; intervals and p-values take the network as the unit of replication."
-    yield Paragraph(SHARING + (several if cells.networks.max() > 1 else ""))
+    yield Paragraph(SHARING + (SEVERAL_NETWORKS if cells.networks.max() > 1 else ONE_NETWORK))
     for line in lines:
         rows = of_line(cells, line)
         layers = run.in_order(list(rows.layer))
