@@ -308,16 +308,16 @@ def test_pictures_that_are_there_are_named(results: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("unit", "said"),
+    ("unit", "said", "serves"),
     [
-        (0, "yellow, since word relies on it more than basic (#bfbf00)."),  # 3 and 0 of 4
-        (1, "dark, since neither word nor basic relies on it (#000000)."),
-        (2, "grey, since word and basic rely on it alike (#404040)."),  # 1 and 1
-        (3, "blue, since basic relies on it more than word (#000080)."),  # 0 and 2
-        (4, "greyish blue, since basic relies on it more than word (#404080)."),  # 1 and 2
+        (0, "yellow, since word relies on it more than basic (#bfbf00)", "only word"),  # 3 and 0 of 4
+        (1, "dark, since neither word nor basic relies on it (#000000)", "neither"),
+        (2, "grey, about as bright for word as for basic (#404040)", "both"),  # 1 and 1
+        (3, "blue, since basic relies on it more than word (#000080)", "only basic"),  # 0 and 2
+        (4, "greyish blue, since basic relies on it more than word (#404080)", "both"),  # 1 and 2
     ],
 )
-def test_the_colour_on_the_map_is_explained(unit: int, said: str) -> None:
+def test_the_colour_on_the_map_is_explained(unit: int, said: str, serves: str) -> None:
     contributions = {"word": [3 / 8, 0, 1 / 8, 0, 1 / 8], "basic": [0, 0, 1 / 8, 2 / 8, 2 / 8]}
     predictions = {task: np.full(20, 0.5, np.float32) for task in contributions}
     without = {task: (0.5 - np.tile(own, (20, 1)).T).astype(np.float32) for task, own in contributions.items()}
@@ -327,7 +327,9 @@ def test_the_colour_on_the_map_is_explained(unit: int, said: str) -> None:
     )
     card = unit_card([layer], unit, method="probdiff")
     style = FigureSettings(palette="yellow-blue", colour_scale="linear")
-    assert list(colours_in_words(card, "word", style)) == [f"On the map it is {said}"]
+    assert list(colours_in_words(card, "word", style)) == [
+        f"On the map it is {said}; it serves {serves}, counted from 0.5 times the average unit."
+    ]
     (other_way,) = colours_in_words(card, "basic", FigureSettings(palette="orange-blue"))
     assert (unit >= 3) == ("orange, since basic relies" in other_way)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featuresharing.analysis.unit_card import SERVING
 from featuresharing.errors import InputError
 from featuresharing.explorer import page_data
 from featuresharing.explorer.page_data import FRAMES, Network, Place
@@ -93,6 +94,7 @@ def explorer_page(
         "lines": list(PALETTE),
         "unit": unit,
         "near_zero": near_zero,
+        "serving": SERVING,
         **_palette(style or FigureSettings()),
     }
     return _written(title, data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featuresharing.analysis.extreme_images import SIDES
-from featuresharing.analysis.unit_card import UnitCard
+from featuresharing.analysis.unit_card import SERVING, UnitCard
 from featuresharing.figures.palettes import brightness, colours
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_files import Surroundings
@@ -110,12 +110,16 @@ def colours_in_words(card: UnitCard, first: str, style: FigureSettings) -> Itera
         if max(a, b) < ALIKE:
             why = f"dark, since neither {first} nor {other} relies on it"
         elif abs(a - b) < ALIKE:
-            why = f"grey, since {first} and {other} rely on it alike"
+            why = f"grey, about as bright for {first} as for {other}"
         else:
             hue, more, less = (hues[0], first, other) if a > b else (hues[1], other, first)
             tone = "greyish " if abs(a - b) < PALE else ""
             why = f"{tone}{hue}, since {more} relies on it more than {less}"
-        yield f"On the map it is {why} (#{bytes(rgb).hex()})."
+        multiples = card.at()["multiple"]
+        served = [task for task in (first, other) if multiples[task] >= SERVING]
+        serves = {0: "neither", 1: f"only {''.join(served)}", 2: "both"}[len(served)]
+        rule = f"it serves {serves}, counted from {SERVING:g} times the average unit"
+        yield f"On the map it is {why} (#{bytes(rgb).hex()}); {rule}."
 
 
 def _wrapped(sentence: str, width: int, indent: int = 2) -> list[str]:

@@ -92,7 +92,7 @@ const SERVES = ["neither", "first", "second", "both"];
 function servesAt(pane) {
   const [first, second] = pane.pair;
   return once(`serves ${keyOf(pane)} ${pane.pair} ${pane.checkpoint}`, () => {
-    const half = (task) => averageOf(pane, task) / 2;
+    const half = (task) => averageOf(pane, task) * LOOKS.serving;
     const limits = [half(first), second === null ? NaN : half(second)];
     const a = contributions(pane, first);
     const b = second === null ? a : contributions(pane, second);

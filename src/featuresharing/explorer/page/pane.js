@@ -206,7 +206,7 @@ function drawHatch(number, pane, grid) {
 
 // Dashed lines at half of the average unit part the scatter into what units serve.
 function drawHalves(number, pane, [low, high]) {
-  const halves = pane.pair.map((task) => Math.min(high, Math.max(low, averageOf(pane, task) / 2)));
+  const halves = pane.pair.map((task) => Math.min(high, Math.max(low, averageOf(pane, task) * LOOKS.serving)));
   if (!isNew(`halves${number}`, `${halves} ${low} ${high}`)) return;
   fill(`halves${number}`, { xs: [[halves[0], halves[0]], [low, high]], ys: [[low, high], [halves[1], halves[1]]] });
 }
