@@ -149,7 +149,25 @@ def test_keys_that_a_config_lacks_are_those_of_the_defaults() -> None:
         ("results/figures/one/fc.6.gif", None),
         ("results/figures/one/conv9_00.png", "there is no layer 'conv9'"),
         ("results/figures/one/conv1_00.jpg", "found the ending '.jpg'; accepted is .png, .pdf or .svg."),
-        ("results/figures/one/conv1.png", "found the ending '.png'; accepted is .gif."),
+        (
+            "results/figures/one/conv1.png",
+            "found the ending '.png'; accepted is .gif, and conv1_10.png for a picture of one checkpoint.",
+        ),
+        (
+            "results/figures/one/layers.svg",
+            "found the ending '.svg'; accepted is .gif, and layers_10.svg for a picture of one checkpoint.",
+        ),
+        ("results/explorer.htm", "there is no such target; accepted is results/explorer.html."),
+        ("results/explore.html", "there is no such target; accepted is results/explorer.html."),
+        ("results/summary.txt", "there is no such target; accepted is results/summary.md or results/summary.html."),
+        ("results/summary.md", None),
+        ("results/report.zip", None),
+        ("results/config.yaml", None),
+        (
+            "results/figures/one/2/conv1.gif",
+            "found network '2', and this run has one network of each experiment;"
+            " accepted is results/figures/one/conv1.gif.",
+        ),
         ("results/figures/one/layers.jpg", "found the ending '.jpg'; accepted is .gif."),
         ("results/figures/one/tasks_7.pdf", "there is no checkpoint '7'; accepted are 00, 10."),
         ("results/figures/one/tasks_10.gif", "found the ending '.gif'; accepted is .png, .pdf or .svg."),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -66,7 +67,15 @@ def test_choices_change_the_view_and_the_link(running: Any, page_file: Path) -> 
         assert "bird 0.0" not in explorer.text("#note0")
         with explorer.doing():
             page.select_option("#measure", "excess")
+        # (sharing - chance) / (1 - chance), also of the ends of what chance gives: 0.3 and 0.5 around 0.4
         assert explorer.data("points_layers")["value"] == pytest.approx([1 / 3] * 4, rel=1e-3)
+        assert explorer.data("bands_layers")["ys"][0] == pytest.approx([-1 / 6, -1 / 6, 1 / 6, 1 / 6], rel=2e-3)
+        assert explorer.data("lines_layers")["ys"][1] == [0, 0]
+        assert "0, dotted: as alike as chance makes them" in explorer.text("#sharing-says")
+        assert "0: on different units" not in explorer.text("#sharing")
+        with explorer.doing():
+            page.select_option("#measure", "sharing")
+        assert "0: on different units" in explorer.text("#sharing-says")
         with explorer.doing():
             page.select_option("#order", "number")
         assert explorer.data("units0")["x"][:2] == [0, 1]
@@ -82,7 +91,7 @@ def test_the_slider_moves_and_training_plays_to_its_end(running: Any, page_file:
         assert after["bits_a"] == pytest.approx(amounts("unrelated", "fc2", "0", "bird", 10), rel=1.51e-4)
         assert (after["x"], after["y"]) == (before["x"], before["y"])
         assert explorer.text("#step0") == "step 0"
-        assert "Near zero for bird and word" in explorer.text("#note0")
+        assert "near zero for bird and word" in explorer.text("#note0")
         assert page.locator("#layers0 button.near-zero").count() == 2
         assert page.locator("#dashed0").is_visible()
         page.click("#play0")
@@ -159,8 +168,17 @@ def test_the_table_is_searched_filtered_and_sorted(running: Any, page_file: Path
             page.fill("#search", "1, 7-20")
         assert explorer.data("rows")["unit"] == [1, 7, 8, 9]
         with explorer.doing():
-            page.fill("#search", "nonsense")
-        assert "are searched for" in explorer.text("#table-count")
+            page.click("#select-found")
+        assert explorer.chosen("units0") == [1, 7, 8, 9]
+        for nothing in ("nonsense", "9999", "5-3", "1, 5-3"):
+            with explorer.doing():
+                page.fill("#search", nothing)
+            accepted = "accepted are numbers from 0 to 9 and ranges, such as 3, 10-19."
+            assert explorer.text("#table-count") == f"No unit is found: {accepted}"
+            assert explorer.data("rows")["unit"] == []
+        with explorer.doing():
+            page.click("#select-found")
+        assert explorer.chosen("units0") == []
         with explorer.doing():
             page.fill("#search", "")
         with explorer.doing():
@@ -188,11 +206,48 @@ def test_a_click_in_the_curves_chooses_layer_and_checkpoint(running: Any, page_f
         assert explorer.data("lesion_lines0")["ys"][0] == pytest.approx([1, 0.5, 0], abs=1e-3)
 
 
+def test_what_says_little_is_marked(running: Any, page_file: Path) -> None:
+    with explored(running, page_file) as explorer:
+        assert explorer.data("hatch0")["left"] == []
+        assert "beyond" not in explorer.title("scatter0")
+        with explorer.doing():
+            explorer.page.locator("#checkpoint0").fill("0")
+        # ten units, hatched from edge to edge of their cells
+        grid = explorer.data("hatch0")
+        assert (grid["left"], grid["top"]) == ([-0.5], [-0.5])
+        assert (grid["right"][0] + 0.5) * (grid["bottom"][0] + 0.5) >= 10
+        assert "Hatched: near zero for bird and word" in explorer.text("#note0")
+
+
+def test_dots_beyond_the_axes_are_counted(running: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tables = made_tables()
+    contributions = tables["contributions"]
+    place = {"experiment": "unrelated", "layer": "fc2", "checkpoint": "200"}
+    rows = (contributions[list(place)] == pd.Series(place)).all(axis=1) & contributions["unit"].isin([2, 5])
+    contributions.loc[rows & (contributions["task"] == "word"), "contribution"] = 0.0
+    page = written(tmp_path_factory, explorer_page({"contributions": contributions}))
+    with explored(running, page) as explorer:
+        assert explorer.title("scatter0") == "word against bird \u2013 2 beyond the axes"
+
+
+def test_lines_of_chance_that_coincide_take_turns(running: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tables = made_tables({"three": ("owl", "bird", "word")})
+    curves = tables["lesions"]
+    curves["chance"] = curves["task"].map({"owl": 0.5, "bird": 0.25, "word": 0.504})
+    page = written(tmp_path_factory, explorer_page({name: tables[name] for name in ("contributions", "lesions")}))
+    with explored(running, page, "") as explorer:
+        lines = explorer.data("lesion_lines0")
+        dotted = list(zip(lines["dash"], lines["start"], strict=True))[1::2]
+        # owl and word are drawn within a hundredth of each other: one has its dots in the gaps of the other
+        assert dotted == [("2 10", 0), ("2 4", 0), ("2 10", -6)]
+
+
 def test_two_panes_compare(running: Any, page_file: Path) -> None:
     with explored(running, page_file) as explorer:
         page = explorer.page
         with explorer.doing():
             page.click("#compare")
+        assert "in both panes, and named for the outlined one" in explorer.text("#settings")
         with explorer.doing():
             page.select_option("#experiment1", label="related")
         with explorer.doing():

@@ -119,7 +119,8 @@ def test_a_file_that_hdf5_does_not_end_to_read_is_refused(
     monkeypatch.setattr(trials, "SECONDS", 0.5)
     path = Path(shutil.copy(sound["old true-class"], tmp_path / "conv5.h5"))
     spoil_heap(path)
-    sentence = f"{path} is no complete file of conditionals (HDF5 did not end reading it in 0.5 s)."
+    sentence = f"{path} is no complete file of conditionals (HDF5 did not end reading it in 0.5 s)"
+    sentence += "; if a run made it, delete it and run again."
     for _ in range(2):  # the second time it is known
         with pytest.raises(InputError) as refused:
             read_conditionals(path)
@@ -134,7 +135,7 @@ def test_a_file_that_hdf5_does_not_end_to_read_is_refused(
     for command in ("status", "verify"):
         assert main([command, str(tmp_path)]) == (2 if command == "verify" else 0)
         assert f"{path} is no complete file of conditionals" in (said := capsys.readouterr().out)
-        assert "(HDF5 did not end reading it in 0.5 s)." in said
+        assert "(HDF5 did not end reading it in 0.5 s); if a run made it, delete it and run again." in said
     monkeypatch.setattr(trials, "SECONDS", 60)
     assert problems_of_final(sound["old full"]) == []  # another process reads the next one
 
@@ -157,7 +158,8 @@ def test_a_file_on_which_the_other_process_dies_is_refused(
         return real(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trials._Reader, "ask", ask)
-    assert problems_of_final(path) == [f"{path} is no complete file of conditionals (HDF5 crashed while reading it)."]
+    crashed = "is no complete file of conditionals (HDF5 crashed while reading it)"
+    assert problems_of_final(path) == [f"{path} {crashed}; if a run made it, delete it and run again."]
 
 
 def test_a_seal_shows_every_flipped_byte(tmp_path: Path, sound: dict[str, Path]) -> None:
@@ -204,14 +206,16 @@ def test_what_was_changed_is_named(
             file[name][0] = value
         else:
             file.attrs["device"] = value
-    with pytest.raises(DamagedError, match=rf"conv5\.h5 is no complete file of conditionals \({words}\)\."):
+    with pytest.raises(
+        DamagedError, match=rf"conv5\.h5 is no complete file of conditionals \({words}\); if .* delete it"
+    ):
         read_conditionals(path)
 
 
 def test_files_that_are_gone_or_no_files_are_no_damage(tmp_path: Path) -> None:
     gone = tmp_path / "gone.h5"
     assert problems_of_final(gone) == problems_of_progress(gone) == []
-    with pytest.raises(GoneError, match=r"gone\.h5 is no complete file of conditionals \(there is no such file\)"):
+    with pytest.raises(GoneError, match=r"gone\.h5 is no complete file of conditionals \(there is no such file\)\.$"):
         read_conditionals(gone)
     (tmp_path / "folder.h5").mkdir()
     os.mkfifo(tmp_path / "pipe.h5")

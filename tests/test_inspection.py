@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from featuresharing.cli import main
+from featuresharing.data.columns import TABLES
+from featuresharing.data.table_files import frame_of, write_table
 from featuresharing.networks.predictions import Predictions, write_predictions
 from featuresharing.runs.inspection import common_prefix, inspect_file
 from tests.support import stores
@@ -71,6 +73,29 @@ def test_arrays_are_listed_as_a_config_names_them(name: str, tmp_path: Path) -> 
         [f"{inside}faces", "[4, 6, 5, 3] uint8"],
         [f"{inside}who", "[4] int64"],
     ]
+
+
+def test_a_table_of_results_says_what_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "acc.csv"
+    rows = [("x", 1, "0", 0, "word", 0.5, 9), ("x", 2, "50", 50, "word", 0.5, 9), ("y", 1, "0", 0, "basic", 1.0, 9)]
+    write_table(path, frame_of(TABLES["accuracy"], rows), TABLES["accuracy"])
+    assert main(["inspect", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path} holds a table of accuracy: 3 rows, each a task of a network on the held-out images",
+        "experiments: x, y",
+        "replicates: 1, 2",
+        "checkpoints: 0, 50",
+        "tasks: word, basic",
+        "columns: experiment, replicate, checkpoint, step, task, accuracy, images (docs/tables.md says what each is)",
+        "it does not say with which config it was made: config.yaml in its folder of results does",
+    ]
+    path = tmp_path / "own.csv"
+    path.write_text("a,b\n1,2\n")
+    assert main(["inspect", str(path)]) == 2
+    assert f"{path}: found columns a, b; accepted is a table of results: table of c" in capsys.readouterr().err
+    path.write_text("a,b\n")
+    assert main(["inspect", str(path)]) == 2
+    assert f"{path}: found no row; accepted is a table of results" in capsys.readouterr().err
 
 
 def test_what_nobody_reads_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.alexnet.sizes import AlexNetShape
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.layers import find_layer, unit_count, unit_size
+from featuresharing.runs.cost_report import cost_lines, in_time
 from featuresharing.settings.checking import check_config
 from featuresharing.workflow.architectures import Architecture, NetworkFile, describe
 from featuresharing.workflow.config_layers import in_order, layer_problems
@@ -200,6 +201,30 @@ def test_jobs_of_layers_follow_the_config() -> None:
     passes = 5000 * 23 * 21
     assert cut.lesion_minutes() == job_minutes(7.6e-12 * network.forward * passes)
     assert cut.feature_minutes() == job_minutes(7.6e-12 * network.forward * 3 * 256 * 500)
+
+
+def test_a_run_takes_training_units_lesions_and_the_starts_of_jobs() -> None:
+    tasks = {"experiments": [{"name": "x", "tasks": ["a", "b"]}], "replicates": 2}
+    config = check_config(tasks | {"training": {"checkpoints": [0, 300], "batch_size": 10, "threads": 2}})
+    network, estimator = described("demo"), Estimation().make()
+    layers = {alias: LAYERS[alias] for alias in ("conv2", "fc6")}
+    jobs = [LayerJobs(config, estimator, network, alias, path) for alias, path in layers.items()]
+    numbers = max(layer.numbers for layer in network.layers)
+    training = 2 * 300 * 10 * (3 * 7.6e-12 * network.forward + 6.1e-8 * numbers) / 2
+    units = 2 * 2 * sum(each.seconds(each.cost.units) for each in jobs)
+    passes = config.baseline.max_images * (config.lesions.random_orders + 3) * (config.lesions.steps + 1)
+    lesions = 2 * 2 * 7.6e-12 * network.forward * passes
+    starts = 2 * (1 + 2 + 2 * 2 + 2)  # a training, two checkpoints predicted, two layers at each, and two of curves
+    for trained, jobs_in_all in ((True, starts), (False, starts - 2)):
+        *_, line, disk = cost_lines(
+            config, estimator, {"x": network}, layers, checkpoints=2, images={}, trained=trained
+        )
+        total = units + lesions + 5.0 * jobs_in_all + trained * training
+        assert line.startswith(f"in all: about {in_time(total)} here, one job after another (")
+        assert (f"training {in_time(training)}, " in line) == trained
+        assert f"units taken out {in_time(units)}, lesion curves {in_time(lesions)}, " in line
+        assert f"the start of {jobs_in_all} jobs {in_time(5 * jobs_in_all)})" in line
+        assert disk.endswith("of disk, or 8 jobs on a cluster")
 
 
 def test_disk_is_what_a_file_holds(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Images that differ by task: what each task says of its own images is what a run on these alone says."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,10 @@ def test_lists_have_a_hyphen_where_a_class_is_missing(tmp_path: Path) -> None:
     assert (tmp_path / "kept.csv").read_text() == "index,image,word,basic\n0,a.png,x,-\n1,b c.png,-,v\n2,d.png,z,u\n"
     assert [sentence.startswith(f"{tmp_path / 'all.txt'}: only 2 images are analysed") for sentence in warned] == [True]
     assert len(said) == 1
+    second = replace(read_predictions(tmp_path / "p.h5"), replicate=2)
+    write_predictions(tmp_path / "p2.h5", second)
+    select_to_file(tmp_path / "p2.h5", listed, tmp_path / "kept2.txt", most=9, seed=0, **told)
+    assert warned[1].startswith(f"{tmp_path / 'all.txt'}, network 2: only 2 images are analysed")
 
 
 def test_lists_to_analyse_have_images_of_every_task_and_no_others(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_status_counts_files_that_cannot_be_read(results: Path, capsys: pytest.C
     assert main(["status", str(results)]) == 0
     *_, problem, last = capsys.readouterr().out.splitlines()
     assert "conv4_10.h5 is no complete file of conditionals" in problem
-    assert last.endswith(" jobs run; 1 files cannot be read.")
+    assert last.endswith(" 1 job runs; 1 file cannot be read.")
 
 
 def test_a_damaged_network_is_named_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -464,6 +464,19 @@ def test_every_kind_of_file_is_told_by_its_path() -> None:
 def test_every_kind_is_checked_or_says_why_not() -> None:
     for kind in (*KINDS, UNKNOWN):
         assert bool(kind.check) + bool(kind.reason) == (kind.name != "records"), kind.name
+
+
+@pytest.mark.parametrize("command", ["verify", "status"])
+def test_a_folder_of_results_is_named_as_unit_takes_it(
+    command: str, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for given in ([str(results)], ["--results", str(results)]):
+        assert main([command, *given]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert main([command, str(results), "--results", str(results)]) == 2
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_verify_finishes_what_a_killed_writer_left(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

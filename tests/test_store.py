@@ -859,7 +859,8 @@ def test_a_final_file_that_is_damaged_is_not_there_already(tmp_path: Path, secon
     with open_store(output, say=sentences.append) as store:
         assert not store.is_complete()
         assert store.put_back() == second_name
-    damaged = "is no complete file of conditionals (conditional_word was changed since it was written)."
+    damaged = "is no complete file of conditionals (conditional_word was changed since it was written)"
+    damaged += "; if a run made it, delete it and run again."
     assert sentences == [f"{output} {damaged} It is replaced."]
     if not second_name:
         assert len(compute(output)) == 9

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,14 @@ import torch
 from PIL import Image
 
 from featuresharing.cli import main
+from featuresharing.data.columns import TABLES
+from featuresharing.data.table_files import read_table
 from featuresharing.files.locks import OutputLock
 from featuresharing.files.records import record_of
 from featuresharing.networks.alexnet.trainer import Trainer
 from featuresharing.networks.checkpoints import load_checkpoint
+from featuresharing.runs.status_report import training_lines
+from featuresharing.runs.trainings import training_statuses
 from tests.support.files import flip_bit
 
 CLASSES = "task,index,name\nshape,0,a\nshape,1,b\nhue,0,c\nhue,1,d\nhue,2,e\n"
@@ -451,3 +457,33 @@ def test_what_a_folder_of_progress_is_of_can_be_read(data: Path, tmp_path: Path)
     assert check.returncode == 0
     assert load_checkpoint(tmp_path / "5.pt").step == 5
     assert io.BytesIO((tmp_path / "5.pt").read_bytes()).getvalue() == (progress(tmp_path) / "5.pt").read_bytes()
+
+
+def test_a_training_says_at_each_checkpoint_how_far_it_is(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = stop_at(monkeypatch, 4)
+    monkeypatch.setattr("featuresharing.runs.training.SAVE_SECONDS", 1e6)
+    with pytest.raises(Killed):
+        main(arguments(data, tmp_path / "networks/x"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "step 0 of 5."
+    assert main(["status", str(tmp_path)]) == 0
+    kept, *_ = capsys.readouterr().out.splitlines()
+    assert kept == f"training in {tmp_path / 'networks/x'}: step 2 of 5 is kept, 40.0 %; running"
+    (found,) = training_statuses(tmp_path, now=time.time() + 4000)
+    assert (found.step, found.steps, found.runs) == (2, 5, False)
+    (line,) = training_lines([replace(found, silent=4000.0)])
+    assert line.endswith("step 2 of 5 is kept, 40.0 %; stopped 1 h 6 min ago")
+    (progress(tmp_path / "networks/x") / "reached.json").write_text("{")
+    assert training_statuses(tmp_path) == []
+    go_on()
+    assert main(arguments(data, tmp_path / "networks/x")) == 0
+    *_, last = (line for line in capsys.readouterr().out.splitlines() if line.startswith("step "))
+    assert training_statuses(tmp_path) == []
+    # the table of the log, which the training writes itself, has the same numbers
+    log = read_table(tmp_path / "networks/x/training.csv", TABLES["training"])
+    for said, step, at in ((second, 2, 2), (last, 5, 5)):
+        rows = log[log["step"] == at].itertuples()
+        tasks = "; ".join(f"{row.task} loss {row.loss:.3f} nats, accuracy {row.accuracy:.1%}" for row in rows)
+        assert said == f"step {step} of 5: {tasks} (on training batches before step {at})."

@@ -397,7 +397,11 @@ def test_the_config_of_the_run_says_how_evidence_is_measured(results: Path, caps
         (("object_text", "conv5", 0, "--checkpoint", "1"), "object_text, layer conv5: there is no checkpoint '1'"),
         (("object_text", "conv5", 0, "--checkpoint", "1"), "accepted are 2, 10, end."),
         (("object_text", "conv5", 0, "--replicate", "3"), "there is no replicate '3'; accepted are 1."),
-        (("object_text", "conv5", 0, "--results", "elsewhere"), "folder elsewhere does not exist; accepted"),
+        (
+            ("object_text", "conv5", 0, "--results", "elsewhere"),
+            "folder elsewhere does not exist; accepted is one that",
+        ),
+        (("object_text", "conv5", 0, "--checkpoint", "0010"), "no checkpoint '0010' (did you mean '10'?)"),
         (
             ("object_text", "conv5", 0, "--results", "results/baseline"),
             "results/baseline/marginal holds no conditionals;",
@@ -412,6 +416,15 @@ def test_names_that_are_not_there_are_told_with_those_that_are(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert words in err
+
+
+def test_who_stands_in_another_folder_is_told_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("unit", "object_text", "conv5", 0) == 2
+    sentence = "folder results does not exist; accepted is one that does; --results names another."
+    assert capsys.readouterr().err == f"featuresharing: {sentence}\n"
 
 
 def test_several_tasks_stand_below_each_other_where_they_do_not_fit(

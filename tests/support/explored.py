@@ -50,6 +50,10 @@ class Explorer:
         code += ".map(([key, values]) => [key, [...values]])))"
         return dict(json.loads(self.page.evaluate(code, source)))
 
+    def title(self, plot: str) -> str:
+        """Return the title of a plot."""
+        return str(self.page.evaluate("name => Bokeh.documents[0].get_model_by_name(name).title.text", plot))
+
     def chosen(self, source: str) -> list[int]:
         """Return what is selected in a source."""
         code = "name => [...Bokeh.documents[0].get_model_by_name(name).selected.indices].sort((a, b) => a - b)"

@@ -19,7 +19,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("config", type=Path, nargs="+", help="file of a config; of several, the last counts most")
 
     parser = add_command(commands, "inspect", _inspect, "say what a file is: a network and its layers, or results")
-    parser.add_argument("file", type=Path, help="network or its weights, conditionals, predictions or arrays")
+    parser.add_argument(
+        "file", type=Path, help="network or its weights, conditionals, predictions, arrays or a table of results"
+    )
     add_image_size(parser)
 
 

@@ -111,7 +111,8 @@ class CommandParser(argparse.ArgumentParser):
                     continue
                 called = CALLED.get(option, option)
                 if not os.path.exists(path):
-                    raise InputError(f"{called} {path} does not exist; accepted is one that does.")
+                    unsaid = f"; --{option} names another" if path == self.get_default(option) else ""
+                    raise InputError(f"{called} {path} does not exist; accepted is one that does{unsaid}.")
                 if output is not None and os.path.realpath(output) == os.path.realpath(path):
                     raise InputError(f"--output: found {output}, the {called} that is read; accepted is another name.")
 

@@ -13,27 +13,40 @@ def add_commands(commands: Commands) -> None:
         ("verify", _verify, "check every file of results and say what is wrong"),
     ):
         parser = add_command(commands, name, run, help_text)
-        parser.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="folder of results")
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("folder", type=Path, nargs="?", help="folder of results (results)")
+        place.add_argument("--results", type=Path, metavar="FOLDER", help="the same, as unit takes it")
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Return the folder of results, by either name, which is there."""
+    from featuresharing.store.status import check_results
+
+    folder: Path = options.results or options.folder or Path("results")
+    check_results(folder)
+    return folder
 
 
 def _status(options: argparse.Namespace) -> None:
-    from featuresharing.runs.status_report import status_lines
-    from featuresharing.store.status import check_results, layer_statuses
+    from featuresharing.runs.status_report import status_lines, training_lines
+    from featuresharing.runs.trainings import training_statuses
+    from featuresharing.store.status import layer_statuses
 
-    check_results(options.folder)
+    folder = _folder(options)
+    for line in training_lines(training_statuses(folder)):
+        say(line)
     unread: list[str] = []
-    for line in status_lines(layer_statuses(options.folder, say=unread.append), unread, options.folder):
+    for line in status_lines(layer_statuses(folder, say=unread.append), unread, folder):
         say(line)
 
 
 def _verify(options: argparse.Namespace) -> None:
     from featuresharing.runs.verification import summary, verify
-    from featuresharing.store.status import check_results
 
-    check_results(options.folder)
-    result = verify(options.folder, say)
+    folder = _folder(options)
+    result = verify(folder, say)
     if result.wrong:
         wrong, files = len(result.wrong), len(result.found)
         are = "is" if wrong == 1 else "are"
-        raise InputError(f"{wrong} of {files} files in {options.folder} {are} wrong; the lines above say how.")
-    say(summary(result, options.folder))
+        raise InputError(f"{wrong} of {files} files in {folder} {are} wrong; the lines above say how.")
+    say(summary(result, folder))

@@ -144,6 +144,10 @@ def _unit_map(pane: str, source: ColumnDataSource, focus: ColumnDataSource) -> f
     cells = {"source": source, "name": f"unit_cells{pane}", "level": MOVING}
     drawn = made.rect("x", "y", 0.94, 0.94, fill_color="colour", line_color=None, **cells)
     _mark_selection(drawn, line_width=3, faded=1)  # a fainter unit would look like one that serves both
+    hatched = {"source": _source(f"hatch{pane}", ("left", "right", "top", "bottom")), "level": MOVING}
+    slanted = {"hatch_pattern": "right_diagonal_line", "hatch_scale": 14, "fill_alpha": 0, "line_color": None}
+    for colour, wide in (("#ffffff", 2.5), ("#404040", 1)):  # seen on dark and on light units
+        made.quad("left", "right", "top", "bottom", hatch_color=colour, hatch_weight=wide, **slanted, **hatched)
     outlines = {"source": outlined, "name": f"outlines{pane}", "level": MOVING}
     made.rect("x", "y", 1, 1, fill_alpha=0, line_color=FOCUS, line_width=3, **outlines)
     made.rect("x", "y", 1.05, 1.05, source=focus, fill_alpha=0, line_color=FOCUS, line_width=3, level=MOVING)
@@ -235,11 +239,12 @@ def _lesions(order: str) -> figure:
     made = _plot(f"lesions{order}", x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1.03))
     bands, lines = (
         _source(f"bands{order}", ("xs", "ys", "colour")),
-        _source(f"lesion_lines{order}", ("xs", "ys", "colour", "dash")),
+        _source(f"lesion_lines{order}", ("xs", "ys", "colour", "dash", "start")),
     )
     points = _source(f"lesion_points{order}", ("x", "y", "colour", "fill", "task", "random", "p", "removed"))
     made.patches("xs", "ys", source=bands, fill_color="colour", fill_alpha=0.2, line_color=None)
-    made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, line_dash="dash")
+    dashes = {"line_dash": "dash", "line_dash_offset": "start"}
+    made.multi_line("xs", "ys", source=lines, line_color="colour", line_width=2, **dashes)
     drawn = made.scatter("x", "y", source=points, size=6, fill_color="fill", line_color="colour")
     tips = [("task", "@task"), ("removed", "@removed"), ("accuracy", "@y{0 %}"), ("random", "@random"), ("p", "@p")]
     made.add_tools(HoverTool(renderers=[drawn], tooltips=tips))

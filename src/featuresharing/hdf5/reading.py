@@ -63,13 +63,17 @@ BROKEN = (
 class DamagedError(InputError):
     """A file is damaged, or of another kind; ``reason`` says how."""
 
+    advice = "; if a run made it, delete it and run again"
+
     def __init__(self, path: Path, what: str, reason: str) -> None:
-        super().__init__(f"{path} is no complete file of {what} ({reason}).")
+        super().__init__(f"{path} is no complete file of {what} ({reason}){self.advice}.")
         self.reason = reason
 
 
 class GoneError(DamagedError):
     """There is no such file, or there no longer is."""
+
+    advice = ""
 
 
 class ReplacedError(DamagedError):

@@ -116,8 +116,9 @@ class _Trial:
             self.sentences += _refused_engine(name, check, next(iter(layers.values())), self.config)
         trained = checkpoints_of(self.config) if self.config.source == "network" else self._trained()
         images = {name: len(check.stimuli.paths) for name, check in self.own.items() if check.stimuli}
-        told = cost_lines(self.config, estimator, self.networks, layers, checkpoints=len(trained), images=images)
-        for line in told:
+        trains = self.config.source in ("drawings", "folders")
+        counts = {"checkpoints": len(trained), "images": images, "trained": trains}
+        for line in cost_lines(self.config, estimator, self.networks, layers, **counts):  # type: ignore[arg-type]
             self.say(line)
 
     def _list_layers(self) -> None:

@@ -1,16 +1,44 @@
 """What the layers of a run take, in lines of text: time, memory and disk, here and as jobs of a cluster."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from featuresharing.estimators.durations import training_seconds
 from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import Config
 from featuresharing.settings.analysis_settings import PLAIN
-from featuresharing.workflow.limits import LayerJobs, job_minutes
+from featuresharing.workflow.limits import START_SECONDS, LayerJobs, job_minutes
 
 HEAD = ("layer", "kind", "units", "of parameters", "engine", "here", "disk", "jobs on a cluster")
 """What lines of layers have."""
+
+
+@dataclass
+class RunTime:
+    """Seconds that a run is predicted to take, one job after another, and how many ``jobs`` it has."""
+
+    training: float = 0.0
+    units: float = 0.0
+    lesions: float = 0.0
+    jobs: int = 0
+
+    @property
+    def starts(self) -> float:
+        """What jobs take before they compute."""
+        return START_SECONDS * self.jobs
+
+    def line(self, cores: int) -> str:
+        """Return what is counted, in a line."""
+        parts = {"training": self.training, "units taken out": self.units, "lesion curves": self.lesions}
+        parts[f"the start of {self.jobs} jobs"] = self.starts
+        counted = ", ".join(f"{name} {in_time(seconds)}" for name, seconds in parts.items() if seconds)
+        on = "1 core" if cores == 1 else f"{cores} cores"
+        return (
+            f"in all: about {in_time(sum(parts.values()))} here, one job after another ({counted}); side by side on two"
+            f" cores about half of it, and so on; predicted for {on} of a server a job, as docs/scaling.md measures;"
+            " images, figures and tables are not counted, nor is a GPU"
+        )
 
 
 def cost_lines(
@@ -21,12 +49,15 @@ def cost_lines(
     *,
     checkpoints: int,
     images: Mapping[str, int],
+    trained: bool = False,
 ) -> Iterator[str]:
     """Yield lines on what every layer of every network takes, module paths by alias, and on what all do together.
 
     ``images`` are how many there are of experiments, where that is known; a config says how many count at most.
+    ``trained`` says whether the run trains the networks.
     """
-    seconds = disk = jobs = 0.0
+    time, disk, jobs = RunTime(), 0.0, 0
+    replicates, training = config.replicates, config.training
     for experiment, network in networks.items():
         most = min(config.baseline.max_images, images.get(experiment, config.baseline.max_images))
         there = replace(config, baseline=replace(config.baseline, max_images=max(most, 1)))
@@ -35,19 +66,23 @@ def cost_lines(
             limits = LayerJobs(config, estimator, network, alias, path)
             each = LayerJobs(there, estimator, network, alias, path)
             rows.append(_row(each, limits))
-            files = checkpoints * config.replicates
-            seconds += files * each.seconds(each.cost.units)
+            files = checkpoints * replicates
+            time.units += files * each.seconds(each.cost.units)
+            time.lesions += replicates * each.lesion_seconds()
             disk += files * each.disk()
             jobs += files * len(each.blocks)
+            time.jobs += files * len(each.blocks) + replicates
+        time.jobs += (checkpoints + trained) * replicates
+        if trained:
+            steps, cores = training.checkpoints[-1], training.threads * training.processes
+            time.training += replicates * training_seconds(network, steps, training.batch_size, cores=cores)
         times = "one checkpoint" if checkpoints == 1 else f"each of {checkpoints} checkpoints"
-        times += f" of each of {config.replicates} networks" if config.replicates > 1 else ""
+        times += f" of each of {replicates} networks" if replicates > 1 else ""
         yield f"\nlayers of {experiment}, on {most} images, at {times}:"
         yield from aligned(rows)
-    cores = "1 core" if config.jobs.threads == 1 else f"{config.jobs.threads} cores"
-    yield (
-        f"\nin all: about {in_time(seconds)} here (predicted for {cores} of a server, as "
-        f"docs/scaling.md measures), {in_bytes(disk)} of disk, or {jobs:.0f} jobs on a cluster"
-    )
+    yield ""
+    yield time.line(config.jobs.threads)
+    yield f"units taken out: {in_bytes(disk)} of disk, or {jobs} jobs on a cluster"
 
 
 def _row(jobs: LayerJobs, limits: LayerJobs) -> tuple[str, ...]:

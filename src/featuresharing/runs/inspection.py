@@ -1,11 +1,11 @@
-"""What a file is and holds, in lines of text: a network, weights alone, conditionals, predictions, probes or images."""
+"""What a file is and holds, in lines of text: a network, weights, conditionals, predictions, arrays or a table."""
 
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from featuresharing.data.preprocessing import ImageSize, shape_in_words
-from featuresharing.errors import InputError
+from featuresharing.errors import InputError, first_names
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.networks.formats import format_of
 from featuresharing.replicates import network_label
@@ -14,6 +14,12 @@ HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 OURS = ("unit", "skipped_mass")
 """Arrays that files of conditionals have."""
+
+DIMENSIONS = ("experiment", "replicate", "checkpoint", "layer", "task")
+"""Columns of tables whose values are named."""
+
+MOST_NAMES = 12
+"""Values of a column that are named."""
 
 MOST_WEIGHTS = 36
 """Weights that are listed."""
@@ -36,6 +42,8 @@ def inspect_file(path: Path, *, image_size: ImageSize | None = None) -> Iterator
         return _results(path)
     if path.suffix.lower() == ".npz" and start.startswith(ZIP):
         return _arrays(path)
+    if path.suffix.lower() == ".csv":
+        return _table(path)
     try:
         name = format_of(path).NAME
     except InputError:
@@ -105,6 +113,31 @@ def _arrays(path: Path) -> Iterator[str]:
     yield f"{path} holds arrays, which a config can take as images: {{file: {path}, images: NAME}}"
     for name, (shape, kind) in arrays_in(path).items():
         yield f"{name:40} {list(shape)} {kind}"
+
+
+def _table(path: Path) -> Iterator[str]:
+    """Yield lines on a table of results; raise InputError for one of no kind that this package writes."""
+    from featuresharing.data.columns import TABLES, tables_of
+    from featuresharing.data.table_files import numbered_rows, read_table
+
+    rows = numbered_rows(path, ())
+    head = list(rows[0][1]) if rows else []
+    fitting = [table for table in TABLES.values() if table.holds(head)]
+    if not fitting:
+        kinds = ", ".join(
+            dict.fromkeys(table.what for table in TABLES.values() if any("results/" in each for each in table.files))
+        )
+        found = f"columns {', '.join(head[:8])}" if head else "no row"
+        raise InputError(f"{path}: found {found}; accepted is a table of results: {kinds}.")
+    table = next((each for each in tables_of(PurePosixPath(path.resolve())) if each in fitting), fitting[0])
+    frame = read_table(path, table)
+    yield f"{path} holds a {table.what}: {len(frame)} rows, each {table.row}"
+    for column in DIMENSIONS:
+        if column in frame:
+            names = list(dict.fromkeys(name for name in map(str, frame[column]) if name))
+            yield f"{column}s: {first_names(names, MOST_NAMES)}"
+    yield f"columns: {', '.join(map(str, frame.columns))} (docs/tables.md says what each is)"
+    yield "it does not say with which config it was made: config.yaml in its folder of results does"
 
 
 def _results(path: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ from featuresharing.data.lists import MISSING, ListFiles, kept_table, write_imag
 from featuresharing.data.table_files import write_table
 from featuresharing.errors import InputError
 from featuresharing.networks.predictions import choose_images, read_predictions
+from featuresharing.replicates import FIRST
 from featuresharing.runs.stopping import Say
 
 
@@ -35,6 +36,7 @@ def select_to_file(
     if odd := sum(path.name.encode(errors="replace").decode() != path.name for path in chosen.paths):
         warn(f"names of {odd} images are not UTF-8: {table} has escapes for them, {output} their bytes.")
     write_image_list(output, chosen.paths, chosen.targets)
-    for sentence in few_images_of_tasks(str(listed.images), counts):
+    number = f", network {known.replicate}" if known.replicate > FIRST else ""
+    for sentence in few_images_of_tasks(f"{listed.images}{number}", counts):
         warn(sentence)
     say(f"{len(kept)} of {len(images.paths)} images are listed in {output}.")

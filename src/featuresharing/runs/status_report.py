@@ -1,15 +1,24 @@
-"""What ``status`` shows: a table of the layers for people, and how many are complete."""
+"""What ``status`` shows: trainings that are under way, a table of the layers, and how many are complete."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from featuresharing.replicates import network_label
+from featuresharing.runs.trainings import TrainingStatus
 from featuresharing.store.status import LayerStatus
 
 HEAD = ("experiment", "checkpoint", "layer", "units", "done", "a second", "left", "state")
 
 NUMBERS = range(3, 7)
 """Columns that are set flush right."""
+
+
+def training_lines(trainings: Sequence[TrainingStatus]) -> Iterator[str]:
+    """Yield a line on every training that is not over."""
+    for each in trainings:
+        state = "running" if each.runs else f"stopped {_duration(each.silent)} ago"
+        share = int(1000 * each.step / max(1, each.steps)) / 10
+        yield f"training in {each.folder}: step {each.step} of {each.steps} is kept, {share:.1f} %; {state}"
 
 
 def status_lines(layers: Sequence[LayerStatus], unread: Sequence[str], folder: Path) -> Iterator[str]:
@@ -27,11 +36,9 @@ def status_lines(layers: Sequence[LayerStatus], unread: Sequence[str], folder: P
     complete = sum(layer.done >= layer.units for layer in layers)
     units, done = sum(layer.units for layer in layers), sum(int(layer.done) for layer in layers)
     jobs = sum(layer.jobs for layer in layers)
-    other = f"; {len(unread)} files cannot be read" if unread else ""
-    yield (
-        f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units;"
-        f" {jobs} jobs run{other}."
-    )
+    other = f"; {len(unread)} file{'s' * (len(unread) != 1)} cannot be read" if unread else ""
+    run = "1 job runs" if jobs == 1 else f"{jobs} jobs run"
+    yield (f"{complete} of {len(layers)} layers that were started are complete, {done} of {units} units; {run}{other}.")
 
 
 def _row(layer: LayerStatus) -> Sequence[str]:

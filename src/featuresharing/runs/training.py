@@ -134,7 +134,7 @@ def train(
             if share.rank == 0:
                 say(f"resumed at step {trainer.step} from {progress.folder / start}.")
         with keeping(lambda: f"step {trainer.step} of {last} is kept"):
-            _advance(trainer, last, set(steps), progress if share.rank == 0 else None, stopper)
+            _advance(trainer, last, set(steps), progress if share.rank == 0 else None, stopper, say)
         if share.rank == 0:
             with stopper.deferred():
                 progress.finish(trainer.log)
@@ -191,8 +191,12 @@ def _advance(
     checkpoints: Set[int],
     progress: TrainingProgress | None,
     stopper: Stopper,
+    say: Say,
 ) -> None:
-    """Train up to the step ``last``; the process that has the ``progress`` stores checkpoints and states."""
+    """Train up to the step ``last``; the process that has the ``progress`` stores checkpoints and states.
+
+    It tells ``say`` at every checkpoint how far it is.
+    """
     saved = time.monotonic()
     try:
         while True:
@@ -203,6 +207,8 @@ def _advance(
                 if progress and (due or time.monotonic() - saved > SAVE_SECONDS):
                     progress.save(trainer)
                     saved = time.monotonic()
+                if progress and due:
+                    say(_how_far(trainer, last))
                 if trainer.step == last:
                     return
                 trainer.advance()
@@ -210,6 +216,16 @@ def _advance(
         if progress:
             progress.save(trainer)
         raise
+
+
+def _how_far(trainer: "Trainer", last: int) -> str:
+    """Return a sentence on the step of a training, with the newest rows of its log, which are of training batches."""
+    step = f"step {trainer.step} of {last}"
+    if not trainer.log:
+        return f"{step}."
+    newest = [row for row in trainer.log if row.step == trainer.log[-1].step]
+    tasks = "; ".join(f"{row.task} loss {row.loss:.3f} nats, accuracy {row.accuracy:.1%}" for row in newest)
+    return f"{step}: {tasks} (on training batches before step {newest[0].step})."
 
 
 def _make_batches(images: ImageList, training: Training, share: "Share") -> "tuple[Batches, str]":

@@ -5,6 +5,7 @@ settings lie beside each other. It holds
 
 - two states, of which the older is replaced by the next, so that a damaged or half-written one loses some seconds;
 - the checkpoints so far, whose digests are in the states: only what is as it was saved is published;
+- how far the newest state is, in a line of JSON for who looks on;
 - at the end the log and ``SHA256SUMS``, the digests of all outputs. Outputs are second names (hard links) of these
   files, which stay: Snakemake deletes the outputs of a job that is killed in its last moments.
 """
@@ -37,6 +38,7 @@ STATES = ("state-0.pt", "state-1.pt")
 LOG = "training.csv"
 SUMS = "SHA256SUMS"
 RUN = "run.json"
+REACHED = "reached.json"
 
 
 class TrainingProgress:
@@ -137,6 +139,8 @@ class TrainingProgress:
         }
         with self._said_if_full():
             write_sealed(self.folder / name, content, recorded=False)
+            with replacing(self.folder / REACHED, recorded=False) as temporary:
+                temporary.write_text(json.dumps({"step": trainer.step, "steps": max(self._checkpoints)}) + "\n")
         self._current = name
 
     def save_checkpoint(self, step: int, checkpoint: "Checkpoint") -> None:

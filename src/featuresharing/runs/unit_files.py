@@ -223,7 +223,8 @@ def _check_name(what: str, found: str, known: Sequence[str], place: str) -> None
     """Raise InputError, which suggests the nearest name, unless one is known."""
     if found in known:
         return
-    near = get_close_matches(found, known, n=1, cutoff=0.5)
+    same = [name for name in known if name.isdecimal() and found.isdecimal() and int(name) == int(found)]
+    near = same or get_close_matches(found, known, n=1, cutoff=0.5)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     raise InputError(
         f"{place}: there is no {what} {quoted(found)}{meant}; accepted are {first_names(known, MOST_NAMES)}."

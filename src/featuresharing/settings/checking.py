@@ -177,7 +177,17 @@ def _hint(error: ValidationError) -> str:
         value = float(found)
     except ValueError:
         return ""
+    if "number" not in _types(error.schema):
+        whole = "e" not in found.lower() and value.is_integer()
+        return f"; this is a text, the number is written {value:.0f}" if whole else "; write digits alone"
     return "; write 1.0e-3, not 1e-3" if "e" in found.lower() else f"; this is a text, the number is written {value:g}"
+
+
+def _types(schema: Mapping[str, Any]) -> set[str]:
+    """Return the types that a schema accepts by itself or in one of several."""
+    own = schema.get("type", [])
+    inner = (_types(each) for each in schema.get("anyOf", []))
+    return {*([own] if isinstance(own, str) else own)}.union(*inner)
 
 
 def joined(path: Iterable[Any]) -> str:

@@ -101,13 +101,17 @@ class LayerJobs:
         by_unit = 8 * (1 + sum(column.per == "unit" for column in columns))
         return self.cost.units * (images * by_image + by_unit) + images * (4 * scores + 8 * len(heads) + 8)
 
-    def lesion_minutes(self, attempt: int = 1) -> int:
-        """Return the time limit of a job that removes units in every order."""
+    def lesion_seconds(self) -> float:
+        """Return how long it is predicted to take at most to remove units in every order."""
         lesions = self.config.lesions
         passes = (lesions.random_orders + 3) * (lesions.steps + 1)
         # a pass through the network behind the layer is no more than one through all of it
         seconds = SECONDS_PER_MULTIPLY_ADD * self.cost.forward * self.config.baseline.max_images * passes
-        return job_minutes(seconds / self.config.jobs.threads, attempt)
+        return seconds / self.config.jobs.threads
+
+    def lesion_minutes(self, attempt: int = 1) -> int:
+        """Return the time limit of a job that removes units in every order."""
+        return job_minutes(self.lesion_seconds(), attempt)
 
     def feature_minutes(self, attempt: int = 1) -> int:
         """Return the time limit of a job that finds the images that drive units."""

@@ -141,6 +141,7 @@ function compare(on) {
   document.body.classList.toggle("comparing", on);
   byId("compare").setAttribute("aria-pressed", String(on));
   byId("together").closest("label").hidden = !on;
+  byId("order-note").hidden = !on;
   follow();
 }
 

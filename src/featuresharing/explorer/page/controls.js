@@ -70,7 +70,7 @@ function noteOf(pane) {
   const bare = nearZero(pane);
   if (bare.length) {
     const limit = `less than ${LOOKS.near_zero} ${LOOKS.unit}`;
-    const warning = `Near zero for ${bare.join(" and ")}: the average unit contributes ${limit}, so colours say little here.`;
+    const warning = `Hatched: near zero for ${bare.join(" and ")}: the average unit contributes ${limit}, so colours say little here.`;
     shown.push(element("strong", { className: "warning" }, warning));
   }
   return shown;

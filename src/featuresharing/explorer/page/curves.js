@@ -41,12 +41,20 @@ function replicateFor(experiment) {
 
 const DASHES = ["solid", "solid", "dashed", "dotdash"];
 
+// What a sharing is over chance, as a part of what is possible over it: as the excess of the tables.
+const above = ({ chance }, sharing) => (sharing - chance) / (1 - chance);
+
+const SHARING_SAYS = {
+  sharing: "1: both tasks rely on the same units in the same proportions; 0: on different units. Bands and dotted lines are what units shuffled within the layer give.",
+  excess: "1: both tasks rely on the same units in the same proportions; 0, dotted: as alike as chance makes them; below: less alike. Bands around 0 are what units shuffled within the layer give.",
+};
+
 // Draws one plot of sharing: `at` gives the place of a row on the x axis, or -1 where it is not shown.
 function drawSharing(over, names, at) {
   const excess = state.measure === "excess";
   const chosen = (row) =>
     excess
-      ? { value: row.excess, low: row.excess_low, high: row.excess_high, chance: 0, floor: 0, ceiling: 0 }
+      ? { value: row.excess, low: row.excess_low, high: row.excess_high, chance: 0, floor: above(row, row.chance_low), ceiling: above(row, row.chance_high) }
       : { value: row.sharing, low: row.low, high: row.high, chance: row.chance, floor: row.chance_low, ceiling: row.chance_high };
   const bands = { xs: [], ys: [], colour: [] };
   const lines = { xs: [], ys: [], colour: [], dash: [] };
@@ -73,7 +81,7 @@ function drawSharing(over, names, at) {
       points.fill.push(row.near_zero ? "#ffffff" : colour);
       points.line.push(name);
       points.shown.push(names[x]);
-      points.chance.push(excess ? "0" : `${chance.toFixed(2)} [${floor.toFixed(2)}, ${ceiling.toFixed(2)}]`);
+      points.chance.push(`${chance.toFixed(2)} [${floor.toFixed(2)}, ${ceiling.toFixed(2)}]`);
       points.range.push(`[${low.toFixed(2)}, ${high.toFixed(2)}]`);
       points.note.push(row.near_zero ? `near zero: ${row.near_zero}` : `p = ${digits(row.p)} against chance`);
     }
@@ -83,7 +91,7 @@ function drawSharing(over, names, at) {
   fill(`points_${over}`, points);
   const plot = model(`sharing_${over}`);
   nameSteps(plot, names);
-  const values = [...points.value, ...points.low, ...points.high].filter(Number.isFinite);
+  const values = [...points.value, ...points.low, ...points.high, ...bands.ys.flat()].filter(Number.isFinite);
   plot.y_range.setv(excess ? { start: Math.min(-0.1, ...values) - 0.05, end: Math.max(0.1, ...values) + 0.05 } : { start: 0, end: 1.03 });
   model(`y_${plot.name}`).axis_label = excess ? "excess over chance" : "sharing";
   const shown = sharingLines().map(([name], number) => [LOOKS.lines[number % LOOKS.lines.length], name]);
@@ -104,6 +112,7 @@ function describeCurves() {
   const title = (name, text) => (model(name).title.text = plain(text));
   title("sharing_layers", `Sharing over layers, ${stepName(experimentOf(activePane()).checkpoints[checkpoint])}`);
   title("sharing_training", `Sharing over training, ${layer}`);
+  byId("sharing-says").textContent = SHARING_SAYS[state.measure];
 }
 
 function drawCurves() {
@@ -134,6 +143,16 @@ function drawSharingOverTraining(pane) {
   drawSharing("training", names, at);
 }
 
+// Dotted lines at these heights: of those that lie on each other, the dots take turns, so that each is seen.
+function dotsInTurn(heights) {
+  const together = (one, other) => Math.abs(one - other) < 0.01;
+  return heights.map((height, place) => {
+    const many = Math.max(1, heights.filter((other) => together(height, other)).length);
+    const before = heights.slice(0, place).filter((other) => together(height, other)).length;
+    return { dash: `2 ${6 * many - 2}`, start: -6 * before };
+  });
+}
+
 function drawLesions(pane, task, order) {
   const { name: experiment, tasks } = experimentOf(pane);
   const first = task === null ? null : tasks[task];
@@ -143,10 +162,12 @@ function drawLesions(pane, task, order) {
     ),
   );
   const bands = { xs: [], ys: [], colour: [] };
-  const lines = { xs: [], ys: [], colour: [], dash: [] };
+  const lines = { xs: [], ys: [], colour: [], dash: [], start: [] };
   const points = { x: [], y: [], colour: [], fill: [], task: [], random: [], p: [], removed: [] };
-  for (const name of tasks) {
-    const curve = there.filter((row) => row.task === name).sort((one, other) => one.fraction - other.fraction);
+  const curveOf = (name) => there.filter((row) => row.task === name).sort((one, other) => one.fraction - other.fraction);
+  const dots = dotsInTurn(tasks.map((name) => curveOf(name)[0]?.chance));
+  for (const [place, name] of tasks.entries()) {
+    const curve = curveOf(name);
     const xs = curve.map(({ fraction }) => fraction);
     const colour = LOOKS.colours[name];
     bands.xs.push([...xs, ...xs.toReversed()]);
@@ -155,7 +176,8 @@ function drawLesions(pane, task, order) {
     lines.xs.push(xs, xs);
     lines.ys.push(curve.map(({ accuracy }) => accuracy), curve.map(({ chance }) => chance));
     lines.colour.push(colour, colour);
-    lines.dash.push("solid", "dotted");
+    lines.dash.push("solid", dots[place].dash);
+    lines.start.push(0, dots[place].start);
     for (const row of curve) {
       points.x.push(row.fraction);
       points.y.push(row.accuracy);

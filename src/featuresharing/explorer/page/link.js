@@ -65,8 +65,9 @@ function readRanges(text, count) {
   for (const part of text.split(",").filter((each) => each.trim())) {
     const found = /^\s*(\d+)\s*(?:-\s*(\d+))?\s*$/.exec(part);
     if (!found) return null;
-    const last = Math.min(Number(found[2] ?? found[1]), count - 1);
-    for (let unit = Number(found[1]); unit <= last; unit += 1) units.add(unit);
+    const [first, last] = [Number(found[1]), Number(found[2] ?? found[1])];
+    if (last < first) return null;
+    for (let unit = first; unit <= Math.min(last, count - 1); unit += 1) units.add(unit);
   }
   return [...units].sort((one, other) => one - other);
 }

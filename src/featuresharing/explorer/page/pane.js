@@ -77,6 +77,15 @@ function scatterRange(pane) {
   });
 }
 
+// How many units contribute less than the scatter's axes show, or more: their dots stand on its edge.
+function edgeOf(pane) {
+  const [low, high] = scatterRange(pane);
+  const beyond = (value) => value < low || value > high;
+  const [a, b] = pane.pair.map((task) => contributions(pane, task ?? pane.pair[0]));
+  const many = a.filter((value, unit) => beyond(value) || beyond(b[unit])).length;
+  return many ? ` \u2013 ${many} beyond the axes` : "";
+}
+
 // What a pane shows of its units: where they stand in map and scatter, their colours, and the grid of the map.
 function sightOf(number) {
   const pane = state.panes[number];
@@ -141,6 +150,7 @@ function drawFrame(number, pane, grid, [low, high]) {
   const { tasks } = experimentOf(pane);
   const [first, second] = pane.pair;
   drawKey(number, pane);
+  drawHatch(number, pane, grid);
   if (second === null) return;
   const scatter = model(`scatter${number}`);
   range(scatter.x_range, low, high);
@@ -183,6 +193,15 @@ function drawKey(number, pane) {
   const most = LOOKS.levels - 1;
   const corners = pane.pair[1] === null ? [[most, most, 1], [0, 0, 0]] : [[most, 0, 1], [0, most, 2], [most, most, 3], [0, 0, 0]];
   fillKey(`map${number}`, corners.map(([one, other, code]) => [COLOURS[shadeAt(one, other)], servesName(pane, code)]));
+}
+
+// As in the figures, units are hatched where the layer's average unit contributes next to nothing to a task.
+function drawHatch(number, pane, grid) {
+  const [columns, lines] = [grid.columns, Math.ceil(unitCount(pane) / grid.columns)];
+  const hatched = nearZero(pane).length && columns;
+  if (!isNew(`hatch${number}`, `${hatched} ${columns} ${lines}`)) return;
+  const at = (value) => (hatched ? [value] : []);
+  fill(`hatch${number}`, { left: at(-0.5), right: at(columns - 0.5), top: at(-0.5), bottom: at(lines - 0.5) });
 }
 
 // Dashed lines at half of the average unit part the scatter into what units serve.
@@ -232,7 +251,7 @@ function describe(number) {
   if (!isNew(`title${number}`, `${title} ${pane.pair}`)) return;
   model(`map${number}`).title.text = plain(title);
   const [first, second] = pane.pair.map((task) => experimentOf(pane).tasks[task]);
-  model(`scatter${number}`).title.text = plain(`${second} against ${first}`);
+  model(`scatter${number}`).title.text = plain(`${second} against ${first}${edgeOf(pane)}`);
   const { tasks } = experimentOf(pane);
   const line = (task, column) => [tasks[task], `@bits_${column}{0.000} ${LOOKS.unit}, rank @rank_${column}`];
   const lines = [["unit", "@unit"], line(pane.pair[0], "a")];

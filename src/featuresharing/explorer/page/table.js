@@ -2,11 +2,11 @@
 
 // Units that the search and the filter leave, in the order of their numbers.
 function foundUnits(pane) {
-  const wanted = readRanges(state.search, unitCount(pane));
+  const wanted = state.search.trim() ? new Set(readRanges(state.search, unitCount(pane))) : null;
   const serves = servesAt(pane);
   const chosen = new Set(state.selected);
   const fits = (unit) => {
-    if (wanted?.length && !wanted.includes(unit)) return false;
+    if (wanted && !wanted.has(unit)) return false;
     if (state.serves === "selected") return chosen.has(unit);
     return state.serves === "all" || SERVES[serves[unit]] === state.serves;
   };
@@ -39,10 +39,12 @@ function drawTable() {
     column.visible = !(second === null && column.field.endsWith("_b")) && !(column.field === "samples" && !effective.length);
   }
   refill(filled);
-  const bad = state.search.trim() && readRanges(state.search, unitCount(pane)) === null;
+  const wanted = readRanges(state.search, unitCount(pane));
+  const accepted = `accepted are numbers from 0 to ${unitCount(pane) - 1} and ranges, such as 3, 10-19`;
+  const bad = state.search.trim() && !wanted?.length;
   byId("search").setAttribute("aria-invalid", bad ? "true" : "false");
   const counts = `${found.length} of ${unitCount(pane)} units`;
-  byId("table-count").textContent = bad ? "Units such as 3, 10-19 are searched for." : counts;
+  byId("table-count").textContent = bad ? `No unit is found: ${accepted}.` : counts;
 }
 
 // New rows stand in other lines, so that what the table says of its selection meanwhile is of no reader's doing.
