@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from featuresharing.errors import InputError
-from featuresharing.figures.all_layers import animate_layers, by_checkpoint, draw_layers, layers_of
+from featuresharing.figures.all_layers import LayersMap, animate_layers, by_checkpoint, draw_layers, layers_of
 from featuresharing.figures.animation import animate
 from featuresharing.figures.layer_map import LayerFrame, animate_layer, map_of, pairs_of, plot_layer, scatter_of
 from featuresharing.figures.lettering import ELLIPSIS
@@ -19,7 +20,7 @@ from featuresharing.figures.map_key import ticks_of
 from featuresharing.figures.saving import pixels_of, save_figure
 from featuresharing.figures.shelves import pack
 from featuresharing.figures.style import Page
-from featuresharing.figures.unit_map import draw_map
+from featuresharing.figures.unit_map import Pair, UnitMap, draw_map
 from featuresharing.settings import EvidenceSettings, FigureSettings
 from featuresharing.store import LayerConditionals
 from tests.support.text_boxes import check_texts
@@ -201,6 +202,85 @@ def test_frames_show_how_far_training_is_if_that_is_known_of_all() -> None:
         figures = list(animate_layer(frames, FigureSettings(dpi=50)))
         assert len({tuple(figure.get_size_inches()) for figure in figures}) == 1
         assert sum(any("step 10 of" in text.get_text() for text in figure.texts) for figure in figures) == bars
+
+
+def near(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """Return which pixels are at most so many from those of a mask, along both axes."""
+    found = mask.copy()
+    for axis in (0, 1):
+        found = np.any([np.roll(found, shift, axis) for shift in range(-pixels, pixels + 1)], axis=0)
+    return found
+
+
+@pytest.mark.parametrize("width", [89, 183])
+@pytest.mark.parametrize("units", [1, 7, 33, 97])
+@pytest.mark.parametrize("kind", ["rectangle", "four columns", "sunflower", "layers"])
+def test_hatches_are_on_units_alone(kind: str, units: int, width: int) -> None:
+    """Units are grey, so what differs from white where nothing is hatched is units, and their lines."""
+    layout, columns = "sunflower" if kind == "sunflower" else "rectangle", 4 if kind == "four columns" else None
+    style = FigureSettings(width=width, dpi=100, layout=layout, columns=columns)
+    drawn = []
+    for low in (False, True):
+        pair = Pair("word", np.ones(units), "basic", np.ones(units), near_zero=low)
+        content = UnitMap("conv1", "", [pair], np.arange(units))
+        several = LayersMap("", "", {"conv1": content, "conv2": content})
+        figure = draw_layers(several, style) if kind == "layers" else draw_map(content, style)
+        drawn.append(pixels_of(figure).astype(int))
+    plain, lined = drawn
+    changed = (plain != lined).any(axis=2)
+    shown = np.asarray((plain < 255).any(axis=2))
+    assert not (changed & ~near(shown, 2)).any()
+    assert changed.sum() > 20
+
+
+@pytest.mark.parametrize("size", [6, 7, 12])
+@pytest.mark.parametrize("width", [80, 89, 120, 183])
+def test_titles_of_two_tasks_are_whole(width: int, size: float) -> None:
+    named: dict[str, Any] = {"experiment": "subordinate_and_basic", "checkpoint": "450000"}
+    frames = [frame(20, layer=f"conv{number}", **named) for number in range(2)]
+    figure = scatter_of(frames, page=Page(width=width, font_size=size))
+    wanted = "subordinate_and_basic: what units contribute to two tasks after 450,000 training steps"
+    (title,) = (text for text in figure.texts if text.get_text().replace("\n", " ") == wanted)
+    assert title.get_fontsize() == size + 1
+    check_texts(figure)
+
+
+@pytest.mark.parametrize("width", [80, 89, 183])
+def test_the_key_of_all_layers_names_tasks_in_full(width: int) -> None:
+    given = {"subordinate": [0.1, 0.2], "superordinate": [0.2, 0.1]}
+    one = LayerFrame.of(layer_that_contributes(given), EVIDENCE)
+    figure = draw_layers(layers_of([one], [one], FigureSettings(width=width)), FigureSettings(width=width))
+    (key,) = figure.axes
+    assert {"only\nsubordinate", "only\nsuperordinate"} <= {text.get_text() for text in key.texts}
+    check_texts(figure)
+
+
+def test_titles_say_which_of_several_networks_is_shown() -> None:
+    wanted = {
+        (1, False): "demo",
+        (1, True): "demo, network 1",
+        (3, True): "demo, network 3",
+        (3, False): "demo, network 3",
+    }
+    style = FigureSettings(dpi=50)
+    for (number, several), name in wanted.items():
+        shown = LayerFrame.of(layer(6, replicate=np.int64(number)), EVIDENCE, several=several)
+        one = draw_map(map_of(shown, shown, style), style)
+        assert one.texts[0].get_text() == f"{name}: conv1 after 10 training steps"
+        assert (
+            draw_layers(layers_of([shown], [shown], style), style).texts[0].get_text()
+            == f"{name} after 10 training steps"
+        )
+        title = scatter_of([shown]).texts[0].get_text().replace("\n", " ")
+        assert title == f"{name}: what units contribute to two tasks after 10 training steps"
+
+
+def test_a_sentence_never_says_that_a_number_is_less_than_itself() -> None:
+    given = {"word": [0.00496, 0.00496], "basic": [0.2, 0.2]}
+    one = LayerFrame.of(layer_that_contributes(given), EVIDENCE)
+    shown = map_of(one, one, FigureSettings())
+    assert shown.warning.startswith("Hatched: the average unit contributes less than 0.005 (word 0.00496), which")
+    assert "word 0.00496, basic 0.2" in shown.note
 
 
 def hatched(figure: Figure) -> bool:

@@ -179,7 +179,8 @@ def titled(table):
 
 def unit_options(settings):
     """Return a function that returns options of a figure of units of an experiment."""
-    return lambda wildcards: flags(
+    several = ["--one-of-several"] if SETTINGS.replicates > 1 else []
+    return lambda wildcards: several + flags(
         EVIDENCE | NEAR_ZERO | settings | {"sort_by": EXPERIMENTS[wildcards.experiment].sorting_task}
     )
 

@@ -66,6 +66,8 @@ def _add(commands: Commands, name: str, run: "object", text: str, *keys: str) ->
     parser.add_argument("--sort-by", help="task that comes first and sorts the units (none: the first)")
     add_settings(parser, EvidenceSettings)
     add_settings(parser, SharingSettings, "near_zero")
+    text = "say in the title which of its experiment's networks this is, also of the first"
+    parser.add_argument("--one-of-several", action="store_true", help=text)
     if keys:
         add_settings(parser, FigureSettings, *keys)
     return parser
@@ -80,7 +82,8 @@ def _read(options: argparse.Namespace, paths: list[Path]) -> "list[LayerFrame]":
     from featuresharing.store import read_conditionals
 
     evidence = read_settings(options, EvidenceSettings)
-    return [LayerFrame.of(read_conditionals(path), evidence, options.near_zero) for path in paths]
+    given = {"near_zero": options.near_zero, "several": options.one_of_several}
+    return [LayerFrame.of(read_conditionals(path), evidence, **given) for path in paths]
 
 
 def _plot_units(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from featuresharing.errors import InputError
 from featuresharing.figures.scatter import plot_tasks
 from featuresharing.figures.style import SCREEN, Page
 from featuresharing.figures.unit_map import Pair, UnitMap, draw_map, sorted_by
-from featuresharing.replicates import network_label
+from featuresharing.replicates import FIRST
 from featuresharing.settings import EvidenceSettings, FigureSettings
 
 if TYPE_CHECKING:
@@ -41,15 +41,26 @@ class LayerFrame:
     contributions: Mapping[str, Array]
     evidence: EvidenceSettings
     limit: float
+    several: bool = False
 
     @classmethod
-    def of(cls, layer: "LayerConditionals", evidence: EvidenceSettings, near_zero: float | None = None) -> "LayerFrame":
-        """Return the frame of a layer; tasks are near zero as :func:`.near_zero_limit` says.
+    def of(
+        cls,
+        layer: "LayerConditionals",
+        evidence: EvidenceSettings,
+        near_zero: float | None = None,
+        *,
+        several: bool = False,
+    ) -> "LayerFrame":
+        """Return the frame of a layer, whose network is one of ``several`` of its experiment or the only one.
+
+        Tasks are near zero as :func:`.near_zero_limit` says.
 
         Raises InputError for conditionals that have no evidence.
         """
         found = layer_contributions(layer, method=evidence.method, laplace=evidence.laplace)
-        return cls(layer, found, evidence, near_zero_limit(near_zero, method=evidence.method, softmax=layer.softmax))
+        limit = near_zero_limit(near_zero, method=evidence.method, softmax=layer.softmax)
+        return cls(layer, found, evidence, limit, several)
 
     @property
     def step(self) -> int:
@@ -196,8 +207,9 @@ def title_of(frame: LayerFrame) -> str:
 
 
 def network_of(frame: LayerFrame) -> str:
-    """Return what a frame's network is called: its experiment, with its replicate unless that is the first."""
-    return network_label(str(frame.layer.attributes["experiment"]), frame.layer.replicate)
+    """Return what titles call a frame's network: its experiment, and which of its networks where there are several."""
+    experiment, number = str(frame.layer.attributes["experiment"]), frame.layer.replicate
+    return f"{experiment}, network {number}" if frame.several or number != FIRST else experiment
 
 
 def when_of(frame: LayerFrame) -> str:

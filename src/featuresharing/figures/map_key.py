@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from featuresharing.figures.lettering import fit, shorten, wrap
+from featuresharing.figures.lettering import fit, shorten, width_of, wrap
 from featuresharing.figures.palettes import brightness, colours, lightness
 from featuresharing.figures.style import SMALLEST, Box, Page
 from featuresharing.figures.unit_cells import WHITE_ON
@@ -79,7 +79,10 @@ def _label(write: "object", name: str, inches: float, page: Page) -> None:
 def _name_corners(axes: Axes, names: tuple[str, str], shown: NDArray[np.uint8], inches: float, page: Page) -> None:
     """Write into the corners of a key what units there do."""
     points = page.small if inches > 1.3 else SMALLEST
-    only = ["only\n" + wrap(name, points, 0.46 * inches, most=2) for name in names]
+    # beside each stands a short word: a name may reach beyond the middle, and no further than its own shades
+    beside = [width_of(word, points) + 0.09 for word in ("neither", "both")]
+    room = [min(0.6 * inches, inches - taken) for taken in beside]
+    only = ["only\n" + wrap(name, points, wide, most=2) for name, wide in zip(names, room, strict=True)]
     for (x, y), text in {(0, 0): "neither", (1, 0): only[0], (0, 1): only[1], (1, 1): "both"}.items():
         light = float(lightness(shown[-y, -x]))
         axes.text(

@@ -1,6 +1,8 @@
 """Units as cells: squares in rows, or dots from the centre outwards, with numbers, and hatched if they say little."""
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.collections import EllipseCollection, LineCollection, PolyCollection
@@ -26,6 +28,16 @@ WHITE_ON = 55
 """Lightness under which letters on a colour are white."""
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Where units were drawn: within ``box``, as squares that fill ``blocks``, or as dots around ``middles`` [U, 2]."""
+
+    box: Box
+    blocks: Sequence[Box] = ()
+    middles: NDArray[np.float64] | None = None
+    radius: float = 0.0
+
+
 def columns_of(units: int) -> int:
     """Choose the columns of a rectangle 0.6 to 1 times as wide as high (or nearly so), with the fewest empty cells."""
 
@@ -39,18 +51,18 @@ def columns_of(units: int) -> int:
 
 def draw_cells(
     figure: Figure, box: Box, colours: NDArray[np.uint8], style: FigureSettings, numbers: NDArray[np.integer] | None
-) -> tuple[Box, bool]:
+) -> tuple[Cells, bool]:
     """Draw one cell a colour [U, 3] into a box, in the style's layout, with ``numbers`` [U] on them if not None.
 
-    Returns what the cells take of the box, and whether there was room for the numbers. Raises InputError if a rectangle
+    Returns where the cells are in the box, and whether there was room for the numbers. Raises InputError if a rectangle
     has more rows or columns than the box has pixels.
     """
     if style.layout == "sunflower":
-        return box, draw_dots(figure, box, colours, numbers)
+        return draw_dots(figure, box, colours, numbers)
     columns = style.columns or columns_of(len(colours))
     cell = _largest_cell(box, len(colours), columns, style)
     taken = draw_squares(figure, (box.left, box.top), colours, columns, cell, style, middle_of=box.width)
-    room = numbers is None or _write(figure, _middles(taken, len(colours), columns, cell), cell, numbers, colours)
+    room = numbers is None or _write(figure, _middles(taken.box, len(colours), columns, cell), cell, numbers, colours)
     return taken, room
 
 
@@ -81,11 +93,11 @@ def draw_squares(
     style: FigureSettings,
     *,
     middle_of: float = 0,
-) -> Box:
+) -> Cells:
     """Draw squares of ``cell`` inches, a whole number of pixels, row by row from an upper left ``corner`` in inches.
 
     Their edges are edges of pixels, so that all are equally large and flat; in vector formats they are squares too.
-    In a box that is wider than they are, ``middle_of``, they stand in the middle. Returns what they take.
+    In a box that is wider than they are, ``middle_of``, they stand in the middle. Returns where they are.
     """
     dpi, line, side = style.dpi, line_of(style), round(style.dpi * cell)
     rows, gap = math.ceil(len(colours) / columns), line if style.grid and side >= DENSE * line else 0
@@ -101,7 +113,13 @@ def draw_squares(
         drawn = PolyCollection(list(squares / dpi), facecolors=shades, edgecolors="none", antialiased=False, snap=False)
         drawn.set_transform(figure.dpi_scale_trans)
         figure.add_artist(drawn)
-    return Box(left / dpi, bottom / dpi, width / dpi, height / dpi)
+    box = Box(left / dpi, bottom / dpi, width / dpi, height / dpi)
+    whole, rest = divmod(len(colours), columns)
+    upper = (whole * side + 2 * line - gap) / dpi if whole else 0.0
+    blocks = [box._replace(bottom=box.top - upper, height=upper)] if whole else []
+    if rest:
+        blocks.append(Box(box.left, box.bottom, (rest * side + 2 * line - gap) / dpi, box.height - upper))
+    return Cells(box, blocks)
 
 
 def _squares(x: NDArray[np.int64], y: NDArray[np.int64], side: int) -> NDArray[np.float64]:
@@ -115,10 +133,12 @@ def _middles(taken: Box, units: int, columns: int, cell: float) -> NDArray[np.fl
     return np.stack([taken.left + (index % columns + 0.5) * cell, taken.top - (index // columns + 0.5) * cell], axis=-1)
 
 
-def draw_dots(figure: Figure, box: Box, colours: NDArray[np.uint8], numbers: NDArray[np.integer] | None = None) -> bool:
+def draw_dots(
+    figure: Figure, box: Box, colours: NDArray[np.uint8], numbers: NDArray[np.integer] | None = None
+) -> tuple[Cells, bool]:
     """Draw one dot a colour [U, 3] in a box, on a Vogel spiral from the centre outwards; with ``numbers`` on them.
 
-    Returns whether there was room for the numbers.
+    Returns where the dots are, and whether there was room for the numbers.
     """
     index = np.arange(len(colours))
     radius, angle = np.sqrt(index + 0.5), index * math.pi * (3 - math.sqrt(5))
@@ -139,7 +159,8 @@ def draw_dots(figure: Figure, box: Box, colours: NDArray[np.uint8], numbers: NDA
         linewidths=min(0.6, 6 / limit),
     )
     figure.add_artist(dots)
-    return numbers is None or _write(figure, middles, 1.1 * scale, numbers, colours)
+    room = numbers is None or _write(figure, middles, 1.1 * scale, numbers, colours)
+    return Cells(box, middles=middles, radius=0.77 * scale), room
 
 
 def _write(
@@ -169,12 +190,33 @@ def _write(
     return True
 
 
-def hatch(figure: Figure, box: Box) -> None:
-    """Draw slanted lines over a box: what it shows says little."""
-    starts = np.arange(box.left - box.height + HATCH, box.right, HATCH)
-    lower, upper = np.maximum(starts, box.left), np.minimum(starts + box.height, box.right)
-    lines = np.stack([lower, box.bottom + lower - starts, upper, box.bottom + upper - starts], axis=-1)
+def hatch(figure: Figure, cells: Cells) -> None:
+    """Draw slanted lines over units, and nothing but units: what they show says little."""
+    box = cells.box
+    # a line is where x - y is constant
+    constants = np.arange(box.left - box.height + HATCH, box.right, HATCH) - box.bottom
+    parts = list(_within(cells, constants))
+    lines = np.concatenate(parts) if parts else np.empty((0, 4))
     for colour, wide in (("white", 1.2), ("0.25", 0.5)):  # seen on dark and on light units
-        drawn = LineCollection(list(lines.reshape(-1, 2, 2)), colors=colour, linewidths=wide, antialiased=False)
+        drawn = LineCollection(
+            list(lines.reshape(-1, 2, 2)), colors=colour, linewidths=wide, antialiased=False, capstyle="butt"
+        )
         drawn.set_transform(figure.dpi_scale_trans)
         figure.add_artist(drawn)
+
+
+def _within(cells: Cells, constants: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the parts [lines, 4] of slanted lines that are within squares or dots: both ends, x and y."""
+    for block in cells.blocks:
+        starts = constants + block.bottom
+        lower, upper = np.maximum(starts, block.left), np.minimum(starts + block.height, block.right)
+        lines = np.stack([lower, block.bottom + lower - starts, upper, block.bottom + upper - starts], axis=-1)
+        yield lines[lower < upper]
+    if cells.middles is not None:
+        x, y = cells.middles.T
+        for constant in constants:
+            off = (x - y - constant) / math.sqrt(2)
+            crossed = abs(off) < cells.radius
+            half = np.sqrt(cells.radius**2 - off[crossed] ** 2) / math.sqrt(2)
+            across, up = (x - off / math.sqrt(2))[crossed], (y + off / math.sqrt(2))[crossed]
+            yield np.stack([across - half, up - half, across + half, up + half], axis=-1)

@@ -159,7 +159,9 @@ class FigureSettings(Block):
     """How figures are drawn."""
 
     layout: str = setting(
-        "rectangle", "units in rows, or as dots from the centre outwards", choices=("rectangle", "sunflower")
+        "rectangle",
+        "units in rows, or as dots from the centre outwards; of all layers (`layers.*`) always in rows",
+        choices=("rectangle", "sunflower"),
     )
     colour_scale: str = setting("log", "how a contribution becomes brightness", choices=("log", "linear"))
     limits: tuple[float, float] | None = setting(
@@ -180,10 +182,16 @@ class FigureSettings(Block):
         choices=("none", "first", "last", "each"),
         accepted="none, first, last or each (once false was none and true was each)",
     )
-    numbers: bool = setting(False, "write the number of each unit on it, where there is room")
+    numbers: bool = setting(
+        False, "write the number of each unit on it, where there is room; not in figures of all layers (`layers.*`)"
+    )
     grid: bool = setting(True, "lines between units")
     columns: int | None = setting(
-        None, "units in a row of the rectangle", least=1, most=999, null="a full rectangle, a little higher than wide"
+        None,
+        "units in a row of the rectangle; not in figures of all layers (`layers.*`)",
+        least=1,
+        most=999,
+        null="a full rectangle, a little higher than wide",
     )
     width: int = setting(183, "width of figures; journals' columns have 89 and 183", unit="mm", least=80, most=400)
     dpi: int = setting(150, "dots per inch of figures", least=50, most=600)
