@@ -45,6 +45,20 @@ def test_a_run_of_one_network_grows_by_what_the_others_need(demo: Path, tmp_path
     assert jobs["animate_units"] == 1
 
 
+def test_figures_of_units_say_which_network_they_show_where_there_are_several(demo: Path, tmp_path: Path) -> None:
+    wanted = [f"results/figures/object_text/{name}" for name in ("layers.gif", "tasks_120.png", "fc7.gif")]
+    for replicates, named in ((1, 0), (2, len(wanted))):
+        configs = changed_config(tmp_path, {"replicates": replicates})
+        planned = run_snakemake(demo, *wanted, "--dry-run", "--printshellcmds", "--force", configs=configs)
+        commands = [
+            line
+            for line in planned.stdout.splitlines()
+            if "featuresharing plot-" in line or "featuresharing animate-" in line
+        ]
+        assert len(commands) == len(wanted), planned.stdout
+        assert sum("--one-of-several" in command for command in commands) == named
+
+
 def test_tables_of_many_networks_need_no_long_command(demo: Path, tmp_path: Path) -> None:
     """A command holds 128 KiB: as thousands of paths it would not start."""
     table, configs = "results/tables/contributions.csv", changed_config(tmp_path, {"replicates": 3})
