@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from featuresharing.store import LayerConditionals
 
-CONTRIBUTED = ["checkpoint", "step", "task", "contribution", "average", "multiple", "rank"]
 SERVING = 0.5
 """A unit serves a task to which it contributes at least so many times what the layer's average unit does."""
 
+CONTRIBUTED = ["checkpoint", "step", "task", "contribution", "average", "multiple", "rank"]
 PICTURED = ["task", "side", "place", "image", "evidence"]
 """Columns of the frames of a card, beside those that others are made of."""
 
