@@ -141,6 +141,22 @@ def test_another_workflow_imports_this_one_below_a_folder_of_its_own(tmp_path: P
     assert " --conditionals sub/results/marginal/{" in result.stdout, result.stderr
 
 
+@pytest.mark.parametrize(("chosen", "kept"), [((), "None"), (("--max-jobs-per-timespan", "7/1m"), "7")])
+def test_looking_for_jobs_does_not_grow_with_those_that_are_done(
+    chosen: tuple[str, ...], kept: str, demo: Path, tmp_path: Path
+) -> None:
+    """Snakemake's limit of starts a second makes it look again and again; one that a person chose stays."""
+    folder, told = copy_run(demo, tmp_path / "run"), tmp_path / "limit.txt"
+    limit = "getattr(workflow.scheduler.job_rate_limiter, 'max_jobs', None)"
+    written = f"onsuccess:\n    Path({str(told)!r}).write_text(str({limit}))\n"
+    (tmp_path / "Snakefile").write_text(f"include: {str(ROOT / 'workflow/Snakefile')!r}\n{written}")
+    command = snakemake(folder, "results/figures/training.png", "--forcerun", "plot_training", *chosen)
+    command[command.index("--snakefile") + 1] = str(tmp_path / "Snakefile")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert told.read_text() == kept
+
+
 def test_an_interrupted_run_goes_on_to_the_same_numbers(demo: Path, tmp_path: Path) -> None:
     """Interrupt at every stage, in every way: the whole process group, but that a training lives on as an orphan."""
     folder = new_folder(tmp_path, ["fc7"])
