@@ -48,8 +48,20 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
+def look_for_jobs_when_one_ends(scheduler):
+    """Take Snakemake's usual limit of 100 starts a second away: no run of ours starts as many.
+
+    For its sake Snakemake looks for jobs again a second after every time it looked, and each job that ends adds a time: after
+    some hundred jobs it does little else.
+    """
+    limiter = getattr(scheduler, "job_rate_limiter", None)
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
+
+
 # Not on dry runs, nor in jobs, nor where another workflow imports this one.
 onstart:
+    look_for_jobs_when_one_ends(workflow.scheduler)
     try:
         write_yaml(config, Path("results/config.yaml"))
     except InputError as error:
