@@ -42,7 +42,7 @@ def test_a_run_of_one_network_grows_by_what_the_others_need(demo: Path, tmp_path
         "measure_lesions": networks * layers,
     }
     assert {"tabulate_accuracy", "tabulate_contributions", "tabulate_sharing", "tabulate_lesions"} <= jobs.keys()
-    assert jobs["animate_units"] == 1
+    assert jobs["animate_units"] == 1 + 2 * layers  # those of the first network name it from now on
 
 
 def test_figures_of_units_say_which_network_they_show_where_there_are_several(demo: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def find_fold(node: fx.Node, stacked: fx.Node, *, own: bool) -> Fold | None:
 
     ``own`` says that the operand was computed for these variants, and may be written over if nobody else takes it.
     """
-    if node.kwargs or node.args.count(stacked) != 1:
+    if node.kwargs or sum(argument is stacked for argument in node.args) != 1:
         return None
     if node.target in VIEWS or node.target is aten.reshape.default:
         shape = shape_of(node)
@@ -76,6 +76,6 @@ def _product(node: fx.Node) -> Fold:
 
 
 def _pointwise(node: fx.Node, function: Any) -> Fold:
-    place = node.args.index(node.all_input_nodes[0])
+    place = next(index for index, argument in enumerate(node.args) if argument is node.all_input_nodes[0])
     before, behind = node.args[:place], node.args[place + 1 :]
     return lambda value, _: function(*before, value, *behind)
