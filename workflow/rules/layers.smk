@@ -62,3 +62,12 @@ def memory_of_job(wildcards, attempt):
 BLOCKS = {pair: jobs.blocks for pair, jobs in JOBS.items()}
 SPLIT_LAYERS = [layer for layer in LAYERS if any(len(BLOCKS[experiment, layer]) > 1 for experiment in EXPERIMENTS)]
 WHOLE_LAYERS = [layer for layer in LAYERS if layer not in SPLIT_LAYERS]
+
+
+def every_layer(wildcards, input):
+    """Return the files of every layer as bash expands them, for params: a command cannot hold thousands of paths."""
+    names = {"experiment": EXPERIMENTS, "nth": REPLICATES, "layer": LAYERS, "checkpoint": CHECKPOINTS}
+    first = f"{CONDITIONALS}.h5".format(**{wildcard: next(iter(found)) for wildcard, found in names.items()})
+    prefix = alternated([input[0].removesuffix(first)])
+    paths = f"{CONDITIONALS}.h5".format(**{wildcard: alternated(found) for wildcard, found in names.items()})
+    return prefix + paths

@@ -13,15 +13,6 @@ EVERY_LAYER = expand(
 )
 
 
-def every_layer(wildcards, input):
-    """Return the files of every layer as bash expands them, for params: a command cannot hold thousands of paths."""
-    names = {"experiment": EXPERIMENTS, "nth": REPLICATES, "layer": LAYERS, "checkpoint": CHECKPOINTS}
-    first = f"{CONDITIONALS}.h5".format(**{wildcard: next(iter(found)) for wildcard, found in names.items()})
-    prefix = alternated([input[0].removesuffix(first)])
-    paths = f"{CONDITIONALS}.h5".format(**{wildcard: alternated(found) for wildcard, found in names.items()})
-    return prefix + paths
-
-
 rule tabulate_accuracy:
     input:
         expand(rules.predict_images.output, experiment=EXPERIMENTS, nth=REPLICATES, checkpoint=CHECKPOINTS),
