@@ -10,10 +10,10 @@ NUMERICS = {
     "marginalization": 2,
     "removal": 2,
     "lesions": 3,
-    "features": 2,
+    "features": 3,
     "evidence": 2,
     "sharing": 3,
-    "words": 1,
+    "words": 2,
 }
 """Version of the numeric code of each stage, raised whenever a change of that code changes a number.
 
