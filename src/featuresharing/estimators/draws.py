@@ -40,10 +40,10 @@ def deviations(
 ) -> NDArray[np.float64]:
     """Return standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
     chosen = list(draws)
-    vectors = np.empty((len(chosen), size))
-    for row, draw in enumerate(chosen):
-        vector = keyed_generator(seed, "prior", path, unit, draw).standard_normal(size)
-        vectors[row] = vector * np.sqrt(squared[draw] / np.square(vector).sum())
+    vectors, squares = np.empty((len(chosen), size)), np.empty(size)
+    for vector, draw in zip(vectors, chosen, strict=True):
+        keyed_generator(seed, "prior", path, unit, draw).standard_normal(out=vector)
+        vector *= np.sqrt(squared[draw] / np.square(vector, out=squares).sum())
     return vectors
 
 
