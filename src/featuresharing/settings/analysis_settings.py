@@ -38,6 +38,15 @@ class MarginalizationSettings(Block):
     tolerance: float = setting(
         1e-6, "largest total weight of draws that are left out, or error of an integral", least=0, below=1
     )
+    tolerance_bits: float | None = setting(
+        None,
+        "largest error of evidence that draws which are left out make, for each unit and image; more where "
+        "predictions are near 0, fewer elsewhere",
+        unit="bits",
+        above=0,
+        most=20,
+        null="`tolerance` says which draws are left out",
+    )
     dtype: str = setting(
         "float32", "precision of the computation; numbers are stored in float32", choices=("float32", "float64")
     )
