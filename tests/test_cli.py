@@ -358,11 +358,12 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert cut.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
     assert not list(tmp_path.glob(".*.measured"))
-    monkeypatch.setattr(LesionedLayer, "accuracy", None)  # nothing is measured any more
-    assert run("lesion-curves", **given, output=cut) == 0
-    assert "cut.csv is there already." in capsys.readouterr().out
-    cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
-    assert run("lesion-curves", **given, output=cut) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(LesionedLayer, "accuracy", None)  # nothing is measured any more
+        assert run("lesion-curves", **given, output=cut) == 0
+        assert "cut.csv is there already." in capsys.readouterr().out
+        cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
+        assert run("lesion-curves", **given, output=cut) == 0
     assert cut.read_bytes() == whole.read_bytes()
     with holding(cut):
         assert run("lesion-curves", **given, output=cut) == 2
