@@ -10,7 +10,7 @@ NUMERICS = {
     "marginalization": 2,
     "removal": 2,
     "lesions": 3,
-    "features": 3,
+    "features": 4,
     "evidence": 2,
     "sharing": 3,
     "words": 2,

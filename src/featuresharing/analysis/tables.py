@@ -193,7 +193,7 @@ def warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerCo
 
 def unmoved_tasks(layer: "LayerConditionals") -> list[str]:
     """Return the tasks of which no unit changes a prediction by more than draws that are left out, and rounding."""
-    least = layer.skipped_mass[:, None] + ROUNDING
+    least = layer.skipped + ROUNDING
     return [
         task
         for task, conditionals in layer.conditionals.items()
