@@ -116,7 +116,7 @@ def test_columns_may_stand_in_any_order_and_others_are_left_out(tmp_path: Path) 
     ],
 )
 def test_values_that_a_column_does_not_take_are_named(tmp_path: Path, values: str, found: str) -> None:
-    head = ",".join(SHARING.names)
+    head = ",".join(SHARING.needed)
     rest = "0.3,0.5,0.1,0.2,0.1,0.3,"
     first = f"nan,nan,nan,nan,{rest}word"
     (tmp_path / "t.csv").write_text(f"{head}\na,1,5,conv1,x,y,{first}\na,1,5,conv1,x,y,{values},{rest}\n")

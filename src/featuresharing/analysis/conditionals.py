@@ -112,11 +112,9 @@ def marginalize(
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
-    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). With
-    ``tolerance_bits``, draws are left out for each unit and image up to that error of the evidence for any class, after
-    the Laplace correction ``laplace`` (:func:`featuresharing.weight_of_evidence`), instead. ``units`` are
-    numbers, or a mask with a bool for every unit; None stands for all. Its parameters are what the layer's operator
-    takes, which need not be the module's own (docs/engine.md).
+    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``tolerance_bits``
+    takes its place: the largest error of the evidence for any class after the correction ``laplace``. ``units`` are
+    numbers, or a mask with a bool for every unit (None: all); their parameters are those of docs/engine.md.
 
     ``inputs`` are other arguments of the forward pass by name, such as ``{"attention_mask": mask}``, which do not
     change: an array or tensor whose first dimension is that of the images has a row for each of them; anything else is

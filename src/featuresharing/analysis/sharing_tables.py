@@ -167,8 +167,8 @@ def _cells(layers: "Iterable[LayerConditionals]", measuring: Measuring, say: Say
         for task in unmoved_tasks(layer) if len(evidence) > 1 else ():
             said = f"{place_in_words(*layer.place)}, task '{task}'"
             say(f"{said}: no unit changes a prediction by more than rounding: its sharing means nothing.")
-        errors = layer_errors(layer, evidence, method=measuring.method, laplace=measuring.laplace)
         contributions = {task: contribution(values) for task, values in evidence.items()}
+        errors = layer_errors(layer, evidence, method=measuring.method, laplace=measuring.laplace)
         limit = near_zero_limit(measuring.near_zero, method=measuring.method, softmax=layer.softmax)
         for tasks, found in _pairs(layer, evidence, measuring):
             of_pair = [[values[task] for task in tasks] for values in (contributions, errors)]

@@ -107,8 +107,8 @@ def contribution_table(
     def rows() -> Iterator[tuple[Any, ...]]:
         for layer in warned(layers, say):
             evidence = layer_evidence(layer, method=method, laplace=laplace)
-            errors = layer_errors(layer, evidence, method=method, laplace=laplace)
             contributions = {task: contribution(values) for task, values in evidence.items()}
+            errors = layer_errors(layer, evidence, method=method, laplace=laplace)
             for row, unit in enumerate(layer.units):
                 said = layer.effective_samples[row], layer.skipped_mass[row]
                 for task, values in contributions.items():

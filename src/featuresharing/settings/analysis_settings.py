@@ -40,8 +40,7 @@ class MarginalizationSettings(Block):
     )
     tolerance_bits: float | None = setting(
         None,
-        "largest error of evidence that draws which are left out make, for each unit and image; more where "
-        "predictions are near 0, fewer elsewhere",
+        "largest error of the evidence for a unit and image that draws which are left out make",
         unit="bits",
         above=0,
         most=20,
