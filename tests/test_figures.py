@@ -72,7 +72,7 @@ def test_settings_of_a_user_change_no_figure_and_all_formats_repeat(tmp_path: Pa
 
 def test_commands_draw_where_matplotlib_would_not_load(tmp_path: Path) -> None:
     chance = ",".join(map(str, CHANCE))
-    table = f"{','.join(SHARING.needed)}\na,1,5,conv1,x,y,0.5,0.4,0.6,{chance}\n"
+    table = f"{','.join(SHARING.names)}\na,1,5,conv1,x,y,0.5,0.4,0.6,{chance}\n"
     (tmp_path / "sharing.csv").write_text(table)
     (tmp_path / "rc").write_bytes(b"font.family: caf\xe9\n")
     settings = ["--sharing", "sharing.csv", "--layers", "conv1", "--checkpoint", "5", "--output", "a.svg"]
