@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from featuresharing.engine.rules import VIEWS, is_fixed_norm, normalise
 from featuresharing.engine.slabs import aten, shape_of
-from featuresharing.engine.stacking import operators
+from featuresharing.engine.stacking import is_pointwise, operators
 
 Take = Callable[[fx.Node], Any]
 """Returns the value of an operand, stacked if it is."""
@@ -44,7 +44,7 @@ def find_fold(node: fx.Node, stacked: Collection[fx.Node], spent: Collection[fx.
     """
     if node.kwargs:
         return None
-    if torch.Tag.pointwise in getattr(node.target, "tags", ()) and _lie_alike(node, stacked):
+    if is_pointwise(node.target) and _lie_alike(node, stacked):
         return _pointwise(node, spent)
     if len(stacked) != 1:
         return None
@@ -60,7 +60,7 @@ def gives_new_memory(node: fx.Node) -> bool:
     if node.target is operator.getitem:  # of a batch norm: its parts are one tensor
         source: Any = node.args[0]
         return is_fixed_norm(source) and len(source.users) == 1
-    return node.target in _NEW or torch.Tag.pointwise in getattr(node.target, "tags", ())
+    return node.target in _NEW or is_pointwise(node.target)
 
 
 def _lie_alike(node: fx.Node, stacked: Collection[fx.Node]) -> bool:

@@ -23,6 +23,7 @@ from featuresharing.engine.memory import (
     cut,
     footprint,
 )
+from featuresharing.engine.narrowing import narrow
 from featuresharing.engine.onednn import Packed, is_available
 from featuresharing.engine.plan import Plan, find_use, make_plan
 from featuresharing.engine.probing import are_close, check_trace
@@ -157,6 +158,7 @@ class OneChannelEngine:
         sample = to_input(self._inputs[images], self.device, self.dtype)
         recording = record(self._network, self._values, sample.clone())
         trace = make_trace(self._network, recording, sample.clone())
+        narrow(trace.graph)
         names = [name for name in (self._weight, self._bias) if name]
         try:
             use = find_use(trace, self._path, self._weight, self._bias)

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, fx
 
 from featuresharing.engine.slabs import Compute, Rule, Slab, Slabs, State, aten, runs, shape_of
-from featuresharing.engine.stacking import operators, spread
+from featuresharing.engine.stacking import is_pointwise, operators, spread
 from featuresharing.engine.tracing import bind_arguments
 
 
 def find_rule(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
     """Return the slab of an operator's result and how to compute it; None if the operator needs the whole value."""
     rule = _RULES.get(node.target)
-    if rule is None and "shape" in node.meta and torch.Tag.pointwise in getattr(node.target, "tags", ()):
+    if rule is None and "shape" in node.meta and is_pointwise(node.target):
         rule = _pointwise
     return rule(node, slabs) if rule else None
 
