@@ -27,7 +27,9 @@ help:
 	@echo "make readme     make the pictures and numbers of the README anew: five networks an experiment, for hours"
 	@echo "make clean      remove $(VENV) and results/"
 
+# Two hundred processes would each compile what they import, where PYTHONDONTWRITEBYTECODE is set.
 run: $(READY)
+	-@python -m compileall -q src
 	@echo "Running the demo on all cores: figures go to results/figures, tables to results/tables."
 	@$(LOCKED) sh -c '$(RUN)' || { test $$? != 75 || echo "Another run is going on in this folder: wait for it to end."; exit 1; }
 

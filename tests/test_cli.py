@@ -28,6 +28,7 @@ from featuresharing import (
     sharing,
     weight_of_evidence,
 )
+from featuresharing.analysis.lesions import LesionedLayer
 from featuresharing.cli import main
 from featuresharing.data.columns import KEPT
 from featuresharing.data.images import load_images, read_inputs
@@ -340,14 +341,16 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert run("lesion-curves", **given, output=whole) == 0
     calls: list[Any] = []
 
+    measure = LesionedLayer.accuracy
+
     def counted(*arguments: Any, **options: Any) -> Any:
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(arguments)
-        return lesion_accuracy(*arguments, **options)
+        return measure(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("featuresharing.runs.lesioning.lesion_accuracy", counted)
+        patch.setattr(LesionedLayer, "accuracy", counted)
         assert run("lesion-curves", **given, output=cut) == 130
     assert not cut.exists()
     assert run("lesion-curves", **given, output=cut) == 0
@@ -355,11 +358,12 @@ def test_lesion_curves_are_those_of_the_library_and_go_on_where_they_were(
     assert cut.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("*") if path.name[0] != ".") == ["cut.csv", "whole.csv"]
     assert not list(tmp_path.glob(".*.measured"))
-    monkeypatch.setattr("featuresharing.runs.lesioning.lesion_accuracy", None)  # nothing is measured any more
-    assert run("lesion-curves", **given, output=cut) == 0
-    assert "cut.csv is there already." in capsys.readouterr().out
-    cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
-    assert run("lesion-curves", **given, output=cut) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(LesionedLayer, "accuracy", None)  # nothing is measured any more
+        assert run("lesion-curves", **given, output=cut) == 0
+        assert "cut.csv is there already." in capsys.readouterr().out
+        cut.unlink()  # as Snakemake does to a job that is stopped in its last moments
+        assert run("lesion-curves", **given, output=cut) == 0
     assert cut.read_bytes() == whole.read_bytes()
     with holding(cut):
         assert run("lesion-curves", **given, output=cut) == 2

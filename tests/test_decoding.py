@@ -224,7 +224,7 @@ def test_formats_that_are_not_accepted_are_named(tmp_path: Path, monkeypatch: py
     said = refused(tmp_path / "a.png")
     # the first bytes of TGA say nothing for certain
     found = "no known format" if kind == "PDF" else "what looks like " + kind.replace("TGA", "CUR")
-    assert f"cannot be decoded: found {found}; accepted are whole files of BMP, GIF, JPEG" in said
+    assert f"cannot be decoded: found {found}; accepted are whole files of PNG, JPEG, BMP" in said
     with pytest.raises(InputError, match="accepted are whole files of"):
         DrawingSheet(tmp_path / "a.png")
 

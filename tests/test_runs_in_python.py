@@ -36,6 +36,7 @@ from featuresharing import (
     read_conditionals,
     weight_of_evidence,
 )
+from featuresharing.analysis.lesions import LesionedLayer
 from featuresharing.data.whole_tables import read_curves
 from featuresharing.figures.feature_sheet import feature_picture
 from featuresharing.files.locks import holding
@@ -269,15 +270,21 @@ def curves(output: Path, **changes: Any) -> bytes:
 
 
 def test_lesion_curves_go_on_at_the_next_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, said = list[Any](), list[str]()
+    calls, said, made = list[Any](), list[str](), list[Any]()
+    measure, make = LesionedLayer.accuracy, LesionedLayer.__init__
 
-    def stopping(*arguments: Any, **settings: Any) -> Any:
-        calls.append(arguments[4])
+    def stopping(layer: Any, orders: Any, counts: Any) -> Any:
+        calls.append(orders)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return lesion_accuracy(*arguments, **settings)
+        return measure(layer, orders, counts)
 
-    monkeypatch.setattr("featuresharing.runs.lesioning.lesion_accuracy", stopping)
+    def counted(*arguments: Any, **settings: Any) -> None:
+        made.append(arguments)
+        make(*arguments, **settings)
+
+    monkeypatch.setattr(LesionedLayer, "accuracy", stopping)
+    monkeypatch.setattr(LesionedLayer, "__init__", counted)
     with pytest.raises(KeyboardInterrupt):
         curves(tmp_path / "cut.csv")
     found = curves(tmp_path / "cut.csv", say=said.append)
@@ -287,6 +294,8 @@ def test_lesion_curves_go_on_at_the_next_order(tmp_path: Path, monkeypatch: pyte
     assert calls[-4:] == [[order.tolist()] for order in random_orders(range(UNITS), 4)]
     curves(tmp_path / "cut.csv", say=said.append)
     assert said[1:] == [f"{tmp_path / 'cut.csv'} is there already."]
+    assert len(made) == 3  # the network is traced once a run, and not at all where nothing is missing
+    monkeypatch.undo()
     _, accuracy = lesion_accuracy(
         pair(), "hidden", IMAGES_GIVEN, np.stack(list(TARGETS.values()), axis=1), calls[-6], counts=[0, 2, 4, 6]
     )

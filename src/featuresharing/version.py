@@ -10,7 +10,7 @@ NUMERICS = {
     "marginalization": 3,
     "removal": 3,
     "lesions": 4,
-    "features": 3,
+    "features": 4,
     "evidence": 2,
     "sharing": 3,
     "words": 2,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from featuresharing.analysis.conditionals import Conditionals, Marginalization
 from featuresharing.analysis.true_classes import check_targets
 from featuresharing.arguments import check_whole
-from featuresharing.computation import ComputationSettings, computation_of
+from featuresharing.computation import Computation, ComputationSettings, computation_of
 from featuresharing.data.lists import MISSING
 from featuresharing.engine.engines import make_engine, retried
 from featuresharing.engine.memory import cut
@@ -95,16 +95,47 @@ def lesion_accuracy(
     path, module = find_layer(network, layer, aliases)
     chosen = _check_orders(module, layer, orders)
     removed = _check_counts(counts, len(chosen[0]))
-    runner = make_engine(network, path, images, computation_of(computation, lesion_accuracy), inputs=inputs, whole=True)
-    truth = check_targets(targets, runner.tasks, [count for (count,) in runner.shapes], runner.images)
-    steps = [(order, count) for order in range(len(chosen)) for count in range(len(removed))]
-    hits = np.zeros((len(chosen), len(removed), len(runner.tasks)))
-    blocks = [steps[part] for part in cut(len(steps), BLOCK)]
-    for block in progress_bar(blocks, total=len(blocks), label=layer, show=progress):
-        gone = [chosen[order][: removed[count]] for order, count in block]
-        found = retried(runner, partial(_count_hits, runner, gone, truth))
-        hits[tuple(np.array(block).T)] = found
-    return removed, hits / (truth != MISSING).sum(axis=0)
+    lesioned = LesionedLayer(
+        network, path, images, targets, computation_of(computation, lesion_accuracy), inputs=inputs
+    )
+    return removed, lesioned.accuracy(chosen, removed, label=layer if progress else None)
+
+
+class LesionedLayer:
+    """The layer at ``path``, of which units are removed in one order after another; the network is traced once for all.
+
+    Other arguments are those of :func:`lesion_accuracy`. Raises InputError for what that refuses of them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str,
+        images: NDArray[Any] | Tensor | Iterable[Any],
+        targets: NDArray[np.int64],
+        computation: Computation,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._engine = make_engine(network, path, images, computation, inputs=inputs, whole=True)
+        classes = [count for (count,) in self._engine.shapes]
+        self._truth = check_targets(targets, self._engine.tasks, classes, self._engine.images)
+
+    def accuracy(
+        self, orders: Sequence[Sequence[int]], counts: NDArray[np.int64], *, label: str | None = None
+    ) -> NDArray[np.float64]:
+        """Return accuracies [orders, C, tasks] with the first ``counts`` int64 [C] units of each order removed.
+
+        Every order has distinct units, as many as the highest count. With ``label``, what is done is shown.
+        """
+        steps = [(order, count) for order in range(len(orders)) for count in range(len(counts))]
+        hits = np.zeros((len(orders), len(counts), len(self._engine.tasks)))
+        blocks = [steps[part] for part in cut(len(steps), BLOCK)]
+        for block in progress_bar(blocks, total=len(blocks), label=label or "", show=label is not None):
+            gone = [list(orders[order][: counts[count]]) for order, count in block]
+            found = retried(self._engine, partial(_count_hits, self._engine, gone, self._truth))
+            hits[tuple(np.array(block).T)] = found
+        return np.asarray(hits / (self._truth != MISSING).sum(axis=0))
 
 
 def _check_orders(module: Layer, layer: str, orders: Any) -> list[list[int]]:

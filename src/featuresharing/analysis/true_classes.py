@@ -48,7 +48,7 @@ def _array(values: Any) -> NDArray[Any]:
     """Return true classes as an array; what is masked, or None, becomes MISSING."""
     if isinstance(values, Tensor):
         return values.cpu().numpy()
-    if isinstance(values, np.ma.MaskedArray):
+    if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):  # imported when it is named
         return np.where(np.ma.getmaskarray(values), MISSING, values.data)
     array = np.asarray(values)
     if array.dtype == object and all(value is None or is_whole(value) for value in array.flat):

@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--tasks", nargs="+", required=True, help="names of the tasks, in the order of the heads")
     parser.add_argument("--output-folder", type=Path, required=True, help="gets test.txt and classes.csv")
 
-    parser = add_command(commands, "import-model", _import_model, "check a network and copy it")
+    parser = add_command(commands, "import-model", _import_model, "check a network and copy it", torch=True)
     parser.add_argument("--model", type=Path, required=True, help="network")
     parser.add_argument("--classes", type=Path, required=True, help="table of classes that its heads have to have")
     parser.add_argument("--image-size", type=image_size, default=224, help="pixels of its images")

@@ -23,7 +23,9 @@ from featuresharing.settings.preprocessing_settings import RGB
 
 
 def add_commands(commands: Commands) -> None:
-    parser = add_command(commands, "visualize-units", _visualize, "find the image that drives each unit of a layer")
+    parser = add_command(
+        commands, "visualize-units", _visualize, "find the image that drives each unit of a layer", torch=True
+    )
     add_network(parser)
     add_layer(parser)
     parser.add_argument("--title", help="first words above the sheet (none: the file of the network)")

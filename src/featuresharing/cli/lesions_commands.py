@@ -24,7 +24,11 @@ from featuresharing.settings import EvidenceSettings, LesionSettings, Marginaliz
 
 def add_commands(commands: Commands) -> None:
     parser = add_command(
-        commands, "lesion-curves", _curves, "remove more and more units of a layer and see how accuracy falls"
+        commands,
+        "lesion-curves",
+        _curves,
+        "remove more and more units of a layer and see how accuracy falls",
+        torch=True,
     )
     parser.add_argument("--conditionals", type=Path, required=True, help="the layer's file, whose contributions order")
     add_settings(parser, EvidenceSettings)

@@ -28,7 +28,9 @@ from featuresharing.settings import LesionSettings, MarginalizationSettings
 
 
 def add_commands(commands: Commands) -> None:
-    parser = add_command(commands, "marginalize", _marginalize, "marginalize the units of one layer, one at a time")
+    parser = add_command(
+        commands, "marginalize", _marginalize, "marginalize the units of one layer, one at a time", torch=True
+    )
     add_list(parser)
     add_network(parser)
     parser.add_argument("--experiment", required=True, help="name of the experiment, for the file's attributes")

@@ -36,7 +36,9 @@ from featuresharing.settings.fields import keys_of
 
 
 def add_commands(commands: Commands) -> None:
-    parser = add_command(commands, "train", _train, "train a multi-task AlexNet and save a series of checkpoints")
+    parser = add_command(
+        commands, "train", _train, "train a multi-task AlexNet and save a series of checkpoints", torch=True
+    )
     add_list(parser)
     add_settings(parser, ImageSettings, "image_size")
     add_settings(parser, NetworkSettings)
@@ -48,7 +50,7 @@ def add_commands(commands: Commands) -> None:
         "--output-folder", type=Path, required=True, help="gets STEP.pt for each checkpoint and training.csv"
     )
 
-    parser = add_command(commands, "predict", _predict, "predict the classes of a list of images")
+    parser = add_command(commands, "predict", _predict, "predict the classes of a list of images", torch=True)
     add_list(parser)
     add_network(parser)
     add_settings(parser, BaselineSettings, "undecodable")

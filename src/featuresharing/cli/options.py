@@ -1,6 +1,7 @@
 """Options that several commands share, and how options become settings."""
 
 import argparse
+import gc
 import math
 import os
 import re
@@ -138,10 +139,10 @@ def suggest(found: str, kind: str, accepted: Sequence[str]) -> str:
     return f"there is no {kind} {quoted(found)}{meant}"
 
 
-def add_command(commands: Commands, name: str, run: Run, help_text: str) -> CommandParser:
+def add_command(commands: Commands, name: str, run: Run, help_text: str, *, torch: bool = False) -> CommandParser:
     """Add a command whose options carry ``run``, which begins once every path that they name is there.
 
-    And once its output can have its name: a command may take days.
+    And once its output can have its name: a command may take days. ``torch`` says that it always computes with torch.
     """
     parser: CommandParser = commands.add_parser(name, description=help_text)
 
@@ -151,6 +152,8 @@ def add_command(commands: Commands, name: str, run: Run, help_text: str) -> Comm
         parser.check_paths(options)
         if "output" in options:
             check_place(options.output)
+        if torch:
+            load_torch()
         run(options)
 
     parser.set_defaults(run=checked, command=name)
@@ -345,6 +348,19 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the file that a command writes."""
     parser.add_argument("--output", type=Path, required=True, help=what)
+
+
+def load_torch() -> None:
+    """Import torch, and leave what it made out of every search for garbage: hundreds of thousands of objects that stay.
+
+    While they are made nothing is searched either; it would take a tenth of the import.
+    """
+    gc.disable()
+    try:
+        import torch  # noqa: F401
+    finally:
+        gc.enable()
+    gc.freeze()
 
 
 def tune_process(threads: int) -> None:

@@ -21,7 +21,11 @@ from featuresharing.settings import BaselineSettings, ProbeSettings, TaskSetting
 
 def add_commands(commands: Commands) -> None:
     parser = add_command(
-        commands, "train-probes", _train, "train linear classifiers on features of a network, which stays as it is"
+        commands,
+        "train-probes",
+        _train,
+        "train linear classifiers on features of a network, which stays as it is",
+        torch=True,
     )
     add_network(parser)
     add_list(parser)

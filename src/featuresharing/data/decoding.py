@@ -12,8 +12,11 @@ from PIL import Image, UnidentifiedImageError
 from featuresharing.errors import InputError
 from featuresharing.files.records import checked_bytes
 
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Pillow's names of the formats that are opened. Others may start programs, such as Ghostscript for EPS."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "JPEG2000", "TIFF", "WEBP")
+"""Pillow's names of the formats that are opened. Others may start programs, such as Ghostscript for EPS.
+
+They are tried in this order: once one of the last is, Pillow loads what it has for all of its seventy formats.
+"""
 
 MOST_PIXELS = 2**26
 """Pixels of the largest image: a few kilobytes may stand for gigabytes."""

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 import torch
 
 
@@ -13,6 +12,8 @@ def free_memory(device: str) -> int:
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
+    import psutil
+
     return max(0, min(int(psutil.virtual_memory().available), *_control_group(), *_process_limits()))
 
 
@@ -20,6 +21,8 @@ def _process_limits() -> Iterable[int]:
     if sys.platform == "win32":
         return []
     import resource
+
+    import psutil
 
     used = psutil.Process().memory_info()
     taken = {resource.RLIMIT_AS: used.vms, resource.RLIMIT_DATA: getattr(used, "data", used.rss)}

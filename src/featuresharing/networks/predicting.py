@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from featuresharing.computation import Computation
 from featuresharing.networks.forward import computing, score_images
 from featuresharing.networks.outputs import first_undefined, refuse_undefined
-from featuresharing.networks.preparation import prepare
+from featuresharing.networks.preparation import Prepared, prepare
 
 Array = NDArray[np.float32] | NDArray[np.float64]
 """float32, or float64 for networks in float64."""
@@ -44,6 +44,14 @@ def predict(
     """
     computation = Computation(device=device, dtype=dtype, batch_size=batch_size)
     ready = prepare(network, images, computation, inputs=inputs, softmax=softmax)
+    return ready.tasks, predict_prepared(ready, batch_size=batch_size, softmax=softmax)
+
+
+def predict_prepared(ready: Prepared, *, batch_size: int | None = None, softmax: bool = True) -> tuple[Array, ...]:
+    """Return what :func:`predict` returns of each task, for what is prepared already.
+
+    Raises InputError for scores that are not defined.
+    """
     parts: list[list[Tensor]] = []
     with computing():
         for batch in ready.inputs.split(batch_size or len(ready.inputs)):
@@ -54,4 +62,4 @@ def predict(
             if (image := first_undefined(scores)) is not None:
                 raise refuse_undefined(task, image)
         predictions = [torch.softmax(scores, dim=-1) if softmax else scores for scores in found]
-    return ready.tasks, tuple(values.cpu().numpy() for values in predictions)
+    return tuple(values.cpu().numpy() for values in predictions)

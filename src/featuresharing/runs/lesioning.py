@@ -1,8 +1,7 @@
 """Curves of accuracy as units of a layer are removed, into a table: resumed at the next order after a kill."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,7 +11,7 @@ from pandas import DataFrame
 from torch import Tensor
 
 from featuresharing.analysis.guessing import chance_accuracy
-from featuresharing.analysis.lesions import lesion_accuracy
+from featuresharing.analysis.lesions import LesionedLayer
 from featuresharing.analysis.removal import Removal, plan_removal
 from featuresharing.analysis.tables import layer_contributions, lesion_table
 from featuresharing.arguments import as_path, kind_of
@@ -155,11 +154,13 @@ def measure_curves(
     values = {"measured": measured.path.name, "orders": orders, "place": place, "random": _name(removal.random)}
     key = Identity("lesions", values).key
 
+    @cache  # once there is an order to measure
+    def lesioned() -> LesionedLayer:
+        given = (subject.network, layer.path, subject.images, subject.targets, computation)
+        return LesionedLayer(*given, inputs=subject.inputs)
+
     def measure(order: NDArray[np.int64]) -> Accuracies:
-        given: dict[str, Any] = asdict(computation) | {"counts": removal.counts, "inputs": subject.inputs}
-        wanted = [order.tolist()]
-        _, found = lesion_accuracy(subject.network, layer.path, subject.images, subject.targets, wanted, **given)
-        return np.asarray(found[0])
+        return np.asarray(lesioned().accuracy([order.tolist()], removal.counts)[0])
 
     total = len(removal.all_orders())
     kept = partial(_kept, measured, total)

@@ -22,8 +22,8 @@ from featuresharing.files.identity import Identity
 from featuresharing.hdf5.attributes import replicate_attribute
 from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.layers import Units
-from featuresharing.networks.predicting import predict
-from featuresharing.networks.preparation import choose_precision
+from featuresharing.networks.predicting import predict_prepared
+from featuresharing.networks.preparation import Prepared, choose_precision, prepare
 from featuresharing.runs.stopping import Say, Stopper, stoppable
 from featuresharing.runs.subjects import (
     ChosenLayer,
@@ -151,9 +151,10 @@ def marginalize_subject(
         found = "none" if double is None else f"{double} twice"
         raise InputError(f"units of layer '{layer.name}': found {found}; accepted is each once, and one at least.")
     settings = method.identity(subject, layer.path).values
+    ready = prepare(subject.network, subject.images, method.computation, inputs=subject.inputs, softmax=method.softmax)
     store = UnitStore(
         output,
-        _layout(subject, method),
+        _layout(subject, method, ready),
         units=layer.units,
         layer_units=layer.size,
         settings=settings,
@@ -167,7 +168,7 @@ def marginalize_subject(
             say(f"{output} is there already, with all {len(layer.units)} units.")
             store.clear()
             return
-        _fill(store, subject, layer, method, stopper, progress=progress)
+        _fill(store, subject, layer, method, ready, stopper, progress=progress)
 
 
 def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Origin) -> dict[str, Any]:
@@ -184,17 +185,9 @@ def _attributes(subject: Subject, layer: ChosenLayer, method: Method, origin: Or
     }
 
 
-def _layout(subject: Subject, method: Method) -> Layout:
+def _layout(subject: Subject, method: Method, ready: Prepared) -> Layout:
     """Return the tasks with the predictions of the intact network, and what is kept of each unit."""
-    _, predictions = predict(
-        subject.network,
-        subject.images,
-        inputs=subject.inputs,
-        batch_size=method.computation.batch_size,
-        device=method.computation.device,
-        softmax=method.softmax,
-        dtype=method.computation.dtype,
-    )
+    predictions = predict_prepared(ready, batch_size=method.computation.batch_size, softmax=method.softmax)
     each = zip(subject.classes.items(), subject.targets.T, predictions, strict=True)
     tasks = [
         TaskData(name, count, targets, values.astype(np.float32, copy=False)) for (name, count), targets, values in each
@@ -207,7 +200,14 @@ def _kept(store: UnitStore) -> str:
 
 
 def _fill(
-    store: UnitStore, subject: Subject, layer: ChosenLayer, method: Method, stopper: Stopper, *, progress: bool
+    store: UnitStore,
+    subject: Subject,
+    layer: ChosenLayer,
+    method: Method,
+    ready: Prepared,
+    stopper: Stopper,
+    *,
+    progress: bool,
 ) -> None:
     """Compute what is missing in a store, and finish it."""
     given = method.computation
@@ -223,6 +223,7 @@ def _fill(
         units=layer.units,
         inputs=subject.inputs,
         aliases={layer.name: layer.path},
+        ready=ready,
         **asdict(given) | {"memory": memory},
     )
     store.begin(step=run.step, conditions={"memory": memory})
