@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from featuresharing.cli import GROUPS, _Commands
+from tests.support.workflows import CHECKPOINTS, EXPERIMENTS
 
 HEAVY = ("torch", "pandas", "scipy", "matplotlib", "h5py", "bokeh", "onnx", "sklearn", "snakemake", "PIL", "psutil")
 
@@ -141,3 +144,31 @@ def test_no_command_loads_more_than_it_needs(tmp_path: Path) -> None:
     assert [name for name, each in found.items() if not each["begun"]] == []
     assert {name: more for name, each in found.items() if (more := set(each["modules"]) - LOADS[name])} == {}
     assert {name for name, each in found.items() if each["frozen"]} == ALWAYS_TORCH
+
+
+@pytest.mark.end_to_end
+def test_jobs_of_a_run_load_no_more_than_they_need(demo: Path, tmp_path: Path) -> None:
+    results, experiment, last = demo / "results", EXPERIMENTS[0], CHECKPOINTS[-1]
+    listed = ["--classes", results / f"lists/{experiment}/classes.csv", "--list"]
+    network = ["--checkpoint", results / f"networks/{experiment}/{last}.pt", "--device", "cpu", *listed]
+    kept = results / f"baseline/{experiment}/kept.txt"
+    layer = results / f"marginal/{experiment}/fc7_{last}.h5"
+    predictions = results / f"baseline/{experiment}/{last}.h5"
+    given: dict[str, list[Any]] = {
+        "select-images": [*listed, results / f"lists/{experiment}/test.txt", "--predictions", predictions],
+        "tabulate-contributions": ["--conditionals", layer],
+        "animate-units": ["--conditionals", layer, "--dpi", 60],
+        "show-table": ["--table", results / "tables/lesions.csv"],
+        "predict": [*network, kept],
+        "marginalize": [*network, kept, "--experiment", experiment, "--layer", "1.5", "--samples", 2],
+        "lesion-curves": [*network, kept, "--conditionals", layer, "--steps", 2, "--random-orders", 1],
+    }
+    ends = {"select-images": "txt", "animate-units": "gif", "show-table": "html", "predict": "h5", "marginalize": "h5"}
+    jobs = {
+        name: [name, *map(str, words), "--output", str(tmp_path / f"{name}.{ends.get(name, 'csv')}")]
+        for name, words in given.items()
+    }
+    found = loads_of({name: words for name, words in jobs.items() if name not in ALWAYS_TORCH}, demo)
+    found |= loads_of({name: words for name, words in jobs.items() if name in ALWAYS_TORCH}, demo, before="torch")
+    assert {name: each["status"] for name, each in found.items()} == dict.fromkeys(jobs, 0)
+    assert {name: set(each["modules"]) for name, each in found.items()} == {name: LOADS[name] for name in jobs}
