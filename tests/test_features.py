@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,70 @@ def test_images_are_those_of_a_naive_ascent(network: nn.Module, alias: str) -> N
         assert image.shape == (3, 24, 24)
         wanted = climb_naively(network, LAYERS[alias], unit, settings, seed=3)
         np.testing.assert_allclose(image, wanted, atol=2e-7 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("alias", ["conv1", "conv2", "conv5", "fc6"])
+def test_images_in_single_precision_are_those_of_double_by_rounding(network: nn.Module, alias: str) -> None:
+    """Within 1e-5 of the largest pixel, as long as rounding switches no rectifier."""
+    settings = FeatureSettings(9, step=2.0, decay=0.1, blur_every=3)
+    wanted = {unit: climb_naively(network, LAYERS[alias], unit, settings, seed=3) for unit in (1, 4)}
+    found = maximize_units(network.float(), LAYERS[alias], (3, 24, 24), settings=settings, units=[1, 4], seed=3)
+    for unit, image in found:
+        np.testing.assert_allclose(image, wanted[unit], rtol=0, atol=1e-5 * np.abs(wanted[unit]).max())
+
+
+def test_images_of_networks_with_their_own_gradients_are_those_of_a_naive_ascent() -> None:
+    class Halved(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward((images + images.detach()) / 2)
+
+    torch.manual_seed(0)
+    network = Halved(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 3)).double()
+    settings = FeatureSettings(5, step=2.0)
+    for unit, image in maximize_units(network, "2", (3, 9, 9), settings=settings):
+        wanted = climb_naively(network, "2", unit, settings, 0, (3, 9, 9))
+        np.testing.assert_allclose(image, wanted, atol=2e-7 * np.abs(wanted).max())
+
+
+def test_more_units_go_together_the_less_they_see() -> None:
+    """In groups of 128 and 22; a group has the same images whichever of its units are asked for."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 150, 3), nn.ReLU(), nn.Conv2d(150, 2, 3))
+    settings = FeatureSettings(3)
+    images = dict(maximize_units(network, "0", (3, 24, 24), settings=settings))
+    assert list(images) == list(range(150))
+    for unit in (5, 127, 128, 149):
+        ((_, alone),) = maximize_units(network, "0", (3, 24, 24), settings=settings, units=[unit])
+        assert alone.tobytes() == images[unit].tobytes()
+
+
+class Clock:
+    """Goes on by two seconds whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 2
+        return self.now
+
+
+def test_it_is_foretold_how_long_all_units_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four steps of 128 units take two seconds: so ten steps of 150 take 150 / 128 of five."""
+    monkeypatch.setattr("featuresharing.analysis.maximization.perf_counter", Clock())
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 150, 3), nn.ReLU(), nn.Conv2d(150, 2, 3))
+    said: list[float] = []
+    given: dict[str, Any] = {"settings": FeatureSettings(10), "foretell": said.append}
+    images = maximize_units(network, "0", (3, 9, 9), **given)
+    first = next(images)
+    assert said == [pytest.approx(5 * 150 / 128)]
+    others = dict(images)
+    assert len(said) == 1
+    same = dict(maximize_units(network, "0", (3, 9, 9), settings=FeatureSettings(10)))
+    assert all(np.array_equal(same[unit], image) for unit, image in (first, *others.items()))
+    assert list(maximize_units(network, "0", (3, 9, 9), units=[], **given)) == []
+    assert len(said) == 1
 
 
 def test_the_image_drives_its_unit_more_than_noise_and_than_the_images_of_others(network: nn.Module) -> None:
@@ -259,9 +324,11 @@ def arguments(checkpoint: Path, folder: Path, **options: Any) -> list[str]:
 @pytest.mark.end_to_end
 def test_a_killed_command_goes_on_and_gives_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert main(arguments(checkpoint, whole, iterations=150)) == 0
-    assert sorted(path.name for path in (whole / "conv5").iterdir()) == [f"{unit:04d}.png" for unit in range(20)]
-    command = [sys.executable, "-m", "featuresharing", *arguments(checkpoint, cut, iterations=150)]
+    shape = replace(SHAPE, channels=(6, 5, 6, 6, 150))  # in two groups
+    save_checkpoint(checkpoint, Checkpoint(plain_alexnet(shape), shape, ("basic", "word"), 120))
+    assert main(arguments(checkpoint, whole, iterations=60)) == 0
+    assert sorted(path.name for path in (whole / "conv5").iterdir()) == [f"{unit:04d}.png" for unit in range(150)]
+    command = [sys.executable, "-m", "featuresharing", *arguments(checkpoint, cut, iterations=60)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(cut.glob(".conv5.*.part/00*.png")):
         assert process.poll() is None
@@ -269,12 +336,22 @@ def test_a_killed_command_goes_on_and_gives_the_same_files(checkpoint: Path, tmp
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "of 20 units are done and kept" in errors
+    assert "of 150 units are done and kept" in errors
     assert not (cut / "conv5").exists()
     assert not (cut / "conv5.png").exists()
     again = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    assert "of 20 units are there already." in again.stdout
+    assert "of 150 units are there already." in again.stdout
     assert contents(cut) == contents(whole)
+
+
+def test_it_says_before_it_starts_how_long_a_layer_takes(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featuresharing.analysis.maximization.perf_counter", Clock())
+    assert main(arguments(checkpoint, tmp_path, iterations=160, units="0-9")) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "features of conv5: 10 units, 160 iterations: about 1 min 20 s."
+    assert said[1].startswith("10 units are in ")
 
 
 def test_other_settings_start_anew_and_a_choice_of_units_keeps_to_it(checkpoint: Path, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ From noise, climb along the gradient of what the unit gives at the centre of its
 decay at every step and are blurred at some, which keeps what grows smooth (the paper's code; Yosinski et al. 2015).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from math import erf, sqrt
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from featuresharing.analysis.unit_drives import Drive, PlainDrive, Subject, gradient_of
+from featuresharing.analysis.windowed_drives import WindowedDrive, find_drive
 from featuresharing.arguments import is_whole
 from featuresharing.errors import InputError
-from featuresharing.networks.failures import is_out_of_memory, place_of, reason_of
-from featuresharing.networks.forward import computing, evaluating, network_values, run_network
-from featuresharing.networks.inputs import Inputs, as_fixed
+from featuresharing.networks.forward import computing, evaluating, network_values
+from featuresharing.networks.inputs import as_fixed
 from featuresharing.networks.layers import Units, choose_units, find_layer, find_place, unit_count
 from featuresharing.networks.preparation import check_device, check_network, choose_precision
 from featuresharing.progress_bar import progress_bar
@@ -28,7 +30,16 @@ from featuresharing.randomness import keyed_generator
 from featuresharing.settings import Config, FeatureSettings, check
 
 GROUP = 16
-"""Units that are worked on together; fixed, so that no image depends on which others are asked for."""
+"""Fewest units that are worked on together. Groups are fixed: no image depends on which others are asked for."""
+
+LARGEST_GROUP = 128
+"""Most units that are worked on together."""
+
+CPU_NUMBERS, GPU_NUMBERS = 2**21, 2**26
+"""Numbers that more units than the fewest may keep together, for their gradients."""
+
+TIMED = 4
+"""Steps that are timed to foretell how long all will take."""
 
 BLUR_WIDTH = 7
 """Pixels of the blur's kernel."""
@@ -45,6 +56,7 @@ def maximize_units(
     seed: int = Config.seed,
     device: str = "cpu",
     progress: bool = False,
+    foretell: Callable[[float], None] | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each of ``units`` (None: all) in rising order, and the image float32 [C, H, W] that drives it.
@@ -53,7 +65,8 @@ def maximize_units(
     Every ``blur_every``-th iteration, from the first on, blurs it. The defaults are those of the paper's code.
     ``image_shape`` (C, H, W) is that of one image which the network takes; values are as the network takes them.
     ``layer`` and ``units`` are given as to :func:`featuresharing.marginalize`; ``inputs`` are other arguments of the
-    forward pass by name, passed on as they are. Gradients are taken in float64 for
+    forward pass by name, passed on as they are. ``foretell`` is told, before the first image, about how many seconds
+    all will take, by a few steps that are timed and given up. Gradients are taken in float64 for
     networks in float64 and in float32 for all others, whether or not the caller has switched them off. The noise at the
     start depends on (seed, module path of the layer, unit) alone, and results on nothing else but the kind of device
     and its threads. The network stays as it is. Raises InputError for a layer or unit that is not there, a layer that
@@ -78,128 +91,97 @@ def maximize_units(
     network, device = check_network(network, others), str(device)
     check_device(device)
     wanted = set(choose_units(module, layer, units))
-    groups = [range(first, min(first + GROUP, unit_count(module))) for first in range(0, unit_count(module), GROUP)]
-    asked = [group for group in groups if wanted & set(group)]
     with computing():
         values = network_values(network, device, choose_precision(network))
         if device == "cpu":  # the layout in which convolutions and pooling are fastest there
             values = {name: _channels_last(value) for name, value in values.items()}
-    for group in progress_bar(asked, total=len(asked), label=layer, show=progress):
-        noise = np.stack([_noise(image_shape, seed, path, unit) for unit in group])
-        with computing(), evaluating(network), torch.enable_grad():
-            pass_of = _Pass(network, network.get_submodule(path), layer, module.is_linear, values, others)
-            found = _climb(pass_of, torch.from_numpy(noise), group, chosen)
-        for unit, image in zip(group, found.cpu().numpy(), strict=True):
+    subject = Subject(network, network.get_submodule(path), layer, module.is_linear, values, others)
+    climbers = _Climbers(subject, path, unit_count(module), tuple(shape), seed, chosen)
+    groups = [group for group in climbers.groups() if wanted & set(group)] if wanted else []
+    if foretell and groups:
+        foretell(climbers.foretold(groups))
+    for group in progress_bar(groups, total=len(groups), label=layer, show=progress):
+        found = climbers.climb(group, chosen.iterations).float().cpu().numpy()
+        for unit, image in zip(group, found, strict=True):
             if unit in wanted:
                 yield unit, image
+
+
+@dataclass(frozen=True, eq=False)
+class _Climbers:
+    """Images that climb for the ``count`` units of a layer at ``path``, in groups."""
+
+    subject: Subject
+    path: str
+    count: int
+    shape: tuple[int, ...]
+    seed: int
+    settings: FeatureSettings
+    _drives: dict[int, Drive] = field(default_factory=dict)
+
+    def groups(self) -> list[range]:
+        """Return the units that are worked on together: the more, the smaller the part of an image that they see."""
+        first, size = self._drive(range(min(GROUP, self.count))), GROUP
+        if isinstance(first, WindowedDrive):
+            numbers = GPU_NUMBERS if next(iter(self.subject.values.values())).is_cuda else CPU_NUMBERS
+            size = min(max(GROUP, numbers // first.numbers // GROUP * GROUP), LARGEST_GROUP)
+        return [range(start, min(start + size, self.count)) for start in range(0, self.count, size)]
+
+    def climb(self, units: range, iterations: int) -> Tensor:
+        """Return the images [B, C, H, W] that noise has become, image b for unit b of ``units``."""
+        drive, settings = self._drive(units), replace(self.settings, iterations=iterations)
+        with self._modes(runs=isinstance(drive, PlainDrive)):
+            return _climb(drive, self._noise(units), units, settings, self.subject.layer)
+
+    def foretold(self, groups: Sequence[range]) -> float:
+        """Return about how many seconds ``groups`` will take: some steps of the first are timed, and given up."""
+        steps = min(TIMED, self.settings.iterations)
+        self.climb(groups[0], 1)
+        start = perf_counter()
+        self.climb(groups[0], steps)
+        a_unit = (perf_counter() - start) / steps / len(groups[0])
+        return a_unit * self.settings.iterations * sum(map(len, groups))
+
+    def _drive(self, units: range) -> Drive:
+        """Return what computes as many units at a time; a network that needs its own pass once needs it always."""
+        if len(units) not in self._drives:
+            plain = next((drive for drive in self._drives.values() if isinstance(drive, PlainDrive)), None)
+            with self._modes(runs=True):
+                found = plain or find_drive(self.subject, self._noise(units), units)
+            self._drives[len(units)] = found or PlainDrive(self.subject)
+        return self._drives[len(units)]
+
+    @contextmanager
+    def _modes(self, *, runs: bool) -> Iterator[None]:
+        """Compute with gradients; where the network ``runs`` itself, it is given back as it was."""
+        with computing(), evaluating(self.subject.network) if runs else nullcontext(), torch.enable_grad():
+            yield
+
+    def _noise(self, units: Sequence[int]) -> Tensor:
+        keyed = (keyed_generator(self.seed, "feature", self.path, unit) for unit in units)
+        noise = np.stack([generator.standard_normal(self.shape, dtype=np.float32) for generator in keyed])
+        kind = next(value for value in self.subject.values.values() if value.is_floating_point())
+        images = torch.from_numpy(noise).to(kind.device, kind.dtype)
+        return _channels_last(images) if kind.device.type == "cpu" else images
 
 
 def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
-def _noise(shape: Sequence[int], seed: int, path: str, unit: int) -> NDArray[np.float32]:
-    return keyed_generator(seed, "feature", path, unit).standard_normal(shape, dtype=np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """A pass of a network with ``values`` up to a module, which is the ``layer`` of that name."""
-
-    network: nn.Module
-    module: nn.Module
-    layer: str
-    is_linear: bool
-    values: Mapping[str, Tensor]
-    others: Mapping[str, Any]
-
-
-def _climb(to: _Pass, images: Tensor, units: Sequence[int], settings: FeatureSettings) -> Tensor:
-    """Return the images float32 [B, C, H, W] that image b, for unit b of ``units``, has become."""
-    kind = next(value for value in to.values.values() if value.is_floating_point())
-    images = images.to(kind.device, kind.dtype)
-    if kind.device.type == "cpu":
-        images = _channels_last(images)
-    kernel = _blur_kernel().to(kind.device, kind.dtype).expand(images.shape[1], 1, -1, -1)
+def _climb(drive: Drive, images: Tensor, units: Sequence[int], settings: FeatureSettings, layer: str) -> Tensor:
+    """Return what ``images`` [B, C, H, W] become when image b climbs for unit b of ``units``; those given change."""
+    kernel = _blur_kernel().to(images).expand(images.shape[1], 1, -1, -1)
     for iteration in range(settings.iterations):
-        images.requires_grad_()
-        with _outputs_of(to.module) as outputs:
-            driven = _centres(_run_until(to, images.clone(), outputs), to, units)
-            gradient = _gradient(driven, images, to.layer)
-        images = (images.detach() + settings.step * gradient) * (1 - settings.decay)
+        part = images[:, :, *drive.window]
+        seen = part.detach().requires_grad_()
+        part.add_(gradient_of(drive(seen, units), seen, layer), alpha=settings.step)
+        images *= 1 - settings.decay
         if iteration % settings.blur_every == 0:
             images = F.conv2d(images, kernel, padding=BLUR_WIDTH // 2, groups=images.shape[1])
     if not torch.isfinite(images).all():
-        raise InputError(f"layer '{to.layer}': found images that are not finite; accepted is a smaller step.")
-    return images.float()
-
-
-def _gradient(driven: Tensor, images: Tensor, layer: str) -> Tensor:
-    accepted = "accepted is one whose forward pass can be differentiated from its images on"
-    if not driven.requires_grad:
-        raise InputError(
-            f"layer '{layer}': no gradient leads from it to the images, as where a forward pass detaches values or "
-            f"runs under torch.no_grad(); {accepted}."
-        )
-    try:
-        (gradient,) = torch.autograd.grad(driven.sum(), images, allow_unused=True)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise InputError(f"layer '{layer}': its gradient cannot be taken ({reason_of(error)}); {accepted}.") from error
-    if gradient is None:
-        raise InputError(f"layer '{layer}': what it gives does not depend on the images; {accepted}.")
-    return gradient
-
-
-class _ReachedError(Exception):
-    """The layer has run: what lies behind it is not needed."""
-
-
-@contextmanager
-def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the module's first output, and end the forward pass there."""
-    outputs: list[Tensor] = []
-
-    def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        outputs.append(output)
-        raise _ReachedError
-
-    hook = module.register_forward_hook(stop)
-    try:
-        yield outputs
-    finally:
-        hook.remove()
-
-
-def _run_until(to: _Pass, images: Tensor, outputs: list[Tensor]) -> Tensor:
-    try:
-        run_network(to.network, to.values, Inputs(images, fixed=to.others))
-    except _ReachedError:
-        return outputs[0]
-    except Exception as error:  # whatever a network's own code does
-        if isinstance(error, InputError) or is_out_of_memory(error):
-            raise
-        reason = f"{place_of(error, to.network)}: {reason_of(error)}"
-        raise InputError(
-            f"images of {list(images.shape[1:])} do not pass to layer '{to.layer}' ({reason}); "
-            "accepted is the shape [C, H, W] that the network takes."
-        ) from error
-    raise InputError(f"layer '{to.layer}' has no part in a forward pass; accepted is one that has.")
-
-
-def _centres(output: Tensor, to: _Pass, units: Sequence[int]) -> Tensor:
-    """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
-    if len(output) != len(units):
-        raise InputError(
-            f"layer '{to.layer}': found an output of {list(output.shape)} for {len(units)} images; "
-            "accepted are layers whose first dimension is the image."
-        )
-    if to.is_linear:
-        output = output.movedim(-1, 1)
-    while output.ndim > 2:
-        output = output.select(2, output.shape[2] // 2)
-    return output[torch.arange(len(units)), list(units)]
+        raise InputError(f"layer '{layer}': found images that are not finite; accepted is a smaller step.")
+    return images
 
 
 def _blur_kernel() -> Tensor:

@@ -135,7 +135,7 @@ def _size(node: fx.Node) -> int:
 
 def _most_in_work(nodes: Collection[fx.Node], kept: Collection[fx.Node], plan: Plan | None = None) -> int:
     """Return the most bytes that the values of ``nodes`` take at a time, and slabs of ``plan`` that are made whole."""
-    uses = last_uses(nodes, kept)
+    uses = last_uses({node: node.all_input_nodes for node in nodes}, kept)
     live: dict[fx.Node, int] = {}
     most = 0
     for node in nodes:

@@ -1,6 +1,6 @@
 """Pictures of what drives the units of a layer, into a folder and a sheet: resumed at the next group of units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from featuresharing.files.locks import holding
 from featuresharing.files.partial import PartialFolder, write_piece
 from featuresharing.files.second_names import is_there
 from featuresharing.networks.layers import Units
+from featuresharing.runs.status_report import duration_in_words
 from featuresharing.runs.stopping import Say, stoppable
 from featuresharing.runs.subjects import ChosenLayer, NamedNetwork, Network, choose_layer, named_network
 from featuresharing.settings import Config, FeatureSettings
@@ -65,12 +66,14 @@ def picture_units(
     """Write a PNG of the image that drives each unit of a layer into ``folder``, and all together on ``sheet``.
 
     Images have a shape [C, H, W], or so many pixels a side in RGB. Whatever ends the process, the same call goes on at
-    the next group of units. ``title`` stands above the sheet (None: the layer). Other arguments are those of
-    :func:`featuresharing.maximize_units` and :func:`featuresharing.marginalize_to_file`. Raises InputError as the first
-    does, for a folder that holds other files, and for a sheet in the folder.
+    the next group of units. Before it starts, it says about how long it will take. ``title`` stands above the sheet
+    (None: the layer). Other arguments are those of :func:`featuresharing.maximize_units` and
+    :func:`featuresharing.marginalize_to_file`. Raises InputError as the first does, for a folder that holds other
+    files, and for a sheet in the folder.
 
     >>> settings = FeatureSettings(iterations=10)
-    >>> picture_units(pictured, "0", 8, "units", "units.png", settings=settings)
+    >>> picture_units(pictured, "0", 8, "units", "units.png", settings=settings)  # doctest: +ELLIPSIS
+    features of 0: 4 units, 10 iterations: about ... s.
     4 units are in units, and together on units.png.
     >>> sorted(path.name for path in Path("units").glob("*.png"))
     ['0000.png', '0001.png', '0002.png', '0003.png']
@@ -130,15 +133,17 @@ def picture_layer(
             say(f"{folder} and {sheet.output} are there already.")
             return
         partial.begin()
+        missing = _missing(partial, names, say)
         for unit, image in maximize_units(
             network.network,
             layer.path,
             image_shape,
             settings=settings,
-            units=_missing(partial, names, say),
+            units=missing,
             seed=seed,
             device=device,
             progress=progress,
+            foretell=lambda seconds: say(_foretold(layer.name, missing, settings, seconds)),
         ):
             with stopper.deferred():
                 _save_picture(partial, names[unit], image[::-1] if colour == BGR else image)
@@ -166,6 +171,11 @@ def check_outputs(folder: Path, sheet: Path) -> None:
         )
     check_place(sheet)
     check_free(folder, ours=OURS)
+
+
+def _foretold(layer: str, units: Sequence[int], settings: FeatureSettings, seconds: float) -> str:
+    counts = f"{len(units)} units, {settings.iterations} iterations"
+    return f"features of {layer}: {counts}: about {duration_in_words(max(seconds, 1))}."
 
 
 def _kept(partial: PartialFolder, names: Mapping[int, str]) -> str:

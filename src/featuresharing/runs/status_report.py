@@ -16,7 +16,7 @@ NUMBERS = range(3, 7)
 def training_lines(trainings: Sequence[TrainingStatus]) -> Iterator[str]:
     """Yield a line on every training that is not over."""
     for each in trainings:
-        state = "running" if each.runs else f"stopped {_duration(each.silent)} ago"
+        state = "running" if each.runs else f"stopped {duration_in_words(each.silent)} ago"
         share = int(1000 * each.step / max(1, each.steps)) / 10
         yield f"training in {each.folder}: step {each.step} of {each.steps} is kept, {share:.1f} %; {state}"
 
@@ -44,16 +44,16 @@ def status_lines(layers: Sequence[LayerStatus], unread: Sequence[str], folder: P
 def _row(layer: LayerStatus) -> Sequence[str]:
     share = int(1000 * layer.done / max(1, layer.units)) / 10
     rate = f"{layer.rate:.3g}" if layer.jobs else ""
-    left = "" if layer.seconds_left is None or not layer.jobs else _duration(layer.seconds_left)
+    left = "" if layer.seconds_left is None or not layer.jobs else duration_in_words(layer.seconds_left)
     state = "complete" if layer.done >= layer.units else f"{layer.jobs} jobs" if layer.jobs > 1 else "running"
     if state == "running" and not layer.jobs:
-        state = "waiting" if layer.silent is None else f"stopped {_duration(layer.silent)} ago"
+        state = "waiting" if layer.silent is None else f"stopped {duration_in_words(layer.silent)} ago"
     counts = f"{int(layer.done + 1e-9)} of {layer.units}"
     network = network_label(layer.experiment, layer.replicate)
     return (network, layer.checkpoint, layer.layer, counts, f"{share:.1f} %", rate, left, state)
 
 
-def _duration(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """Return a time in its two largest units."""
     whole = int(seconds + 0.5)
     for size, large, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
