@@ -13,7 +13,7 @@ from featuresharing.networks.inputs import is_input
 SHARE = 0.5
 """The share of the free memory that a computation may take unless it is told otherwise."""
 
-CPU_WORKING_SET = (16 * 2**20, 64 * 2**20)
+CPU_WORKING_SET = (16 * 2**20, 128 * 2**20)
 """Bytes of values in work at a time on a CPU, at least and at most: with more, values leave the caches for long."""
 
 GPU_WORKING_SET = 4 * 2**30
@@ -128,7 +128,7 @@ def choose_working_set(device: str, parameters: int) -> int:
     if device.startswith("cuda"):
         return GPU_WORKING_SET
     least, most = CPU_WORKING_SET
-    return min(max(least, 2 * parameters), most)
+    return min(max(least, 4 * parameters), most)
 
 
 def _size(node: fx.Node) -> int:
@@ -138,7 +138,7 @@ def _size(node: fx.Node) -> int:
 
 def _most_in_work(nodes: Collection[fx.Node], kept: Collection[fx.Node], plan: Plan | None = None) -> int:
     """Return the most bytes that the values of ``nodes`` take at a time, and slabs of ``plan`` that are made whole."""
-    uses = last_uses(nodes, kept)
+    uses = last_uses({node: node.all_input_nodes for node in nodes}, kept)
     live: dict[fx.Node, int] = {}
     most = 0
     for node in nodes:
