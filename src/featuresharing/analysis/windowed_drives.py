@@ -11,7 +11,7 @@ a pass cannot be written down, the network's own pass remains.
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -29,7 +29,10 @@ from featuresharing.networks.failures import is_out_of_memory
 from featuresharing.networks.inputs import IMAGES, Inputs
 
 CLOSENESS = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""By how much of its length the gradient to an image may differ: rounding, unless it switches a rectifier."""
+"""By how much of its length the gradient to an image may differ by rounding, if this switches no rectifier."""
+
+SWITCHED = 0.1
+"""By how much it may differ if it does."""
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 _BY_MEMORY = (aten.as_strided.default,)
@@ -39,7 +42,7 @@ Values = dict[fx.Node, Any]
 Compute = Callable[[Values], Any]
 
 
-def find_drive(subject: Subject, images: Tensor, units: Sequence[int]) -> "WindowedDrive | None":
+def find_drive(subject: Subject, images: Tensor, units: Tensor) -> "WindowedDrive | None":
     """Return the drive for as many images as ``images`` [B, C, H, W], once it gives what the network does.
 
     None where it does not, or where the pass cannot be written down.
@@ -71,18 +74,26 @@ def _trace(subject: Subject, images: Tensor) -> Trace:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _agree(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Sequence[int]) -> bool:
-    """Whether values and gradients are those of the network, by rounding; in double precision if not in single."""
-    if _differ_little(subject, drive, images, units):
+def _agree(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Tensor) -> bool:
+    """Whether values and gradients are those of the network by rounding, which is told in double precision if need be.
+
+    There, a graph of two images stands for all, which takes less memory.
+    """
+    kind = images.dtype
+    if _differ_little(subject, drive, images, units, CLOSENESS[kind]):
         return True
-    if images.dtype == torch.float64 or images.device.type == "mps":
+    if kind == torch.float64 or images.device.type == "mps":
         return False
+    if not _differ_little(subject, drive, images, units, SWITCHED):
+        return False
+    few = images[:2].double()
     doubled = replace(subject, values={name: _double(value) for name, value in subject.values.items()})
-    return _differ_little(doubled, drive.doubled(), images.double(), units)
+    precise = WindowedDrive(doubled, _trace(doubled, few))
+    return _differ_little(doubled, precise, few, units[:2], CLOSENESS[few.dtype])
 
 
-def _differ_little(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Sequence[int]) -> bool:
-    bound, (rows, columns) = CLOSENESS[images.dtype], drive.window
+def _differ_little(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Tensor, bound: float) -> bool:
+    rows, columns = drive.window
     own = images.clone().requires_grad_()
     right = PlainDrive(subject)(own, units)
     wanted = gradient_of(right, own, subject.layer)
@@ -130,17 +141,12 @@ class WindowedDrive:
         nodes = [self._images, *(node for node, _ in self._steps)]
         return sum(_size(node, self._windows.get(node)) for node in nodes) // self._trace.rows
 
-    def __call__(self, images: Tensor, units: Sequence[int]) -> Tensor:
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """Return what image b, of which the window is given, gives for unit b of ``units``, [B]."""
         values = {**self._constants, self._images: images}
         for node, compute in self._steps:
             values[node] = compute(values)
         return self._subject.centres(values[self._output], units)
-
-    def doubled(self) -> "WindowedDrive":
-        """Return the same in double precision."""
-        values = {name: _double(value) for name, value in self._trace.values.items()}
-        return WindowedDrive(self._subject, replace(self._trace, values=values))
 
     def _add(self, node: fx.Node, values: dict[str, Tensor]) -> None:
         """Compute a value that does not depend on the images, or find how one that does is computed."""
