@@ -43,9 +43,9 @@ class Branches(nn.Module):
         self.thin, self.last = nn.Conv2d(4, 3, 1), nn.Conv2d(11, 5, (3, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.stem(F.pad(x, (1, 2, 0, 1)) * 2 - 1))
+        x = F.hardswish(self.stem(F.pad(x, (1, 2, 0, 1)) * 2 - 1))
         y = torch.cat([self.wide(x), self.thin(x), F.avg_pool2d(x, 3, 1, 1)], 1)
-        return self.last(F.leaky_relu(F.max_pool2d(y, 3, 2, ceil_mode=True), 0.2))
+        return self.last(F.gelu(F.max_pool2d(y, 3, 2, ceil_mode=True)))
 
 
 class Constants(nn.Module):

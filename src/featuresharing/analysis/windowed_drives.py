@@ -3,7 +3,7 @@
 The forward pass up to the layer is written down as a graph (:mod:`featuresharing.engine.tracing`). From the layer's
 centre on back to the images, every operator is asked which window of what it takes it needs (:mod:`.windows`); a unit
 of an early layer sees a small part of an image. On a CPU, gradients to images are taken in blocks of pixels
-(:mod:`.image_gradients`), and rectification follows max pooling, which gives the same on a quarter of the values.
+(:mod:`.image_gradients`). Before, the graph is made simpler (:mod:`.rewriting`).
 
 A graph does not have everything that a network's own gradient may depend on, such as values that were detached. So its
 numbers and its gradients are compared with the network's own, on two sets of images, and where they differ, or where
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx
 
 from featuresharing.analysis.image_gradients import MOST_CHANNELS, ImageConvolution
+from featuresharing.analysis.rewriting import dependent_on, simplify
 from featuresharing.analysis.unit_drives import WHOLE, PlainDrive, Subject, gradient_of
 from featuresharing.analysis.windows import Window, cut_out, find_rule, is_map, joined, mark_first_values, whole_of
 from featuresharing.engine.recording import NumbersLeaveError, Recorder, Watcher
@@ -119,9 +120,9 @@ class WindowedDrive:
         graph.output(graph.graph_copy(trace.graph, {}))
         if any(node.target in _BY_MEMORY for node in graph.nodes):
             raise NotImplementedError("a value whose meaning depends on how it lies in memory")
-        _rectify_after_pooling(graph)
-        mark_first_values(graph)
         self._images = next(node for node in graph.nodes if node.op == "placeholder" and node.target == IMAGES)
+        simplify(graph, self._images)
+        mark_first_values(graph)
         self._output = _output_of(graph)
         self._windows = _windows(graph, self._images, as_map=not subject.is_linear)
         self._constants: dict[fx.Node, Any] = {}
@@ -214,10 +215,7 @@ def _windows(graph: fx.Graph, images: fx.Node, *, as_map: bool) -> dict[fx.Node,
             needed[node], wanted = None, dict.fromkeys(node.all_input_nodes)
         for source, window in wanted.items():
             needed[source] = joined(source, needed.get(source, window), window)
-    dependent = {images}
-    for node in graph.nodes:
-        if not dependent.isdisjoint(node.all_input_nodes):
-            dependent.add(node)
+    dependent = dependent_on(graph, images)
     return {node: window for node, window in needed.items() if window and node in dependent}
 
 
@@ -241,23 +239,6 @@ def _output_of(graph: fx.Graph) -> fx.Node:
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     found: fx.Node = output[0]
     return found
-
-
-def _rectify_after_pooling(graph: fx.Graph) -> None:
-    """Pool a map before it is rectified: the largest of rectified values is the largest of all, rectified."""
-    for pool in [node for node in graph.nodes if node.target is aten.max_pool2d_with_indices.default]:
-        rectified, items = pool.args[0], list(pool.users)
-        if rectified.target is not aten.relu.default or len(rectified.users) > 1 or len(items) != 1:
-            continue
-        (item,) = items
-        if item.target is not operator.getitem or item.args[1] != 0:
-            continue
-        pool.replace_input_with(rectified, rectified.args[0])
-        with graph.inserting_after(item):
-            after = graph.call_function(aten.relu.default, (item,))
-        after.meta = dict(item.meta)
-        item.replace_all_uses_with(after, delete_user_cb=lambda user, after=after: user is not after)
-        graph.erase_node(rectified)
 
 
 def _as_a_whole(node: fx.Node) -> Compute:
