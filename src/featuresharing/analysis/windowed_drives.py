@@ -139,7 +139,7 @@ class WindowedDrive:
     @property
     def numbers(self) -> int:
         """How many numbers a pass keeps for one image."""
-        nodes = [self._images, *(node for node, _ in self._steps)]
+        nodes = [self._images, *(node for node, _ in self._steps if node.target is not operator.getitem)]
         return sum(_size(node, self._windows.get(node)) for node in nodes) // self._trace.rows
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
