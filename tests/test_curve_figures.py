@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from featuresharing import InputError
 from featuresharing.cli import main
+from featuresharing.colours.task_colours import PALETTE, colours_of, looks_of
 from featuresharing.data.columns import ACCURACY, LESIONS, TRAINING
 from featuresharing.data.lists import write_classes
 from featuresharing.data.sharing_columns import SHARING, SHARING_OVER_NETWORKS
@@ -23,7 +24,6 @@ from featuresharing.figures.sharing_lines import plot_sharing
 from featuresharing.figures.sharing_over_training import layer_colours, plot_sharing_over_training
 from featuresharing.figures.step_axis import steps_of
 from featuresharing.figures.style import Page
-from featuresharing.figures.task_colours import PALETTE, colours_of, looks_of
 from featuresharing.figures.training_curves import plot_training
 from tests.support.figure_texts import unreadable
 from tests.support.made_curves import made_lesions, made_sharing, made_training

@@ -26,7 +26,7 @@ ORDER = (
     *("version", "errors", "arguments", "randomness", "replicates", "progress_bar", "figure_formats", "own_code"),
     *("files", "torch7", "hdf5"),
     *("settings", "computation", "data", "fetch", "networks", "engine", "estimators", "store", "analysis"),
-    *("reports", "figures", "plot", "explorer", "workflow", "runs", "cli", "__main__"),
+    *("reports", "colours", "figures", "plot", "explorer", "workflow", "runs", "cli", "__main__"),
 )
 """Rooms and modules outside of rooms: each knows those before it, and none after it."""
 

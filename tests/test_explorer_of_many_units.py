@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from featuresharing.colours.palettes import brightness, colours
 from featuresharing.explorer import explorer_page
-from featuresharing.figures.palettes import brightness, colours
 from featuresharing.figures.unit_map import sorted_by
 from featuresharing.settings import FigureSettings
 from tests.support.browser import browser, missing

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featuresharing import InputError, marginalize
-from featuresharing.engine import packing
 from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
 
 torch.set_num_threads(1)
@@ -53,21 +52,6 @@ def test_outputs_that_are_no_scores_are_refused() -> None:
         network = nn.Sequential(nn.Conv2d(3, 4, 3), Do(function))
         with pytest.raises(InputError, match=rf"output '0': found {found}; accepted are raw scores"):
             marginalize(network, "0", IMAGES)
-
-
-def test_large_products_are_packed_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = build(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
-    plain = marginalize(network, "0", IMAGES, samples=5, tolerance=0)
-    packed = []
-    pack = packing.pack
-    monkeypatch.setattr(packing, "LEAST", 1)
-    monkeypatch.setattr(packing, "pack", lambda *arguments: packed.append(arguments) or pack(*arguments))
-    for found, wanted in zip(marginalize(network, "0", IMAGES, samples=5, tolerance=0), plain, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
-    assert len(packed) == 4
-    packed.clear()
-    marginalize(network, "0", IMAGES, samples=5, dtype="float64")
-    assert not packed
 
 
 def test_the_same_call_gives_the_same_bits() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from featuresharing.colours.palettes import colours, lightness
 from featuresharing.errors import InputError
-from featuresharing.figures.palettes import colours, lightness
 
 Array = NDArray[np.float64]
 

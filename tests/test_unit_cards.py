@@ -12,9 +12,9 @@ import pytest
 from pandas import DataFrame
 
 from featuresharing import InputError, image_table, read_conditionals, unit_card, write_table
+from featuresharing.colours.palettes import brightness, colours
 from featuresharing.data.columns import EXTREMES, KEPT
 from featuresharing.data.table_files import frame_of, read_table
-from featuresharing.figures.palettes import brightness, colours
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_text import colours_in_words
 from featuresharing.settings import FigureSettings

@@ -12,6 +12,7 @@ from featuresharing.data.preprocessing import ImageSize
 from featuresharing.data.preprocessing import image_shape as as_shape
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.layer_descriptions import describe_layer, values_or_refusal, zero_inputs
+from featuresharing.engine.narrowing import narrow
 from featuresharing.engine.plan import find_use, make_plan
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import Trace, make_trace, record
@@ -99,7 +100,9 @@ def _describe(
 
 
 def _trace(network: nn.Module, values: Mapping[str, Tensor], inputs: Inputs) -> Trace:
-    return make_trace(network, record(network, values, inputs.clone()), inputs.clone())
+    trace = make_trace(network, record(network, values, inputs.clone()), inputs.clone())
+    narrow(trace.graph)
+    return trace
 
 
 def _layers(

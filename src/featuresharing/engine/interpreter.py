@@ -12,8 +12,9 @@ conv4 and 0.6 M for one of fc7. A branch that the layer does not reach, such as 
 base and costs nothing.
 """
 
-import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,31 +22,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from featuresharing.engine.folding import Fold, find_fold
-from featuresharing.engine.packing import Product
+from featuresharing.engine.folding import Fold, find_fold, gives_new_memory
+from featuresharing.engine.lowering import Fusion
 from featuresharing.engine.plan import Plan, last_uses
-from featuresharing.engine.rules import VIEWS, is_fixed_norm, normalise
-from featuresharing.engine.slabs import Slab, aten, runs, shape_of
-from featuresharing.engine.stacking import as_traced, spread
+from featuresharing.engine.running import run_operator, run_stacked
+from featuresharing.engine.slabs import Slab, aten, runs
 from featuresharing.networks.inputs import Inputs
 
 Base = Mapping[fx.Node, Any]
 """Base values by node."""
 
 
-class Interpreter:
-    """Runs a plan on parameters, buffers and constants ``values`` by name; ``packed`` are products to use instead."""
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What gives the dense value of ``node``, and the values that are ``spent`` behind it."""
 
-    def __init__(
-        self, plan: Plan, values: Mapping[str, Tensor], packed: Mapping[fx.Node, Product] | None = None
-    ) -> None:
+    node: fx.Node
+    run: "Callable[[_State], Any]"
+    spent: Sequence[fx.Node]
+
+
+class Interpreter:
+    """Runs a plan on parameters, buffers and constants ``values`` by name; ``fusions`` are computed as one operator."""
+
+    def __init__(self, plan: Plan, values: Mapping[str, Tensor], fusions: Sequence[Fusion] = ()) -> None:
         self.plan = plan
-        self._packed = packed or {}
         self._values = values
         self._needed = plan.needed
         self._outputs = plan.outputs
-        self._dense_uses = last_uses(plan.dense, self._outputs)
-        self._folds = dict(_folds(plan))
+        self._steps = _dense_steps(plan, fusions)
 
     @torch.no_grad()
     def base(self, inputs: Inputs) -> Base:
@@ -56,14 +61,14 @@ class Interpreter:
             if node in wanted:
                 wanted.update(node.all_input_nodes)
         nodes = [node for node in nodes if node in wanted]
-        uses = last_uses(nodes, self._needed)
+        uses = last_uses({node: node.all_input_nodes for node in nodes}, self._needed)
         values: dict[fx.Node, Any] = {}
         given = inputs.tensors
         for node in nodes:
             if node.op == "placeholder":
                 values[node] = given[node.target] if node.target in given else self._values[node.target]
             else:
-                values[node] = _run(node, values)
+                values[node] = run_operator(node, values)
             for spent in uses[node]:
                 del values[spent]
         return values
@@ -115,21 +120,12 @@ class Interpreter:
 
     def _dense_scores(self, state: "_State", new: Tensor) -> tuple[Tensor, ...]:
         count = len(state.units)
-        values = state.values
-        for node in self.plan.dense:
-            if self.plan.layer and node is self.plan.layer.node:
-                values[node] = new
-            elif node in self.plan.compute:
-                values[node] = self.plan.compute[node](state)
-            elif node in self._packed:
-                values[node] = self._packed[node](values[node.args[-2]])  # type: ignore[index]
-            elif node in self._folds:
-                source, fold = self._folds[node]
-                values[node] = fold(state.whole(source)[0], lambda other: state.whole(other)[0])
-            else:
-                values[node] = _run_stacked(node, {source: state.whole(source) for source in node.all_input_nodes})
-            for spent in self._dense_uses[node]:
-                values.pop(spent, None)
+        if self.plan.layer and self.plan.layer.node in self.plan.dense:
+            state.values[self.plan.layer.node] = new
+        for step in self._steps:
+            state.values[step.node] = step.run(state)
+            for spent in step.spent:
+                state.values.pop(spent, None)
         outputs = (state.whole(node) for node in self._outputs)
         return tuple(value if stacked else value.expand(count, *value.shape) for value, stacked in outputs)
 
@@ -164,16 +160,43 @@ class _State:
         return (self.values[node], True) if node in self.values else (self._base[node], False)
 
 
-def _folds(plan: Plan) -> Iterator[tuple[fx.Node, tuple[fx.Node, Fold]]]:
-    """Yield dense operators that take variants as a larger batch, with their stacked operand and how."""
-    for node in plan.dense:
-        stacked = [source for source in node.all_input_nodes if source in plan.dense or source in plan.slabs]
-        if len(stacked) != 1:
-            continue
-        (source,) = stacked
-        given = plan.layer is not None and source is plan.layer.node  # belongs to whoever asked for its scores
-        if found := find_fold(node, source, own=source in plan.dense and not given):
-            yield node, (source, found)
+def _dense_steps(plan: Plan, fusions: Sequence[Fusion]) -> list[Step]:
+    """Return what computes the dense values, but for those that only lie within a fusion."""
+    fused = {fusion.members[-1]: fusion for fusion in fusions}
+    within = {node for fusion in fusions for node in fusion.members[:-1]}
+    nodes = [node for node in plan.dense if node not in within and not (plan.layer and node is plan.layer.node)]
+    takes = {node: fused[node].inputs if node in fused else node.all_input_nodes for node in nodes}
+    uses = last_uses(takes, plan.outputs)
+    new_memory: set[fx.Node] = set()
+    steps = []
+    for node in nodes:
+        run: Callable[[_State], Any]
+        own = [each for each in takes[node] if each in new_memory and each in uses[node] and len(each.users) == 1]
+        if node in fused:
+            run = partial(_run_fusion, fused[node])
+        elif node in plan.compute:
+            run = plan.compute[node]
+        elif fold := find_fold(node, {each for each in takes[node] if each in plan.dense or each in plan.slabs}, own):
+            run = partial(_run_fold, fold)
+        else:
+            run = partial(_run_spread, node)
+        if node in fused or node in plan.compute or gives_new_memory(node):
+            new_memory.add(node)
+        steps.append(Step(node, run, uses[node]))
+    return steps
+
+
+def _run_fusion(fusion: Fusion, state: "_State") -> Tensor:
+    added = None if fusion.added is None else state.whole(fusion.added)[0]
+    return fusion.run(state.whole(fusion.source)[0], added)
+
+
+def _run_fold(fold: Fold, state: "_State") -> Any:
+    return fold(lambda node: state.whole(node)[0])
+
+
+def _run_spread(node: fx.Node, state: "_State") -> Any:
+    return run_stacked(node, {source: state.whole(source) for source in node.all_input_nodes})
 
 
 def _complete(base: Tensor, slab: Slab, new: Tensor, units: NDArray[np.int64]) -> Tensor:
@@ -181,33 +204,3 @@ def _complete(base: Tensor, slab: Slab, new: Tensor, units: NDArray[np.int64]) -
     for unit, run in runs(units):
         whole[run].narrow(slab.axis + 1, int(slab.starts[unit]), slab.length).copy_(new[run])
     return whole
-
-
-def _run(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-    """Run one operator on base values."""
-    if is_fixed_norm(node):
-        return _normalise(node, values[node.args[0]], values.__getitem__)  # type: ignore[index]
-    function = _function(node)
-    operands = {source: as_traced(function, values[source]) for source in node.all_input_nodes}
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), operands.__getitem__)
-    return function(*args, **kwargs)
-
-
-def _run_stacked(node: fx.Node, operands: Mapping[fx.Node, tuple[Any, bool]]) -> Any:
-    """Run one operator where some operands are stacked, one for each variant."""
-    if is_fixed_norm(node) and not any(operands[parameter][1] for parameter in node.all_input_nodes[1:]):
-        value, _ = operands[node.args[0]]  # type: ignore[index]
-        return _normalise(node, value, lambda parameter: operands[parameter][0])
-    if node.target is operator.getitem:
-        value, position = node.args
-        return operands[value][0][position]  # type: ignore[index]
-    return spread(_function(node), node.args, node.kwargs, operands)
-
-
-def _function(node: fx.Node) -> Any:
-    return aten.reshape.default if node.target in VIEWS else node.target
-
-
-def _normalise(node: fx.Node, value: Tensor, take: Any) -> Any:
-    shape = (-1, *(1,) * (len(shape_of(node.args[0])) - 2))  # type: ignore[arg-type]
-    return normalise(node, value, lambda parameter: take(parameter).view(shape))

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featuresharing.computation import Computation
+from featuresharing.engine.constants import Constants
 from featuresharing.engine.cost import cost_of
 from featuresharing.engine.interpreter import Base, Interpreter
+from featuresharing.engine.lowering import Fusion, find_fusions, pack_fusions, packed_numbers
 from featuresharing.engine.memory import (
     CPU_OPERATIONS,
     GPU_OPERATIONS,
@@ -21,16 +23,10 @@ from featuresharing.engine.memory import (
     cut,
     footprint,
 )
-from featuresharing.engine.packing import (
-    Product,
-    can_pack,
-    factors_of,
-    pack_product,
-    packed_numbers,
-    products_to_pack,
-)
+from featuresharing.engine.narrowing import narrow
+from featuresharing.engine.onednn import Packed, is_available
 from featuresharing.engine.plan import Plan, find_use, make_plan
-from featuresharing.engine.probing import check_trace
+from featuresharing.engine.probing import are_close, check_trace
 from featuresharing.engine.protocol import Scores
 from featuresharing.engine.slabs import shape_of
 from featuresharing.engine.tracing import (
@@ -65,7 +61,7 @@ class OneChannelEngine:
         self._values, self._weight, self._bias, self.layer = found.values, found.weight, found.bias, found.layer
         self._memory = int(SHARE * free_memory(self.device)) if computation.memory is None else int(computation.memory)
         self._laid_out: dict[str, Tensor] = {}
-        self._packed: dict[tuple[str, ...], Product] = {}
+        self._packed: dict[tuple[object, ...], Packed] | None = None
         self.plan = self._make_plan(slice(0, min(2, self.images)), check=True)
         self._by_chunk = sees_inputs(self.plan.trace)
         self.tasks = self.plan.trace.tasks
@@ -77,7 +73,7 @@ class OneChannelEngine:
                 for name, value in filters.items()
                 if value.ndim == 4
             }
-        self._pack()
+        self._lower()
         size = sum(value.numel() * value.element_size() for value in self._values.values())
         self._working_set = choose_working_set(self.device, size)
         self._batch_size = computation.batch_size
@@ -128,13 +124,18 @@ class OneChannelEngine:
                 self._kept[part.start, part.stop] = base
             yield InterpretedChunk(part, interpreter, base, self.batches.dense)
 
-    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
+    def scores(
+        self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor, *, times: int = 1
+    ) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B].
+
+        Of few images, so many ``times`` more variants than usual are in work at a time.
+        """
         shifts = None if self._bias is None else biases
         for chunk in self.chunks(images):
             interpreter, base = chunk.interpreter, chunk.base
             new = interpreter.unit_outputs(base, units, weights, shifts) if interpreter.plan.layer else biases
-            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
+            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense * times):
                 yield chunk.images, part, scores
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
@@ -162,6 +163,7 @@ class OneChannelEngine:
         sample = to_input(self._inputs[images], self.device, self.dtype)
         recording = record(self._network, self._values, sample.clone())
         trace = make_trace(self._network, recording, sample.clone())
+        narrow(trace.graph)
         names = [name for name in (self._weight, self._bias) if name]
         try:
             use = find_use(trace, self._path, self._weight, self._bias)
@@ -176,14 +178,50 @@ class OneChannelEngine:
             check_trace(self._network, self._values, sample, others, names, recording, trace)
         return make_plan(trace, use, whole=self._whole)
 
-    def _pack(self) -> None:
-        """Pack large matrices, if there is memory for their copies."""
-        nodes = products_to_pack(self.plan) if can_pack(self.device, self.dtype) else []
-        size = sum(packed_numbers(node) for node in nodes) * self.dtype.itemsize
-        if size > self._memory // 4:
+    def _lower(self) -> None:
+        """Pack weights for oneDNN, if there is memory for their copies."""
+        if not is_available(self.device, self.dtype):
             return
-        self._memory -= size
-        self._packed = {factors_of(node): pack_product(node, self._values) for node in nodes}
+        constants = self._constants()
+        fusions = find_fusions(self.plan, constants)
+        size = packed_numbers(fusions, constants) * self.dtype.itemsize
+        if size <= self._memory // 4:
+            self._memory -= size
+            self._packed = {}
+            pack_fusions(fusions, constants, self._packed)
+            if not self._lowered_scores_agree(fusions):
+                self._packed = None
+
+    def _lowered_scores_agree(self, fusions: Sequence[Fusion]) -> bool:
+        """Whether a unit's negated weights give the same scores, up to rounding, as without ``fusions``."""
+        layer, unit, own = self.plan.layer, np.zeros(1, dtype=np.int64), self.layer
+        if layer is None:
+            return True
+        weights = -own.weight[:1].to(self.dtype)
+        biases = None if own.bias is None else -own.bias[:1].to(self.dtype)
+        sample = to_input(self._inputs[: self.plan.trace.rows], self.device, self.dtype)
+
+        def compute(given: Sequence[Fusion]) -> tuple[Tensor, ...]:
+            interpreter = Interpreter(self.plan, {**self.plan.trace.values, **self._laid_out}, given)
+            base = interpreter.base(sample)
+            new = -base[layer.node][None] if self._whole else interpreter.unit_outputs(base, unit, weights, biases)
+            ((_, scores),) = interpreter.scores(base, unit, new, batch=1)
+            return scores
+
+        return are_close(compute(fusions), compute(()))
+
+    def _constants(self) -> Constants:
+        """Return what follows from the parameters and buffers that do not change."""
+        own = frozenset(name for name in (self._weight, self._bias) if name)
+        return Constants(self._values, own)
+
+    def _fusions(self, plan: Plan) -> list[Fusion]:
+        if self._packed is None:
+            return []
+        constants = self._constants()
+        fusions = find_fusions(plan, constants)
+        pack_fusions(fusions, constants, self._packed)
+        return fusions
 
     def _interpreter(self, images: slice) -> Interpreter:
         """Return the interpreter for ``images``, or for as many unless Python sees what else they come with."""
@@ -191,9 +229,8 @@ class OneChannelEngine:
         if (start, stop) not in self._interpreters:
             same = not self._by_chunk and stop == self.plan.trace.rows
             plan = self.plan if same else self._make_plan(slice(start, stop))
-            products = products_to_pack(plan) if self._packed else []
-            packed = {node: self._packed[factors_of(node)] for node in products if factors_of(node) in self._packed}
-            self._interpreters[start, stop] = Interpreter(plan, {**plan.trace.values, **self._laid_out}, packed)
+            values = {**plan.trace.values, **self._laid_out}
+            self._interpreters[start, stop] = Interpreter(plan, values, self._fusions(plan))
         return self._interpreters[start, stop]
 
 

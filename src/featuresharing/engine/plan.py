@@ -5,7 +5,7 @@ range only (:mod:`.slabs`); or *dense*, which may change everywhere.
 """
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,10 +107,10 @@ def _plan_first(plan: Plan, node: fx.Node) -> None:
             plan.compute[node] = correction
 
 
-def last_uses(nodes: Collection[fx.Node], kept: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-    """Return for each of ``nodes``, run in this order, the values that no later one takes; never those ``kept``."""
-    last = {source: node for node in nodes for source in [*node.all_input_nodes, node]}
-    uses: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
+def last_uses(takes: Mapping[fx.Node, Collection[fx.Node]], kept: Collection[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """Return for each node, run in this order, the values that no later one ``takes``; never those ``kept``."""
+    last = {source: node for node, sources in takes.items() for source in [*sources, node]}
+    uses: dict[fx.Node, list[fx.Node]] = {node: [] for node in takes}
     for value, node in last.items():
         if value not in kept:
             uses[node].append(value)

@@ -107,7 +107,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
 def _gives_the_same(trace: Trace, values: Mapping[str, Tensor], inputs: Inputs, found: Recording) -> bool:
     with torch.no_grad():
         scores = run_graph(trace.graph, {**trace.values, **values}, inputs.clone())
-    pairs = list(zip(scores, found.scores, strict=True))
+    return are_close(scores, found.scores)
+
+
+def are_close(scores: Sequence[Tensor], wanted: Sequence[Tensor]) -> bool:
+    """Whether the scores of every task are those that are ``wanted``, up to rounding."""
+    pairs = list(zip(scores, wanted, strict=True))
     if any(mine.shape != yours.shape or mine.dtype != yours.dtype for mine, yours in pairs):
         return False
     for mine, yours in pairs:

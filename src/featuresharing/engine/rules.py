@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, fx
 
 from featuresharing.engine.slabs import Compute, Rule, Slab, Slabs, State, aten, runs, shape_of
-from featuresharing.engine.stacking import operators, spread
+from featuresharing.engine.stacking import is_pointwise, operators, spread
 from featuresharing.engine.tracing import bind_arguments
 
 
 def find_rule(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
     """Return the slab of an operator's result and how to compute it; None if the operator needs the whole value."""
     rule = _RULES.get(node.target)
-    if rule is None and "shape" in node.meta and torch.Tag.pointwise in getattr(node.target, "tags", ()):
+    if rule is None and "shape" in node.meta and is_pointwise(node.target):
         rule = _pointwise
     return rule(node, slabs) if rule else None
 
@@ -37,8 +37,13 @@ def is_fixed_norm(node: fx.Node) -> bool:
     return _RULES.get(node.target) is _batch_norm and not bind_arguments(node).get("training", False)
 
 
-def normalise(node: fx.Node, value: Tensor, take: Callable[[fx.Node], Tensor]) -> tuple[Tensor]:
-    """Apply the batch norm ``node`` with parameters ``take(node)``, which broadcast against ``value``."""
+def normalise(
+    node: fx.Node, value: Tensor, take: Callable[[fx.Node], Tensor], out: Tensor | None = None
+) -> tuple[Tensor]:
+    """Apply the batch norm ``node`` with parameters ``take(node)``, which broadcast against ``value``.
+
+    The result is written to ``out`` if there is one, which may be ``value``.
+    """
     weight, bias, mean, variance = (take(n) if isinstance(n, fx.Node) else None for n in node.args[1:5])
     given = bind_arguments(node)
     eps: float = given["eps"] if "eps" in given else given["epsilon"]
@@ -47,7 +52,7 @@ def normalise(node: fx.Node, value: Tensor, take: Callable[[fx.Node], Tensor]) -
     scale = torch.rsqrt(variance + eps)
     scale = scale if weight is None else scale * weight
     shift = -mean * scale if bias is None else bias - mean * scale
-    return (torch.addcmul(shift, value, scale),)
+    return (torch.addcmul(shift, value, scale, out=out),)
 
 
 def _pointwise(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:

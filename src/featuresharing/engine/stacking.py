@@ -67,9 +67,14 @@ def spread(function: Any, args: Any, kwargs: Any, operands: Operands) -> Any:
     return tree_map(lambda *parts: torch.stack(parts) if isinstance(parts[0], Tensor) else parts[0], *results)
 
 
+def is_pointwise(function: Any) -> bool:
+    """Whether an operator works element by element."""
+    return torch.Tag.pointwise in getattr(function, "tags", ())
+
+
 def as_traced(function: Any, value: Any) -> Any:
     """Return an operand as an operator expects it: contiguous, unless it takes any layout in memory."""
-    free = function in LAYOUT_FREE or torch.Tag.pointwise in getattr(function, "tags", ())
+    free = function in LAYOUT_FREE or is_pointwise(function)
     return value if free or not isinstance(value, Tensor) else value.contiguous()
 
 

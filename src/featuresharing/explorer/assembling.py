@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.unit_card import SERVING
+from featuresharing.colours.palettes import colours
+from featuresharing.colours.task_colours import PALETTE, colours_of
 from featuresharing.errors import InputError
 from featuresharing.explorer import page_data
 from featuresharing.explorer.page_data import FRAMES, Network, Place
-from featuresharing.figures.palettes import colours
-from featuresharing.figures.task_colours import PALETTE, colours_of
 from featuresharing.settings import FigureSettings
 
 if TYPE_CHECKING:

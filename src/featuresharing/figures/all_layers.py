@@ -8,12 +8,12 @@ from math import ceil
 import numpy as np
 from matplotlib.figure import Figure
 
+from featuresharing.colours.palettes import colours
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import EDGE, GAP, Words, lines_of, note_lines_of, write_line, write_lines
 from featuresharing.figures.layer_map import LayerFrame, last_step, map_of, network_of, unit_of, when_of
 from featuresharing.figures.lettering import shorten, width_of
 from featuresharing.figures.map_key import draw_key, explanation, margins_of
-from featuresharing.figures.palettes import colours
 from featuresharing.figures.shelves import Shelves, pack
 from featuresharing.figures.style import GREY, Box, Page
 from featuresharing.figures.training_bar import draw_bar

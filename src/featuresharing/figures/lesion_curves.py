@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from featuresharing.colours.task_colours import DOTS, Look, looks_of
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import shorten, width_of
 from featuresharing.figures.panels import EDGE, Grid, balanced, below_numbers, beside_numbers, framed, write_at
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import DOTS, Look, looks_of
 from featuresharing.settings import LesionSettings
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from featuresharing.colours.palettes import brightness, colours, lightness
 from featuresharing.figures.lettering import fit, shorten, width_of, wrap
-from featuresharing.figures.palettes import brightness, colours, lightness
 from featuresharing.figures.style import SMALLEST, Box, Page
 from featuresharing.figures.unit_cells import WHITE_ON
 from featuresharing.settings import FigureSettings

@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.analysis.chance import excess_over
+from featuresharing.colours.task_colours import Look, looks_of
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import wrap
 from featuresharing.figures.panels import Grid, beside_numbers, framed, name_ticks, names_height, said
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import Look, looks_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

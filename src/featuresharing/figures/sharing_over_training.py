@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from featuresharing.analysis.chance import excess_over
+from featuresharing.colours.task_colours import MARKERS
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import wrap
 from featuresharing.figures.panels import (
@@ -27,7 +28,6 @@ from featuresharing.figures.panels import (
 from featuresharing.figures.sharing_lines import CHANCE, line_names, nothing_shared, of_line
 from featuresharing.figures.step_axis import scale_steps, step_label, steps_of
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import MARKERS
 
 if TYPE_CHECKING:
     from pandas import DataFrame

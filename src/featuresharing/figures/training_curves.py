@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from featuresharing.colours.task_colours import DOTS, Look, looks_of
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import wrap
 from featuresharing.figures.panels import Grid, balanced, below_numbers, beside_numbers, framed
 from featuresharing.figures.step_axis import scale_steps, step_label
 from featuresharing.figures.style import SCREEN, Page
-from featuresharing.figures.task_colours import DOTS, Look, looks_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

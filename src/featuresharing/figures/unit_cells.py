@@ -9,9 +9,9 @@ from matplotlib.collections import EllipseCollection, LineCollection, PolyCollec
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from featuresharing.colours.palettes import lightness
 from featuresharing.errors import InputError
 from featuresharing.figures.lettering import width_of
-from featuresharing.figures.palettes import lightness
 from featuresharing.figures.style import SMALLEST, Box
 from featuresharing.settings import FigureSettings
 

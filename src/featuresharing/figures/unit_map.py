@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from featuresharing.colours.palettes import brightness, colours
 from featuresharing.errors import InputError
 from featuresharing.figures.arrangement import Arrangement, Words, arrange, write_line, write_lines
 from featuresharing.figures.map_key import draw_key, explanation
-from featuresharing.figures.palettes import brightness, colours
 from featuresharing.figures.style import GREY, Page
 from featuresharing.figures.training_bar import draw_bar
 from featuresharing.figures.unit_cells import draw_cells, hatch

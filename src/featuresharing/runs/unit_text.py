@@ -9,7 +9,7 @@ import numpy as np
 
 from featuresharing.analysis.extreme_images import SIDES
 from featuresharing.analysis.unit_card import SERVING, UnitCard
-from featuresharing.figures.palettes import brightness, colours
+from featuresharing.colours.palettes import brightness, colours
 from featuresharing.replicates import network_label
 from featuresharing.runs.unit_files import Surroundings
 from featuresharing.settings import FigureSettings

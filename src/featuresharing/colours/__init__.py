@@ -1,0 +1,1 @@
+"""Which colour a unit has, and which a task: numbers, without what draws."""
