@@ -66,7 +66,7 @@ def make_results(folder: Path) -> list[Target]:
     numbers = (0.5, 0.4, 0.6, 0.25, 0.1, 0.05)
     curves = [("e", 1, "10", "conv1", task, task, n, n / 4, 1 - n / 5, *numbers) for task in CLASSES for n in range(5)]
     write_table(folder / "curves/conv1.csv", frame_of(LESIONS, curves), LESIONS)
-    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "")
+    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "", 0.001)
     sharing = [("e", 1, "10", f"conv{n}", "basic", "word", n / 7, 0.1, 0.9, *chance) for n in range(5)]
     write_table(folder / "tables/sharing.csv", frame_of(SHARING, sharing), SHARING)
     with replacing(folder / "figures/conv1.png") as temporary:

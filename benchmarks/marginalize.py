@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +208,16 @@ def vmap_passes(network: nn.Module, path: str, images: Tensor, draws: tuple[Any,
 
 
 def count_operations() -> FlopCounterMode:
-    """Count operations, those of packed matrix products too."""
+    """Count operations, those of packed weights too."""
 
-    def product(rows: Any, weight: Any, *_: Any, **__: Any) -> int:
-        return 2 * rows[0] * weight[0] * weight[1]
+    def product(rows: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return 2 * prod(rows) * int(out_shape[-1])
 
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_linear: product})
+    def convolution(images: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return 2 * prod(out_shape) * prod(weight) // int(out_shape[1])  # whatever way weights are packed
+
+    packed = {torch.ops.mkldnn._linear_pointwise: product, torch.ops.mkldnn._convolution_pointwise: convolution}
+    return FlopCounterMode(display=False, custom_mapping=packed)
 
 
 def timed(work: Callable[[], object], options: argparse.Namespace) -> float:

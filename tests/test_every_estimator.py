@@ -78,7 +78,7 @@ class TestEveryEstimator:
         kind = find_estimator(name)
         assert kind.name == name
         assert kind.summary == kind.summary.strip().removesuffix(".")
-        assert kind.idle <= set(SETTINGS)
+        assert kind.idle <= {*SETTINGS, "tolerance_bits"}
         assert kind.takes(linear=True, rows=1)
         assert inspect.getdoc(kind)
 

@@ -85,7 +85,7 @@ training:
   threads: 2, seed: 3}
 baseline: {max_images: 9, undecodable: skip}
 marginalization:
-  {samples: 9, scale: 0.5, tolerance: 0.1, dtype: float64, engine: plain, storage: full, seed: 4}
+  {samples: 9, scale: 0.5, tolerance: 0.1, tolerance_bits: 0.01, dtype: float64, engine: plain, storage: full, seed: 4}
 lesions: {softmax: false, steps: 3, random_orders: 4, threshold: 0.01}
 features: {iterations: 9, step: 2.0, decay: 0.1, blur_every: 2}
 jobs: {threads: 2, units: {conv1: 4}}
@@ -104,6 +104,7 @@ DRAWN = set(CHANGE["images"])
 OVERLAID = {"font_sizes", "colours", "outline", "seed", "content"}
 NETWORK = set(CHANGE["network"]) | {"image_size"}
 TRAINED = {"checkpoints", "batch_size", "learning_rate", "weight_decay", "dropout", "precision", "processes", "threads"}
+MARGINALIZED = {"samples", "scale", "tolerance", "tolerance_bits", "laplace", "dtype", "engine", "storage", "seed"}
 SHARING = {"resamples", "permutations", "near_zero"}
 PAGE = {"width", "dpi", "font_size"}
 LAYERS_STYLE = {"colour_scale", "limits", "sort", "grid", "palette", "near_zero"} | PAGE
@@ -116,7 +117,7 @@ WANTED: dict[str, dict[str, set[str]]] = {
         "train_network": DRAWN | NETWORK | TRAINED | {"seed", "shift"},
         "predict_images": DRAWN,
         "select_images": DRAWN | {"max_images", "seed"},
-        "marginalize_layer": DRAWN | {"samples", "scale", "tolerance", "dtype", "engine", "storage", "seed"},
+        "marginalize_layer": DRAWN | MARGINALIZED,
         "measure_lesions": DRAWN | {"engine", "steps", "random_orders", "laplace", "seed"},
         "tabulate_contributions": {"laplace"},
         "tabulate_images": {"laplace"},

@@ -74,15 +74,15 @@ def test_tables_are_found_by_their_paths() -> None:
 
 def test_numbers_are_written_with_the_digits_of_their_column_and_read_back(tmp_path: Path) -> None:
     rows = [
-        ("e", 1, "005", "conv1", 7, 'a "task", b', 1 / 3, np.inf, 0.0),
-        ("e", 2, "005", "conv1", 8, "t", 2e-12, 1.0, 1.0),
+        ("e", 1, "005", "conv1", 7, 'a "task", b', 1 / 3, np.inf, 0.0, 0.0),
+        ("e", 2, "005", "conv1", 8, "t", 2e-12, 1.0, 1.0, np.nan),
     ]
     path, frame = tmp_path / "t.csv", frame_of(CONTRIBUTIONS, rows)
     assert [frame[name].dtype.kind for name in ("unit", "contribution")] == ["i", "f"]
     write_table(path, frame, CONTRIBUTIONS)
     assert path.read_bytes().decode() == (
-        "experiment,replicate,checkpoint,layer,unit,task,contribution,effective_samples,skipped_mass\n"
-        'e,1,005,conv1,7,"a ""task"", b",0.333333333,inf,0\ne,2,005,conv1,8,t,2e-12,1,1\n'
+        "experiment,replicate,checkpoint,layer,unit,task,contribution,effective_samples,skipped_mass,error\n"
+        'e,1,005,conv1,7,"a ""task"", b",0.333333333,inf,0,0\ne,2,005,conv1,8,t,2e-12,1,1,nan\n'
     )
     again = read_table(path, CONTRIBUTIONS)
     assert again.dtypes.equals(frame.dtypes)
@@ -116,7 +116,7 @@ def test_columns_may_stand_in_any_order_and_others_are_left_out(tmp_path: Path) 
     ],
 )
 def test_values_that_a_column_does_not_take_are_named(tmp_path: Path, values: str, found: str) -> None:
-    head = ",".join(SHARING.names)
+    head = ",".join(SHARING.needed)
     rest = "0.3,0.5,0.1,0.2,0.1,0.3,"
     first = f"nan,nan,nan,nan,{rest}word"
     (tmp_path / "t.csv").write_text(f"{head}\na,1,5,conv1,x,y,{first}\na,1,5,conv1,x,y,{values},{rest}\n")

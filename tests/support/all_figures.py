@@ -30,7 +30,7 @@ def draw_all(folder: Path, kinds: tuple[str, ...] = ("pdf", "svg", "png")) -> No
         for name, style in styles.items()
     }
     log = frame_of(TRAINING, [(step, "x", 1 / (step + 1), 0.5) for step in range(0, 2000, 50)])
-    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "")
+    chance = (0.5, 0.4, 0.6, 0.05, 0.2, 0.1, 0.3, "", 0.001)
     sharing = frame_of(SHARING, [("a", 1, "1000", "conv1", "x", "y", 0.5, 0.4, 0.6, *chance)])
     curves = frame_of(LESIONS, [("e", 1, "1000", "a", "b", "c", 2, 0.5, 0.5, 0.4, 0.3, 0.45, 0.25, 0.1, 0.05)])
     given = {"a": values / 2, "b": values[::-1] / 2, "c": values**2 / 2}

@@ -39,7 +39,7 @@ def made_sharing(
                     zero = near(checkpoint, layer) if near else ""
                     own = np.array([_cell(rng, chance) for _ in range(networks)])
                     for number, cell in enumerate(own.tolist(), 1):
-                        rows.append((experiment, number, checkpoint, layer, *pair, *cell, zero))
+                        rows.append((experiment, number, checkpoint, layer, *pair, *cell, zero, 0.001))
                     mean = own.mean(axis=0).tolist()
                     over = (*mean[:6], *mean[7:], 0.1, mean[6], zero)
                     means.append((experiment, checkpoint, layer, *pair, networks, *over))

@@ -95,7 +95,13 @@ def made_run(
     ]
     contributions = [
         {"experiment": name, "replicate": replicate, "checkpoint": checkpoint, "layer": layer, "unit": unit}
-        | {"task": task, "contribution": 0.5, "effective_samples": 3.0, **contribution(name, layer, unit, task)}
+        | {
+            "task": task,
+            "contribution": 0.5,
+            "effective_samples": 3.0,
+            "error": 0.0,
+            **contribution(name, layer, unit, task),
+        }
         for name, replicate in each
         for checkpoint, layer, unit, task in product(checkpoints, layers, range(units), experiments[name])
     ]
@@ -120,7 +126,7 @@ def made_run(
     return RunTables(
         accuracy=frame("experiment replicate checkpoint task accuracy images", accuracies),
         contributions=frame(
-            "experiment replicate checkpoint layer unit task contribution effective_samples", contributions
+            "experiment replicate checkpoint layer unit task contribution effective_samples error", contributions
         ),
         sharing=sharing_cells(*cells),
         trends=trends(*rows_of_trends),

@@ -134,6 +134,8 @@ if LESION:
     METHOD |= {"estimator": config["method"], "softmax": config["lesions"]["softmax"]}
 ESTIMATOR = estimator_of(SETTINGS)
 METHOD = {key: value for key, value in METHOD.items() if key not in ESTIMATOR.idle}
+if METHOD.get("tolerance_bits") is not None:
+    METHOD |= {"laplace": config["evidence"]["laplace"]}
 EVIDENCE = {"method": "probdiff"} if config["evidence"]["method"] == "probdiff" else config["evidence"]
 NEAR_ZERO = {"near_zero": config["sharing"]["near_zero"]}
 

@@ -26,7 +26,7 @@ from featuresharing.estimators.result_columns import ALWAYS, Column, Columned
 from featuresharing.networks.layers import Units, choose_units, find_layer
 from featuresharing.networks.preparation import Prepared, prepare
 from featuresharing.progress_bar import progress_bar
-from featuresharing.settings import Config, MarginalizationSettings
+from featuresharing.settings import Config, EvidenceSettings, MarginalizationSettings
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -93,6 +93,8 @@ def marginalize(
     scale: float = MarginalizationSettings.scale,
     tolerance: float = MarginalizationSettings.tolerance,
     seed: int = Config.seed,
+    tolerance_bits: float | None = MarginalizationSettings.tolerance_bits,
+    laplace: str = EvidenceSettings.laplace,
     units: Units | None = None,
     inputs: Mapping[str, Any] | None = None,
     progress: bool = False,
@@ -110,9 +112,9 @@ def marginalize(
 
     ``layer`` is a module path, or one of ``aliases``; of DataParallel and torch.compile it is that of the network
     inside. ``scale`` is the prior's standard deviation; ``tolerance`` is the largest total weight of draws left out for
-    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``units`` are
-    numbers, or a mask with a bool for every unit; None stands for all. Its parameters are what the layer's operator
-    takes, which need not be the module's own (docs/engine.md).
+    each unit (``prior-weighted``, ``published``), or the largest estimated error (``quadrature``). ``tolerance_bits``
+    takes its place: the largest error of the evidence for any class after the correction ``laplace``. ``units`` are
+    numbers, or a mask with a bool for every unit (None: all); their parameters are those of docs/engine.md.
 
     ``inputs`` are other arguments of the forward pass by name, such as ``{"attention_mask": mask}``, which do not
     change: an array or tensor whose first dimension is that of the images has a row for each of them; anything else is
@@ -135,7 +137,7 @@ def marginalize(
     True
     """
     computation_of(computation, marginalize)
-    estimation = Estimation(estimator, samples, scale, tolerance, seed)
+    estimation = Estimation(estimator, samples, scale, tolerance, seed, tolerance_bits, laplace)
     run = Marginalization(
         network, layer, images, estimation, units=units, inputs=inputs, aliases=aliases, **computation
     )
@@ -152,6 +154,8 @@ def marginalize_layers(
     scale: float = MarginalizationSettings.scale,
     tolerance: float = MarginalizationSettings.tolerance,
     seed: int = Config.seed,
+    tolerance_bits: float | None = MarginalizationSettings.tolerance_bits,
+    laplace: str = EvidenceSettings.laplace,
     inputs: Mapping[str, Any] | None = None,
     progress: bool = False,
     aliases: Mapping[str, str] | None = None,
@@ -170,7 +174,7 @@ def marginalize_layers(
         raise InputError(f"layers: found {layers!r}; accepted is a list of layers, such as ['conv1', 'conv2'].")
     names = list(dict.fromkeys(layers))
     settings = computation_of(computation, marginalize_layers)
-    estimation = Estimation(estimator, samples, scale, tolerance, seed)
+    estimation = Estimation(estimator, samples, scale, tolerance, seed, tolerance_bits, laplace)
     for name in names:
         find_layer(network, name, aliases)
     check_engine(settings)
@@ -190,6 +194,8 @@ class Marginalization:
     ``tasks`` are the names of the network's outputs, ``units`` those to be marginalized out, ``step`` how many images a
     piece has unless it is told otherwise. ``ready`` is what :func:`featuresharing.networks.preparation.prepare` gave
     for the same network, images and settings, so that several layers are prepared once (None: it is asked).
+    ``targets`` int64 [N, tasks] are the classes that will be looked at, -1 for none: the evidence for them is as
+    certain as the estimation asks (None: that for all classes is).
 
     >>> run = Marginalization(network, "hidden", images, Estimation(samples=10), units=[0, 3])
     >>> [(piece.rows, piece.images, piece.probabilities[0].shape) for piece in run.pieces(step=4)]
@@ -208,6 +214,7 @@ class Marginalization:
         inputs: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
         ready: Prepared | None = None,
+        targets: NDArray[np.int64] | None = None,
         **computation: Unpack[ComputationSettings],
     ) -> None:
         self.estimation, self._name, self._softmax = estimation, layer, softmax
@@ -218,7 +225,7 @@ class Marginalization:
         check_engine(settings)
         ready = ready or prepare(network, images, settings, inputs=inputs, softmax=softmax)
         self.engine = _engine_for(self._estimator, ready, path, settings)
-        self._asked = LayerUnits(self.engine.layer, path, self.units)
+        self._asked = LayerUnits(self.engine.layer, path, self.units, targets)
         self.tasks, self.step = self.engine.tasks, self.engine.batches.images
         if not self._estimator.takes(linear=module.is_linear, rows=self.engine.layer_rows):
             accepted = f"accepted for {self._estimator.name} are {self._estimator.layers}"
@@ -233,7 +240,7 @@ class Marginalization:
 
     def collect(self, *, progress: bool = False) -> Conditionals:
         """Return all pieces put together."""
-        return collect(self.pieces(progress=progress), self.engine, self.units, self._estimator.columns())
+        return collect(self.pieces(progress=progress), self.engine, self.units, self._estimator.gives())
 
     def _checked(self, piece: Piece) -> Piece:
         """Return a piece; raises InputError for one that is NaN or infinite (a raw score may be -inf)."""

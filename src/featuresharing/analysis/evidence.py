@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.errors import InputError
+from featuresharing.estimators.log_odds import corrected, log_odds
 from featuresharing.settings import EvidenceSettings, check
-
-COUNT = 1e6
-"""The n of the Laplace correction (paper's code)."""
 
 AXES = ("unit", "image", "class")
 """Axes of conditionals, and of evidence; predictions have no units."""
@@ -145,13 +143,9 @@ def _check_pair(predictions: Array, conditionals: Array, classes: int | None) ->
 
 def _correct(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:
     check(EvidenceSettings, "laplace", laplace)
-    p: NDArray[np.float64] = np.asarray(probabilities, np.float64)
-    if laplace == "paper":
-        return (p * COUNT + 1) / (COUNT * classes)
-    return (np.minimum(p, 1) * COUNT + 1) / (COUNT + classes)  # rounded above 1, a p would have no odds
+    return corrected(probabilities, classes, laplace)
 
 
 def _log_odds(probabilities: Array, classes: int, laplace: str) -> NDArray[np.float64]:
-    corrected = _correct(probabilities, classes, laplace)
-    odds: NDArray[np.float64] = np.log2(corrected) - np.log1p(-corrected) / np.log(2)
-    return odds
+    check(EvidenceSettings, "laplace", laplace)
+    return log_odds(probabilities, classes, laplace)

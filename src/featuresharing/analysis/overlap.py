@@ -4,7 +4,7 @@ Each measure first prepares the contributions of a task by themselves, such as b
 tasks have in common unit by unit. So shuffled units need no second preparation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,17 @@ def sharing(first: Array, second: Array) -> float:
     0.5
     """
     return _measured(SHARING, first, second)
+
+
+def sharing_error(contributions: Sequence[Array], errors: Sequence[Array]) -> float:
+    """Return by how much at most the sharing of two tasks is off, whose contributions [U] are off by ``errors`` [U].
+
+    Sharing is 1 less half of the summed differences of shares. Contributions a of sum A that are off by e in all change
+    their shares by 2 e / A in all at most: sharing is off by e / A of each task at most. NaN for a task without units.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [np.sum(wrong) / np.sum(values) for values, wrong in zip(contributions, errors, strict=True)]
+    return float(np.minimum(np.sum(parts), 1))
 
 
 def rank_correlation(first: Array, second: Array) -> float:

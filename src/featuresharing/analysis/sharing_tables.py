@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featuresharing.analysis.chance import unit_orders
-from featuresharing.analysis.evidence import Array
+from featuresharing.analysis.evidence import Array, contribution
 from featuresharing.analysis.image_resampling import PairEvidence
 from featuresharing.analysis.near_zero import near_zero_limit, tasks_near_zero
 from featuresharing.analysis.over_networks import Networks, interval_over_networks, mean_p
 from featuresharing.analysis.overlap import SHARING as SHARED
+from featuresharing.analysis.overlap import sharing_error
 from featuresharing.analysis.pair_overlap import PairOverlap, excess_of, overlap_of_pair
-from featuresharing.analysis.tables import Say, layer_evidence, place_in_words, unmoved_tasks, warned
+from featuresharing.analysis.tables import Say, layer_errors, layer_evidence, place_in_words, unmoved_tasks, warned
 from featuresharing.analysis.trends import Chances, Line, trends_of
 from featuresharing.data.sharing_columns import OVERLAP, SHARING, SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import frame_of
@@ -39,7 +40,10 @@ MOST_LINES = 40
 
 @dataclass(frozen=True)
 class Cell:
-    """Two tasks in a layer of a network at a checkpoint; ``limit`` says under which contribution they are near zero."""
+    """Two tasks in a layer of a network at a checkpoint; ``limit`` says under which contribution they are near zero.
+
+    ``error`` is by how much at most their sharing is off, since draws were left out.
+    """
 
     experiment: str
     replicate: int
@@ -48,6 +52,7 @@ class Cell:
     tasks: tuple[str, str]
     found: PairOverlap
     limit: float
+    error: float
 
     @property
     def place(self) -> tuple[str, int, str, str, str, str]:
@@ -162,9 +167,12 @@ def _cells(layers: "Iterable[LayerConditionals]", measuring: Measuring, say: Say
         for task in unmoved_tasks(layer) if len(evidence) > 1 else ():
             said = f"{place_in_words(*layer.place)}, task '{task}'"
             say(f"{said}: no unit changes a prediction by more than rounding: its sharing means nothing.")
+        contributions = {task: contribution(values) for task, values in evidence.items()}
+        errors = layer_errors(layer, evidence, method=measuring.method, laplace=measuring.laplace)
         limit = near_zero_limit(measuring.near_zero, method=measuring.method, softmax=layer.softmax)
         for tasks, found in _pairs(layer, evidence, measuring):
-            yield Cell(*layer.place, tasks, found, limit)
+            of_pair = [[values[task] for task in tasks] for values in (contributions, errors)]
+            yield Cell(*layer.place, tasks, found, limit, sharing_error(*of_pair))
 
 
 def _pairs(
@@ -181,7 +189,7 @@ def _pairs(
 
 
 def _sharing_row(cell: Cell) -> tuple[Any, ...]:
-    return *cell.place, *astuple(excess_of(cell.found)), cell.near_zero
+    return *cell.place, *astuple(excess_of(cell.found)), cell.near_zero, cell.error
 
 
 def _overlap_rows(cell: Cell) -> Iterator[tuple[Any, ...]]:

@@ -5,7 +5,8 @@ int64, other numbers float64. :func:`featuresharing.data.table_files.write_table
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,25 @@ def layer_contributions(layer: "LayerConditionals", *, method: str, laplace: str
     }
 
 
+def layer_errors(
+    layer: "LayerConditionals", evidence: Mapping[str, Array], *, method: str, laplace: str
+) -> dict[str, Array]:
+    """Return by task by how much at most the contribution [F] of a unit is off, since draws were left out.
+
+    ``evidence`` is the layer's. A conditional lies in [q, q + m], where m is the mass left out, and evidence falls with
+    it: the mean over images is off by the mean of these differences at most.
+    """
+    skipped = layer.skipped
+    if not skipped.any():
+        return {task: np.zeros(len(layer.units)) for task in evidence}
+    raised = {task: np.minimum(values + skipped, 1) for task, values in layer.conditionals.items()}
+    least = layer_evidence(replace(layer, conditionals=raised), method=method, laplace=laplace)
+    return {
+        task: np.maximum(np.nanmean(values - least[task], axis=1, dtype=np.float64), 0)
+        for task, values in evidence.items()
+    }
+
+
 def contribution_table(
     layers: "Iterable[LayerConditionals]",
     *,
@@ -75,8 +95,8 @@ def contribution_table(
     """Return what every unit of the layers contributes to every task: a row a unit and task.
 
     Columns are ``experiment``, ``replicate``, ``checkpoint``, ``layer``, ``unit``, ``task``, ``contribution`` (bits),
-    ``effective_samples`` and ``skipped_mass``. ``say`` is told which experiments have few images. Raises InputError for
-    conditionals that have no evidence.
+    ``effective_samples``, ``skipped_mass`` and ``error`` (:func:`layer_errors`). ``say`` is told which experiments have
+    few images. Raises InputError for conditionals that have no evidence.
 
     >>> from featuresharing import contribution_table, read_conditionals
     >>> frame = contribution_table(map(read_conditionals, paths))  # such as results/marginal/object_text/conv5_*.h5
@@ -86,11 +106,13 @@ def contribution_table(
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for layer in warned(layers, say):
-            contributions = layer_contributions(layer, method=method, laplace=laplace)
+            evidence = layer_evidence(layer, method=method, laplace=laplace)
+            contributions = {task: contribution(values) for task, values in evidence.items()}
+            errors = layer_errors(layer, evidence, method=method, laplace=laplace)
             for row, unit in enumerate(layer.units):
                 said = layer.effective_samples[row], layer.skipped_mass[row]
                 for task, values in contributions.items():
-                    yield *layer.place, unit, task, values[row], *said
+                    yield *layer.place, unit, task, values[row], *said, errors[task][row]
 
     return frame_of(CONTRIBUTIONS, rows())
 
@@ -193,7 +215,7 @@ def warned(layers: "Iterable[LayerConditionals]", say: Say) -> "Iterator[LayerCo
 
 def unmoved_tasks(layer: "LayerConditionals") -> list[str]:
     """Return the tasks of which no unit changes a prediction by more than draws that are left out, and rounding."""
-    least = layer.skipped_mass[:, None] + ROUNDING
+    least = layer.skipped + ROUNDING
     return [
         task
         for task, conditionals in layer.conditionals.items()

@@ -1,6 +1,7 @@
 """Commands ``marginalize``, which computes conditionals of a layer's units and resumes, and ``merge-blocks``."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from featuresharing.cli.options import (
@@ -24,7 +25,7 @@ from featuresharing.cli.options import (
 )
 from featuresharing.cli.setting_options import add_setting, add_settings
 from featuresharing.estimators.registry import builtin_names
-from featuresharing.settings import LesionSettings, MarginalizationSettings
+from featuresharing.settings import EvidenceSettings, LesionSettings, MarginalizationSettings
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,7 +43,9 @@ def add_commands(commands: Commands) -> None:
         "estimator",
         help=f"{', '.join(builtin_names())}, or one that an installed package adds",
     )
-    add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "dtype", "engine", "storage", "seed")
+    add_settings(parser, MarginalizationSettings, "samples", "scale", "tolerance", "tolerance_bits")
+    add_setting(parser, EvidenceSettings, "laplace", help="Laplace correction that --tolerance-bits is about")
+    add_settings(parser, MarginalizationSettings, "dtype", "engine", "storage", "seed")
     add_setting(parser, LesionSettings, "softmax", help="predictions, or with false the raw scores; of lesions only")
     parser.add_argument(
         "--units", type=whole_range, nargs="+", metavar="UNIT", help="units, such as 3 or 0-127 (none: all)"
@@ -77,7 +80,7 @@ def _marginalize(options: argparse.Namespace) -> None:
     aliases = read_aliases(options)
     subject = subject_of_files(options.checkpoint, list_files(options), image_size=options.image_size)
     layer = choose_layer(subject.network, options.layer, read_units(options), aliases)
-    estimation = Estimation(options.estimator, options.samples, options.scale, options.tolerance, options.seed)
+    estimation = Estimation(**{field.name: getattr(options, field.name) for field in fields(Estimation)})
     device = choose_device(options)
     computation = Computation(device, options.dtype, read_memory(options, device), options.batch_size, options.engine)
     marginalize_subject(

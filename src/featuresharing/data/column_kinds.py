@@ -18,7 +18,7 @@ class Column:
 
     Its ``kind`` is text, whole or number. A text is not blank unless there may be ``none``. Numbers lie between ``low``
     and ``high``, are finite unless ``infinite``, and nan where there is ``none``; so many significant ``digits`` are
-    written.
+    written. Tables of before may lack one that was ``added``, and are read as if all of it were nan.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Column:
     none: bool = False
     infinite: bool = False
     digits: int = 9
+    added: bool = False
 
     def read(self, text: str) -> str | float | None:
         """Return what a text in this column stands for; None if it is none of the values that the column takes."""
@@ -80,6 +81,11 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The names of the columns that a table of any version has."""
+        return tuple(column.name for column in self.columns if not column.added)
 
     def column(self, name: str) -> Column | None:
         """Return the column of a name; None for a name that such a table does not have."""

@@ -65,6 +65,18 @@ CONTRIBUTIONS = Table(
             "by how much at most a conditional is too low, since light draws were left out",
             f"{METHOD}, step 2: estimators/draw_weights.py",
         ),
+        Column(
+            "error",
+            "by how much at most the contribution is off for that reason (probdiff: in probability); nan in "
+            "tables that were made before it was",
+            f"{METHOD}, step 4: analysis/tables.py",
+            "number",
+            "bits",
+            0,
+            none=True,
+            digits=3,
+            added=True,
+        ),
     ),
     what="table of contributions",
 )

@@ -73,6 +73,17 @@ SHARING = Table(
         _probability("of so much or so little if units are exchangeable", _CHANCE),
         *EXCESS,
         NEAR_ZERO,
+        replace(
+            share(
+                "error",
+                "by how much at most sharing is off, since light draws were left out; nan in tables that were "
+                "made before it was",
+                f"{METHOD}, step 5: analysis/overlap.py",
+                none=True,
+                digits=3,
+            ),
+            added=True,
+        ),
     ),
     what="table of sharing",
     empty=True,  # of experiments with one task each

@@ -112,7 +112,7 @@ def check_table(path: Path, kinds: Sequence[Table]) -> None:
         _read_values(path, empty)
         return
     head = _some_rows(path, (), "table")[0][1]
-    fitting = (kind for kind in kinds if all(name in head for name in kind.names))
+    fitting = (kind for kind in kinds if all(name in head for name in kind.needed))
     if kind := next(fitting, kinds[0] if kinds else None):
         _read_values(path, kind)
 
@@ -120,7 +120,7 @@ def check_table(path: Path, kinds: Sequence[Table]) -> None:
 def _read_values(path: Path, table: Table) -> tuple[list[Column], list[Any]]:
     """Return the columns of a table of a kind, and the values of each row."""
     read = numbered_rows if table.empty else _some_rows
-    numbered = read(path, table.names, what=table.what)
+    numbered = read(path, table.needed, what=table.what)
     more = [name for name in numbered[0][1] if name not in table.names] if table.rest else []
     columns = [*table.columns, *(_named(table, name) for name in more)]
     return columns, [_values(path, line, row, columns, table.what) for line, row in numbered]
@@ -143,7 +143,7 @@ def _named(table: Table, name: str) -> Column:
 def _values(path: Path, line: int, row: dict[str, str], columns: Sequence[Column], what: str) -> list[Any]:
     values: list[Any] = []
     for column in columns:
-        text = row[column.name]
+        text = row.get(column.name, "nan") if column.added else row[column.name]
         values.append(column.read(text))
         if values[-1] is None:
             name = f"column '{column.name}'"

@@ -13,7 +13,7 @@ from featuresharing.networks.inputs import is_input
 SHARE = 0.5
 """The share of the free memory that a computation may take unless it is told otherwise."""
 
-CPU_WORKING_SET = (16 * 2**20, 64 * 2**20)
+CPU_WORKING_SET = (16 * 2**20, 128 * 2**20)
 """Bytes of values in work at a time on a CPU, at least and at most: with more, values leave the caches for long."""
 
 GPU_WORKING_SET = 4 * 2**30
@@ -44,7 +44,8 @@ class BatchSizes:
     """How work is cut: ``images`` in a chunk, ``variants`` computed as slabs and ``dense`` of them as dense values.
 
     ``group`` variants, or those of one unit, make a result. ``keep`` says whether the base values of all chunks fit
-    into memory together; if not, ``series`` groups take one chunk after the other together.
+    into memory together; if not, ``series`` groups take one chunk after the other together. ``second`` variants take
+    about a second on a chunk.
     """
 
     images: int
@@ -53,6 +54,7 @@ class BatchSizes:
     keep: bool
     group: int
     series: int = 1
+    second: int = 1
 
 
 def footprint(plan: Plan) -> Footprint:
@@ -100,9 +102,10 @@ def choose_batch_sizes(
     variants = max(1, min(work // max(1, sizes.slab * chunk), work // max(1, parameters), MOST_VARIANTS))
     dense = max(1, min(rows // chunk, variants))
     keep = sizes.base * images <= budget // 4
-    group = max(1, min(variants, operations // max(1, cost.variant * chunk)))
+    second = max(1, operations // max(1, cost.variant * chunk))
+    group = min(variants, second)
     series = 1 if keep else ceil(cost.forward / (FORWARD_SHARE * max(1, cost.variant * group)))
-    return BatchSizes(chunk, variants, dense, keep, group, min(series, MOST_SERIES))
+    return BatchSizes(chunk, variants, dense, keep, group, min(series, MOST_SERIES), second)
 
 
 def cut(count: int, size: int) -> list[slice]:
@@ -125,7 +128,7 @@ def choose_working_set(device: str, parameters: int) -> int:
     if device.startswith("cuda"):
         return GPU_WORKING_SET
     least, most = CPU_WORKING_SET
-    return min(max(least, 2 * parameters), most)
+    return min(max(least, 4 * parameters), most)
 
 
 def _size(node: fx.Node) -> int:

@@ -124,13 +124,18 @@ class OneChannelEngine:
                 self._kept[part.start, part.stop] = base
             yield InterpretedChunk(part, interpreter, base, self.batches.dense)
 
-    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
+    def scores(
+        self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor, *, times: int = 1
+    ) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B].
+
+        Of few images, so many ``times`` more variants than usual are in work at a time.
+        """
         shifts = None if self._bias is None else biases
         for chunk in self.chunks(images):
             interpreter, base = chunk.interpreter, chunk.base
             new = interpreter.unit_outputs(base, units, weights, shifts) if interpreter.plan.layer else biases
-            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense):
+            for part, scores in interpreter.scores(base, units, new, batch=self.batches.dense * times):
                 yield chunk.images, part, scores
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:

@@ -53,7 +53,9 @@ class PlainEngine:
         self.batches = replace(self.batches, images=smaller)
         return possible
 
-    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
+    def scores(
+        self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor, *, times: int = 1
+    ) -> Iterator[Scores]:
         """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
         for part in self._parts(images):
             for variant, unit in enumerate(units):

@@ -41,8 +41,13 @@ class Engine(Protocol):
         None if the engine does not know.
         """
 
-    def scores(self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor) -> Iterator[Scores]:
-        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B]."""
+    def scores(
+        self, images: slice, units: NDArray[np.int64], weights: Tensor, biases: Tensor, *, times: int = 1
+    ) -> Iterator[Scores]:
+        """Yield scores on ``images`` with ``units`` [B] set to ``weights`` [B, *filter shape] and ``biases`` [B].
+
+        Of few images, so many ``times`` more variants than usual may be in work at a time.
+        """
 
     def removed_scores(self, removed: Sequence[Sequence[int]]) -> Iterator[Scores]:
         """Yield scores on all images without each set of units [B], all removed together."""

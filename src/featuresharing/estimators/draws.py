@@ -40,10 +40,10 @@ def deviations(
 ) -> NDArray[np.float64]:
     """Return standard normal deviations [draws, size] of some ``draws``; ``squared`` are :func:`squared_lengths`."""
     chosen = list(draws)
-    vectors = np.empty((len(chosen), size))
+    vectors, squares = np.empty((len(chosen), size)), np.empty(size)
     for row, draw in enumerate(chosen):
-        vector = keyed_generator(seed, "prior", path, unit, draw).standard_normal(size)
-        vectors[row] = vector * np.sqrt(squared[draw] / np.square(vector).sum())
+        vector = keyed_generator(seed, "prior", path, unit, draw).standard_normal(out=vectors[row])
+        vector *= np.sqrt(squared[draw] / np.square(vector, out=squares).sum())
     return vectors
 
 
@@ -88,6 +88,11 @@ class PriorDraws:
         shares = prior_weights(squared)
         kept, skipped = keep_largest(shares, self.settings.tolerance)
         return self._variants(shares, kept, skipped)
+
+    def falling(self, squared: NDArray[np.float64]) -> Variants:
+        """Return all draws, weighted by the density at ``squared`` lengths, those of most weight first."""
+        shares = prior_weights(squared)
+        return self._variants(shares, np.argsort(-shares, kind="stable"), 0.0)
 
     def equal(self) -> Variants:
         """Return all draws, each with the same share."""

@@ -73,9 +73,16 @@ class Estimator(ABC):
         """Yield what is wrong with settings for this estimator that others accept."""
         return iter(())
 
+    def gives(self) -> tuple[Column, ...]:
+        """Return all columns that it gives with its settings."""
+        return self.columns()
+
     def recorded(self) -> dict[str, Any]:
         """Return what files say of the settings, idle ones included; conditionals with others are other ones."""
-        return asdict(self.settings)
+        said = asdict(self.settings)
+        if self.settings.tolerance_bits is None:  # files of before know neither
+            del said["tolerance_bits"], said["laplace"]
+        return said
 
     @abstractmethod
     def kept_draws(self, size: int) -> float:

@@ -9,7 +9,7 @@ the p_t, and this module the sum, in pieces: a group of units on a cell of image
 so that the bits of a piece do not depend on which other pieces are computed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -30,7 +30,7 @@ from featuresharing.estimators.variants import Variants
 
 
 @dataclass(frozen=True, eq=False)
-class _Group:
+class Group:
     """Consecutive units whose variants are worked on together; ``rows`` are their positions."""
 
     rows: slice
@@ -50,33 +50,57 @@ def mix(
 
     With ``spread``, shares are equal and the standard error of their mean is estimated.
     """
+    work = partial(_mix_group, spread=spread, softmax=softmax)
+    groups = group_units(engine, variants, lambda unit: len(unit.shares), engine.batches.group, step=step)
+    return in_pieces(engine, groups, work, step=step, done=done)
+
+
+def in_pieces(
+    engine: Engine,
+    groups: Iterator[Group],
+    work: Callable[[Engine, Group, slice], Piece],
+    *,
+    step: int | None = None,
+    done: Done | None = None,
+) -> Iterator[Piece]:
+    """Yield what ``work`` makes of groups of units on cells of images."""
     cells = cut(engine.images, step or engine.batches.images)
-    numbers = cells[0].stop * sum(prod(shape) for shape in engine.shapes)
-    groups = _group(variants, engine.batches.group, max(1, 2**23 // numbers))
     series = engine.batches.series
     while together := list(islice(groups, series)):
         for images in cells:
             for group in together:
                 if not (done and done(group.rows, images)):
-                    yield retried(engine, partial(_mix_group, engine, group, images, spread, softmax))
+                    yield retried(engine, partial(work, engine, group, images))
 
 
-def _group(variants: Iterable[Variants], most_variants: int, most_units: int) -> Iterator[_Group]:
-    """Put consecutive units together until they have enough variants."""
+def group_units(
+    engine: Engine,
+    variants: Iterable[Variants],
+    count: Callable[[Variants], int],
+    most: int,
+    *,
+    step: int | None = None,
+) -> Iterator[Group]:
+    """Put consecutive units together until they have ``most`` variants; ``count`` says how many each has.
+
+    The numbers of a group on a cell of images take up to 64 MB.
+    """
+    images = min(engine.images, step or engine.batches.images)
+    most_units = max(1, 2**23 // (images * sum(prod(shape) for shape in engine.shapes)))
     group: list[Variants] = []
     row = 0
     for unit in variants:
-        count = sum(len(other.shares) for other in group) + len(unit.shares)
-        if group and (count > most_variants or len(group) == most_units):
-            yield _Group(slice(row - len(group), row), group)
+        total = sum(count(other) for other in group) + count(unit)
+        if group and (total > most or len(group) == most_units):
+            yield Group(slice(row - len(group), row), group)
             group = []
         group.append(unit)
         row += 1
     if group:
-        yield _Group(slice(row - len(group), row), group)
+        yield Group(slice(row - len(group), row), group)
 
 
-def _mix_group(engine: Engine, group: _Group, images: slice, spread: bool, softmax: bool) -> Piece:
+def _mix_group(engine: Engine, group: Group, images: slice, *, spread: bool, softmax: bool) -> Piece:
     count, units = images.stop - images.start, group.units
     sums = [np.zeros((len(units), count, *shape)) for shape in engine.shapes]
     squares = [np.zeros_like(total) for total in sums] if spread else []
@@ -94,9 +118,9 @@ def _mix_group(engine: Engine, group: _Group, images: slice, spread: bool, softm
             for task, values in enumerate(scores):
                 predictions = torch.softmax(values.to(engine.dtype), dim=-1) if softmax else values.to(engine.dtype)
                 if spread:
-                    predictions = _exact(predictions - base[task][place].to(predictions.device))
-                    squares[task][rows] += _sum(by_unit, predictions.square())
-                sums[task][rows] += _sum(by_unit, predictions)
+                    predictions = exact(predictions - base[task][place].to(predictions.device))
+                    squares[task][rows] += sum_by_unit(by_unit, predictions.square())
+                sums[task][rows] += sum_by_unit(by_unit, predictions)
     columns: dict[str, Any] = {
         EFFECTIVE_SAMPLES.name: np.array([unit.effective_samples for unit in units]),
         SKIPPED_MASS.name: np.array([unit.skipped_mass for unit in units]),
@@ -123,12 +147,12 @@ def _blocks(units: list[Variants], most: int) -> Iterator[tuple[NDArray[np.int64
     yield members, together, np.concatenate([unit.shares for unit in units])
 
 
-def _exact(values: Tensor) -> Tensor:
+def exact(values: Tensor) -> Tensor:
     """Return values in float64, where a device has it: squares that nearly cancel need it."""
     return values if values.device.type == "mps" else values.double()
 
 
-def _sum(by_unit: Tensor, values: Tensor) -> NDArray[np.float64]:
+def sum_by_unit(by_unit: Tensor, values: Tensor) -> NDArray[np.float64]:
     """Sum variants [B, N, K] by the rows of ``by_unit`` [units, B]."""
     summed: NDArray[Any] = (by_unit.to(values.dtype) @ values.flatten(1)).reshape(-1, *values.shape[1:]).cpu().numpy()
     return summed.astype(np.float64)

@@ -26,11 +26,15 @@ def as_results(values: Array, engine: Engine) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class LayerUnits:
-    """The ``units`` of the ``layer`` at a module ``path`` that are asked for, by number."""
+    """The ``units`` of the ``layer`` at a module ``path`` that are asked for, by number.
+
+    ``targets`` int64 [images, tasks] are the classes that will be looked at, -1 for none (None: all are).
+    """
 
     layer: Layer
     path: str
     units: Sequence[int]
+    targets: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

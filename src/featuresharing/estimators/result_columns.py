@@ -29,10 +29,13 @@ EFFECTIVE_SAMPLES = Column("effective_samples", "unit", "<f8", "how many draws c
 SKIPPED_MASS = Column(
     "skipped_mass", "unit", "<f8", "by how much at most a conditional is too low because light draws were left out", 1
 )
+SKIPPED_BY_IMAGE = Column(
+    "skipped_mass_by_image", "image", "<f8", "the same for an image, where every image has draws of its own", 1
+)
 STANDARD_ERROR = Column("standard_error", "class", "<f4", "of the mean over draws")
 ERROR_ESTIMATE = Column("error_estimate", "image", "<f8", "of any class's number, for an integral")
 
-COLUMNS = (EFFECTIVE_SAMPLES, SKIPPED_MASS, STANDARD_ERROR, ERROR_ESTIMATE)
+COLUMNS = (EFFECTIVE_SAMPLES, SKIPPED_MASS, SKIPPED_BY_IMAGE, STANDARD_ERROR, ERROR_ESTIMATE)
 """All that files know."""
 
 ALWAYS = (EFFECTIVE_SAMPLES, SKIPPED_MASS)
@@ -66,6 +69,11 @@ class Columned:
         """Float64 [units]: by how much at most a conditional is too low because light draws were left out."""
         found: NDArray[np.float64] = self.columns[SKIPPED_MASS.name]
         return found
+
+    @property
+    def skipped_mass_by_image(self) -> "NDArray[np.float64] | None":
+        """Float64 [units, images]: the same for an image, where every image has draws of its own; else None."""
+        return self.columns.get(SKIPPED_BY_IMAGE.name)
 
     @property
     def standard_error(self) -> "tuple[NDArray[Any], ...] | None":

@@ -27,11 +27,11 @@ def check_frame(
     if not isinstance(frame, DataFrame):
         found = repr(str(frame)) if isinstance(frame, str | PathLike) else kind_of(frame)
         raise InputError(f"{what}: found {found}; accepted is a frame, such as {like}.")
-    if missing := next((name for name in table.names if name not in frame), None):
+    if missing := next((name for name in table.needed if name not in frame), None):
         raise InputError(f"{what}: found no column '{missing}'; accepted is a frame as of {like}.")
     if not len(frame):
         return frame
-    for column in table.columns:
+    for column in (column for column in table.columns if column.name in frame):
         _check_column(what, frame, column.name, like, text=column.kind == "text")
     for column_name in one:
         values = list(frame[column_name].unique())

@@ -21,9 +21,13 @@ MOST_UNITS = 0.5
 """Where a larger share of a layer's units contributes less to a task than counts as near zero, most ignore it."""
 
 
+LEFT_OUT = 0.05
+"""Where draws that are left out may make more than this share of a layer's contributions, they matter."""
+
+
 def cautions(run: RunTables) -> list[str]:
     """Return all warnings, of which there may be none."""
-    rules = (_few_images, _guessed, _near_zero, _ignored, _few_samples, _not_finite, _few_networks)
+    rules = (_few_images, _guessed, _near_zero, _ignored, _few_samples, _left_out, _not_finite, _few_networks)
     return [sentence for rule in rules for sentence in rule(run)]
 
 
@@ -95,6 +99,21 @@ def _few_samples(run: RunTables) -> Iterator[str]:
             yield (
                 f"`{experiment}`: the median unit has fewer than {FEW_SAMPLES} effective samples {where} (fewest:"
                 f" {fewest}, of {run.samples}): what it contributes is that of one or two draws of its weights."
+            )
+
+
+def _left_out(run: RunTables) -> Iterator[str]:
+    """Warn of layers where draws that are left out may matter: tables of before do not say so."""
+    rows = run.last(run.contributions)
+    for (experiment, task), of_task in rows.groupby(["experiment", "task"], sort=False):
+        by_layer = of_task.groupby("layer", sort=False)[["error", "contribution"]].sum()
+        shares = by_layer["error"] / by_layer["contribution"]
+        found = shares[shares > LEFT_OUT]
+        if len(found):
+            where = in_layers(list(found.index), run.in_order(list(by_layer.index)))
+            yield (
+                f"`{experiment}`: draws that are left out may make up to {percent(min(found.max(), 1))} of what units"
+                f" contribute to `{task}` {where}: a smaller `tolerance`, or `tolerance_bits`, tells."
             )
 
 

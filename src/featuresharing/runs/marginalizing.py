@@ -35,7 +35,7 @@ from featuresharing.runs.subjects import (
     origin_of,
     subject_of_arrays,
 )
-from featuresharing.settings import Config, LesionSettings, MarginalizationSettings
+from featuresharing.settings import Config, EvidenceSettings, LesionSettings, MarginalizationSettings
 from featuresharing.store import (
     LayerConditionals,
     Layout,
@@ -87,6 +87,8 @@ def marginalize_to_file(
     scale: float = MarginalizationSettings.scale,
     tolerance: float = MarginalizationSettings.tolerance,
     seed: int = Config.seed,
+    tolerance_bits: float | None = MarginalizationSettings.tolerance_bits,
+    laplace: str = EvidenceSettings.laplace,
     softmax: bool = LesionSettings.softmax,
     units: Units | None = None,
     inputs: Mapping[str, Any] | None = None,
@@ -106,7 +108,8 @@ def marginalize_to_file(
 
     ``targets`` are true classes: a dict with an array [images] for each task, a list of such arrays, or an array
     [images, tasks]; -1, None or a mask where an image is not of a task, whose numbers are NaN there. ``softmax`` false
-    keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``. While another process computes the
+    keeps raw scores, of lesions only; ``storage`` is ``true-class`` or ``full``; ``tolerance_bits`` is about the
+    evidence for the classes that are stored. While another process computes the
     same file, this one waits up to ``wait`` seconds. ``say`` is told what is there already. All else is as in
     :func:`featuresharing.marginalize`. Raises InputError as that does, and if ``output`` cannot be written;
     KeyboardInterrupt, and at SIGTERM StoppedError, say how many units are kept.
@@ -121,7 +124,8 @@ def marginalize_to_file(
     given = computation_of(settings, marginalize_to_file)
     subject = subject_of_arrays(network, images, targets, inputs=inputs, device=given.device)
     computation = replace(given, dtype=str(choose_precision(subject.network, given.dtype)).removeprefix("torch."))
-    method = Method(Estimation(estimator, samples, scale, tolerance, seed), computation, softmax, storage)
+    estimation = Estimation(estimator, samples, scale, tolerance, seed, tolerance_bits, laplace)
+    method = Method(estimation, computation, softmax, storage)
     chosen = choose_layer(subject.network, layer, units, aliases)
     named = origin_of(network) if origin is None else check_origin(origin)
     marginalize_subject(subject, chosen, path, method, named, wait=wait, progress=progress, say=say)
@@ -192,7 +196,7 @@ def _layout(subject: Subject, method: Method, ready: Prepared) -> Layout:
     tasks = [
         TaskData(name, count, targets, values.astype(np.float32, copy=False)) for (name, count), targets, values in each
     ]
-    return Layout(tasks, method.storage, method.estimation.make().columns(), method.softmax)
+    return Layout(tasks, method.storage, method.estimation.make().gives(), method.softmax)
 
 
 def _kept(store: UnitStore) -> str:
@@ -224,6 +228,7 @@ def _fill(
         inputs=subject.inputs,
         aliases={layer.name: layer.path},
         ready=ready,
+        targets=None if method.storage == "full" else subject.targets,
         **asdict(given) | {"memory": memory},
     )
     store.begin(step=run.step, conditions={"memory": memory})

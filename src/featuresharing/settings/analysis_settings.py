@@ -38,6 +38,14 @@ class MarginalizationSettings(Block):
     tolerance: float = setting(
         1e-6, "largest total weight of draws that are left out, or error of an integral", least=0, below=1
     )
+    tolerance_bits: float | None = setting(
+        None,
+        "largest error of the evidence for a unit and image that draws which are left out make",
+        unit="bits",
+        above=0,
+        most=20,
+        null="`tolerance` says which draws are left out",
+    )
     dtype: str = setting(
         "float32", "precision of the computation; numbers are stored in float32", choices=("float32", "float64")
     )

@@ -15,7 +15,16 @@ from featuresharing.arguments import as_path
 from featuresharing.data.lists import MISSING
 from featuresharing.errors import InputError
 from featuresharing.estimators.labelled_arrays import IMAGE, UNIT, Variables, column_variables, dataset_of
-from featuresharing.estimators.result_columns import ALWAYS, COLUMNS, ERROR_ESTIMATE, STANDARD_ERROR, Column, column_of
+from featuresharing.estimators.result_columns import (
+    ALWAYS,
+    COLUMNS,
+    ERROR_ESTIMATE,
+    SKIPPED_BY_IMAGE,
+    SKIPPED_MASS,
+    STANDARD_ERROR,
+    Column,
+    column_of,
+)
 from featuresharing.hdf5 import DamagedError, Source, opened
 from featuresharing.hdf5.attributes import replicate_of, whole_number
 from featuresharing.hdf5.blocks import digest_dataset, row_blocks
@@ -39,7 +48,8 @@ class LayerConditionals:
     ``predictions`` float32 [N] and ``conditionals`` float32 [F, N] by task, NaN on images that are not of the task;
     ``classes`` by task; ``effective_samples``
     and ``skipped_mass`` float64 [F]. Estimators that give such have ``standard_errors`` float32 [F, N] by task (others:
-    none), and ``error_estimate`` float64 [F, N] (others: None). ``attributes`` are the file's.
+    none), and ``error_estimate`` float64 [F, N] (others: None). ``skipped_mass_by_image`` float64 [F, N] is there where
+    every image has draws of its own (else: None). ``attributes`` are the file's.
     """
 
     units: NDArray[np.int64]
@@ -51,6 +61,12 @@ class LayerConditionals:
     standard_errors: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
     error_estimate: NDArray[np.float64] | None = None
+    skipped_mass_by_image: NDArray[np.float64] | None = None
+
+    @property
+    def skipped(self) -> NDArray[np.float64]:
+        """Float64 [F, N], or [F, 1] if it is the same for all images: how much a conditional is too low at most."""
+        return self.skipped_mass[:, None] if self.skipped_mass_by_image is None else self.skipped_mass_by_image
 
     def image_counts(self) -> dict[str, int]:
         """Return by task how many images are of it."""
@@ -73,8 +89,8 @@ class LayerConditionals:
             f"{name}_{task}": ((UNIT, IMAGE), values) for name, each in named.items() for task, values in each.items()
         }
         columns = {"effective_samples": self.effective_samples, "skipped_mass": self.skipped_mass}
-        if self.error_estimate is not None:
-            columns[ERROR_ESTIMATE.name] = self.error_estimate
+        by_image = {ERROR_ESTIMATE.name: self.error_estimate, SKIPPED_BY_IMAGE.name: self.skipped_mass_by_image}
+        columns |= {name: values for name, values in by_image.items() if values is not None}
         variables |= column_variables(columns, list(self.classes))
         coordinates = {UNIT: self.units, IMAGE: range(count) if images is None else images}
         return dataset_of(variables, coordinates=coordinates, attributes=self.attributes)
@@ -173,7 +189,7 @@ class FinalFile:
 
     def wrong_numbers(self) -> Iterator[str]:
         """Yield what is wrong with numbers of any class, once a dataset at most."""
-        skipped = np.asarray(self.dataset("skipped_mass")[:])
+        skipped = self.dataset(SKIPPED_BY_IMAGE.name if SKIPPED_BY_IMAGE in self.columns else SKIPPED_MASS.name)
         for name in self.shapes:
             if name in ("unit", "image") or name.startswith(("class_", "target_")):
                 continue
@@ -186,7 +202,9 @@ class FinalFile:
                 if wrong := wrong_numbers(name, values, softmax=self.softmax, missing=absent):
                     yield wrong
                     break
-                lacking = skipped[part, None] if name.startswith("conditional_") else 0
+                lacking: Any = 0
+                if summed and name.startswith("conditional_"):
+                    lacking = np.asarray(skipped[part]).reshape(len(values), -1)
                 if summed and np.abs(values.sum(axis=-1) - (1 - lacking)).max() > SUM_TOLERANCE:
                     yield f"{name} does not sum to 1 over classes"
                     break
@@ -256,13 +274,19 @@ def read_conditionals(path: Path | str) -> LayerConditionals:
             skipped_mass=file.numbers("skipped_mass"),
             standard_errors=_by_task(file, STANDARD_ERROR),
             attributes=file.attributes,
-            error_estimate=file.numbers(ERROR_ESTIMATE.name) if ERROR_ESTIMATE in file.columns else None,
+            error_estimate=_by_image(file, ERROR_ESTIMATE),
+            skipped_mass_by_image=_by_image(file, SKIPPED_BY_IMAGE),
         )
 
 
 def _by_task(file: FinalFile, column: Column) -> dict[str, NDArray[Any]]:
     """Return a column's numbers by task; nothing if the file has it not."""
     return {task: file.numbers(f"{column.name}_{task}") for task in file.classes if column in file.columns}
+
+
+def _by_image(file: FinalFile, column: Column) -> NDArray[np.float64] | None:
+    """Return a column's numbers [units, images]; None if the file has it not."""
+    return file.numbers(column.name) if column in file.columns else None
 
 
 def read_fingerprint(path: Path) -> tuple[str, list[int]] | None:

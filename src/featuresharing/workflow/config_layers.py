@@ -23,7 +23,8 @@ def estimator_of(config: Config) -> Estimator:
     settings = config.marginalization
     name = config.method if config.method == "lesion" else settings.estimator
     seed = config.seed if settings.seed is None else settings.seed
-    return Estimation(name, settings.samples, settings.scale, settings.tolerance, seed).make()
+    numbers = settings.samples, settings.scale, settings.tolerance, seed
+    return Estimation(name, *numbers, settings.tolerance_bits, config.evidence.laplace).make()
 
 
 def name_layers(

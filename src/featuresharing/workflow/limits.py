@@ -92,7 +92,7 @@ class LayerJobs:
         images, heads = self.config.baseline.max_images, self.network.heads.values()
         full = self.config.marginalization.storage == "full"
         scores = sum(heads) if full else len(heads)
-        columns = self.estimator.columns()
+        columns = self.estimator.gives()
         by_image = 4 * scores + sum(
             np.dtype(column.kind).itemsize * (scores if column.per == "class" else 1)
             for column in columns

@@ -14,7 +14,7 @@ class Lesion(Mixture):
 
     name = "lesion"
     summary = "the prediction with the unit's parameters set to zero"
-    idle = frozenset({"samples", "scale", "tolerance", "seed"})
+    idle = frozenset({"samples", "scale", "tolerance", "tolerance_bits", "seed"})
     marginalizes = False
     raw_scores = True
 

@@ -20,7 +20,7 @@ class MonteCarlo(Mixture):
 
     name = "monte-carlo"
     summary = "the plain mean over draws from the prior, two or more, with a standard error"
-    idle = frozenset({"tolerance"})
+    idle = frozenset({"tolerance", "tolerance_bits"})
     adds = (STANDARD_ERROR,)
 
     @classmethod

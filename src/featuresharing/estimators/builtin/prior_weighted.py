@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.estimator import Mixture
+from featuresharing.estimators.weighted import Weighted
 
 if TYPE_CHECKING:
-    from featuresharing.estimators.variants import Variants
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from featuresharing.estimators.draws import PriorDraws
     from featuresharing.networks.layers import Layer
 
 
-class PriorWeighted(Mixture):
+class PriorWeighted(Weighted):
     """q = sum_s pi_s p(y | x, theta_s), theta_s ~ N(theta_u, scale^2 I), pi_s proportional to their prior density.
 
     As the number of draws grows it tends to the integral of p under N(theta_u, scale^2 / 2 I), since density times
@@ -20,15 +23,10 @@ class PriorWeighted(Mixture):
     name = "prior-weighted"
     summary = "the mean over draws from the prior, weighted by their density, as the paper's text has it"
 
-    def variants(self, layer: "Layer", path: str, unit: int) -> "Variants":
-        """Return the draws that matter by their density."""
-        from featuresharing.estimators.draws import PriorDraws
+    def squared(self, layer: "Layer", draws: "PriorDraws") -> "NDArray[np.float64]":
+        """Return the lengths of whole draws."""
+        return draws.squared
 
-        draws = PriorDraws(layer, path, unit, self.settings)
-        return draws.weighted(draws.squared)
-
-    def kept_draws(self, size: int) -> float:
-        """Return how many draws are not left out, on average."""
-        from featuresharing.estimators.draw_weights import expected_draws
-
-        return expected_draws(size, self.settings.samples, self.settings.tolerance)
+    def weighed_size(self, size: int) -> int:
+        """Return the number of all parameters."""
+        return size

@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from featuresharing.estimators.estimator import Mixture
+from featuresharing.estimators.weighted import Weighted
 
 if TYPE_CHECKING:
-    from featuresharing.estimators.variants import Variants
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from featuresharing.estimators.draws import PriorDraws
     from featuresharing.networks.layers import Layer
 
 
-class Published(Mixture):
+class Published(Weighted):
     """As ``prior-weighted``, with pi_s proportional to the density of the filter w_s alone.
 
     The paper's code sums the bias's log density over all draws, which normalisation removes. To know a filter's length,
@@ -19,18 +22,13 @@ class Published(Mixture):
     name = "published"
     summary = "the same mean, weighted by the density of the filter alone, as the paper's code has it"
 
-    def variants(self, layer: "Layer", path: str, unit: int) -> "Variants":
-        """Return the draws that matter by the density of their filters."""
-        from featuresharing.estimators.draws import PriorDraws
+    def squared(self, layer: "Layer", draws: "PriorDraws") -> "NDArray[np.float64]":
+        """Return the lengths of the filters of draws, without their biases."""
+        return draws.squared if layer.bias is None else draws.squared_of_filters()
 
-        draws = PriorDraws(layer, path, unit, self.settings)
-        return draws.weighted(draws.squared if layer.bias is None else draws.squared_of_filters())
-
-    def kept_draws(self, size: int) -> float:
-        """Return how many draws are not left out, on average: weights are those of the filter, without the bias."""
-        from featuresharing.estimators.draw_weights import expected_draws
-
-        return expected_draws(size - 1, self.settings.samples, self.settings.tolerance)
+    def weighed_size(self, size: int) -> int:
+        """Return the number of a filter's parameters, without the bias."""
+        return size - 1
 
     def weighed_draws(self) -> int:
         """Return the number of all draws."""

@@ -23,7 +23,7 @@ class Quadrature(Estimator):
 
     name = "quadrature"
     summary = "the integral over the prior without sampling, with an estimate of its error"
-    idle = frozenset({"samples", "seed"})
+    idle = frozenset({"samples", "seed", "tolerance_bits"})
     adds = (ERROR_ESTIMATE,)
     layers = "linear layers that take one row an image"
     sets_outputs = True
