@@ -725,6 +725,19 @@ def test_commands_without_a_network_do_not_import_torch(folder: Path, tmp_path: 
     assert (result.returncode, result.stderr) == (0, f"warning: {listed['list']}: {few}")
 
 
+def test_a_tolerance_in_bits_is_told_and_kept(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    bits = options | {"samples": 30, "tolerance_bits": 0.01, "laplace": "standard"}
+    assert run("marginalize", **bits) == 0
+    found = read_conditionals(options["output"])
+    assert (found.attributes["tolerance_bits"], found.attributes["laplace"]) == (0.01, "standard")
+    assert found.skipped_mass_by_image is not None
+    assert found.skipped_mass_by_image.shape == found.conditionals["basic"].shape
+    capsys.readouterr()
+    check_refused(
+        capsys, run("marginalize", **options | {"tolerance_bits": 0}), "--tolerance-bits: found '0'", "above 0"
+    )
+
+
 def test_an_estimator_of_another_distribution_runs_by_its_name(
     options: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -245,6 +245,7 @@ def test_two_jobs_of_one_output_take_turns(folder: Path, tmp_path: Path, uninter
     output = tmp_path / "conv2_7.h5"
     first = subprocess.Popen(command(folder, output), stdout=subprocess.DEVNULL, text=True)
     after_more(output, 0)(first, 0)
+    first.send_signal(signal.SIGSTOP)  # or it may be done before others have started
     refused = subprocess.run(command(folder, output), check=False, capture_output=True, text=True)
     assert refused.returncode == 2
     assert f"is being computed by process {first.pid} on " in refused.stderr

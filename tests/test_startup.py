@@ -77,20 +77,20 @@ def loaded(words):
         os.close(writer)
         with os.fdopen(reader) as found:
             return json.load(found) | {"ended": os.waitpid(process, 0)[1]}
-    commands = cli._Commands()
-    for modules in cli.GROUPS.values():
-        for module in modules:
-            module.add_commands(commands)
-    options, status, places = commands[words[0]].parse_args(words[1:]), 0, []
+    commands, said, places = cli._Commands(), "", []
     sys.stdout = sys.stderr
     try:
+        for modules in cli.GROUPS.values():
+            for module in modules:
+                module.add_commands(commands)
+        options = commands[words[0]].parse_args(words[1:])
         options.run(options)
-    except Exception as error:
-        status, places = 1, [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    begun = not status or any(place.endswith("_commands.py") for place in places)
+    except BaseException as error:
+        said, places = repr(error), [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    begun = not said or any(place.endswith("_commands.py") for place in places)
     modules = [name for name in HEAVY if name in sys.modules]
     frozen = gc.get_freeze_count() > 0 and gc.isenabled()
-    os.write(writer, json.dumps({"status": status, "begun": begun, "modules": modules, "frozen": frozen}).encode())
+    os.write(writer, json.dumps({"said": said, "begun": begun, "modules": modules, "frozen": frozen}).encode())
     os._exit(0)
 """
 
@@ -141,7 +141,7 @@ def test_no_command_loads_more_than_it_needs(tmp_path: Path) -> None:
     found = loads_of({name: words for name, words in jobs.items() if name not in ALWAYS_TORCH}, tmp_path)
     assert [name for name, each in found.items() if "torch" in each["modules"]] == []
     found |= loads_of({name: jobs[name] for name in ALWAYS_TORCH}, tmp_path, before="torch")  # a second each, else
-    assert [name for name, each in found.items() if not each["begun"]] == []
+    assert {name: each["said"] for name, each in found.items() if not each["begun"]} == {}
     assert {name: more for name, each in found.items() if (more := set(each["modules"]) - LOADS[name])} == {}
     assert {name for name, each in found.items() if each["frozen"]} == ALWAYS_TORCH
 
@@ -160,8 +160,8 @@ def test_jobs_of_a_run_load_no_more_than_they_need(demo: Path, tmp_path: Path) -
         "animate-units": ["--conditionals", layer, "--dpi", 60],
         "show-table": ["--table", results / "tables/lesions.csv"],
         "predict": [*network, kept],
-        "marginalize": [*network, kept, "--experiment", experiment, "--layer", "1.5", "--samples", 2],
-        "lesion-curves": [*network, kept, "--conditionals", layer, "--steps", 2, "--random-orders", 1],
+        "marginalize": [*network, kept, "--experiment", experiment, "--layer", "1.5", "--memory", 99],
+        "lesion-curves": [*network, kept, "--conditionals", layer, "--random-orders", 2, "--memory", 99],
     }
     ends = {"select-images": "txt", "animate-units": "gif", "show-table": "html", "predict": "h5", "marginalize": "h5"}
     jobs = {
@@ -170,5 +170,5 @@ def test_jobs_of_a_run_load_no_more_than_they_need(demo: Path, tmp_path: Path) -
     }
     found = loads_of({name: words for name, words in jobs.items() if name not in ALWAYS_TORCH}, demo)
     found |= loads_of({name: words for name, words in jobs.items() if name in ALWAYS_TORCH}, demo, before="torch")
-    assert {name: each["status"] for name, each in found.items()} == dict.fromkeys(jobs, 0)
+    assert {name: each["said"] for name, each in found.items()} == dict.fromkeys(jobs, "")
     assert {name: set(each["modules"]) for name, each in found.items()} == {name: LOADS[name] for name in jobs}

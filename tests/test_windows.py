@@ -1,18 +1,18 @@
 """What the centre of a unit depends on, and its gradient, on networks of many kinds: against their own passes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from featuresharing.analysis import windowed_drives
 from featuresharing.analysis.image_gradients import ImageConvolution
 from featuresharing.analysis.unit_drives import PlainDrive, Subject, gradient_of
-from featuresharing.analysis.windowed_drives import WindowedDrive, find_drive
+from featuresharing.analysis.windowed_drives import find_drive
 
 torch.set_num_threads(1)
 
@@ -42,9 +42,9 @@ class Branches(nn.Module):
         self.thin, self.last = nn.Conv2d(4, 3, 1), nn.Conv2d(11, 5, (3, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.stem(F.pad(x, (1, 2, 0, 1)) * 2 - 1))
+        x = F.hardswish(self.stem(F.pad(x, (1, 2, 0, 1)) * 2 - 1))
         y = torch.cat([self.wide(x), self.thin(x), F.avg_pool2d(x, 3, 1, 1)], 1)
-        return self.last(F.leaky_relu(F.max_pool2d(y, 3, 2, ceil_mode=True), 0.2))
+        return self.last(F.gelu(F.max_pool2d(y, 3, 2, ceil_mode=True)))
 
 
 class Constants(nn.Module):
@@ -127,7 +127,7 @@ def prepared(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
     return network, shape
 
 
-def values_and_gradients(drive: Any, images: Tensor, units: Sequence[int]) -> tuple[Tensor, Tensor]:
+def values_and_gradients(drive: Any, images: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
     """Return what images give, and the gradient to them, which is 0 where the drive does not look."""
     rows, columns = drive.window
     part = images[:, :, rows, columns].clone().requires_grad_()
@@ -140,7 +140,7 @@ def values_and_gradients(drive: Any, images: Tensor, units: Sequence[int]) -> tu
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, (_, _, paths) in NETWORKS.items() for path in paths])
 def test_windows_give_what_the_network_gives(name: str, path: str) -> None:
     network, shape = prepared(name)
-    subject, units = subject_of(network, path), [2, 0, 1]
+    subject, units = subject_of(network, path), torch.tensor([2, 0, 1])
     drive = find_drive(subject, torch.randn(3, *shape).double(), units)
     assert drive is not None
     support = torch.zeros(shape[1:], dtype=torch.bool)
@@ -178,12 +178,12 @@ def test_a_window_at_the_edge_takes_padding() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Tanh(), nn.Conv2d(4, 2, 5, 6, 2)).double()
     subject, images = subject_of(network, "2"), torch.randn(2, 3, 15, 31).double()
-    drive = find_drive(subject, images, [0, 1])
+    drive = find_drive(subject, images, torch.tensor([0, 1]))
     assert drive is not None
     assert drive.window == (slice(7, 15), slice(7, 18))
     for mine, theirs in zip(
-        values_and_gradients(drive, images, [0, 1]),
-        values_and_gradients(PlainDrive(subject), images, [0, 1]),
+        values_and_gradients(drive, images, torch.tensor([0, 1])),
+        values_and_gradients(PlainDrive(subject), images, torch.tensor([0, 1])),
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-13)
@@ -218,15 +218,29 @@ def by_chance(_: nn.Module, images: Tensor) -> Tensor:
     return images * torch.rand(1)
 
 
+class Changing(nn.Sequential):
+    """Convolutions behind a change of the images."""
+
+    def __init__(self, change: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 3))
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(self.change(self, images))
+
+
+def test_what_rounding_may_have_switched_is_told_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(windowed_drives.CLOSENESS, torch.float32, 0.0)
+    images, units = torch.randn(3, 3, 9, 9), torch.tensor([0, 1, 0])
+    assert find_drive(subject_of(Changing(lambda _, images: images * 2), "2"), images, units) is not None
+    assert find_drive(subject_of(Changing(detached), "2"), images, units) is None
+
+
 @pytest.mark.parametrize("change", [detached, turned_round, looked_at, by_chance])
 def test_what_a_graph_does_not_hold_is_left_to_the_network(change: Callable[[nn.Module, Tensor], Tensor]) -> None:
-    class Changing(nn.Sequential):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(change(self, images))
-
-    torch.manual_seed(0)
-    network = Changing(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 3)).double()
-    assert find_drive(subject_of(network, "2"), torch.randn(2, 3, 9, 9).double(), [0, 1]) is None
+    network = Changing(change).double()
+    assert find_drive(subject_of(network, "2"), torch.randn(2, 3, 9, 9).double(), torch.tensor([0, 1])) is None
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), list(product((1, 2, 3, 5, 8), (1, 2, 3, 4), (0, 1, 2, 4))))
@@ -243,9 +257,18 @@ def test_gradients_in_blocks_are_those_of_the_convolution(size: int, stride: int
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
-def test_numbers_are_those_of_windows() -> None:
-    network, shape = prepared("alexnet")
-    drive = find_drive(subject_of(network, "0"), torch.randn(3, *shape).double(), [0, 1, 2])
-    assert isinstance(drive, WindowedDrive)
-    assert drive.numbers == 3 * 7 * 7 + 6
-    assert np.prod([part.stop - part.start for part in drive.window]) == 49
+@pytest.mark.parametrize(
+    ("name", "path", "numbers"),
+    [
+        ("alexnet", "0", 3 * 7 * 7 + 6),
+        # pixels, the stem with its batch norm, its activation, three rows and columns of it pooled, the layer
+        ("residual", "one", 3 * 19 * 19 + 5 * 7 * 7 + 5 * 7 * 7 + 5 * 3 * 3 + 5),
+        # pixels, six rows and columns of the stem, of which three are pooled and then rectified, the layer
+        ("alexnet", "3", 3 * 17 * 17 + 6 * 6 * 6 + 2 * 6 * 3 * 3 + 5),
+    ],
+)
+def test_numbers_are_those_of_windows_of_a_simpler_graph(name: str, path: str, numbers: int) -> None:
+    network, shape = prepared(name)
+    drive = find_drive(subject_of(network, path), torch.randn(3, *shape).double(), torch.tensor([0, 1, 2]))
+    assert drive is not None
+    assert drive.numbers == numbers

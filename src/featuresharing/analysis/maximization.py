@@ -131,7 +131,7 @@ class _Climbers:
         """Return the images [B, C, H, W] that noise has become, image b for unit b of ``units``."""
         drive, settings = self._drive(units), replace(self.settings, iterations=iterations)
         with self._modes(runs=isinstance(drive, PlainDrive)):
-            return _climb(drive, self._noise(units), units, settings, self.subject.layer)
+            return _climb(drive, *self._start(units), settings, self.subject.layer)
 
     def foretold(self, groups: Sequence[range]) -> float:
         """Return about how many seconds ``groups`` will take: some steps of the first are timed, and given up."""
@@ -147,7 +147,7 @@ class _Climbers:
         if len(units) not in self._drives:
             plain = next((drive for drive in self._drives.values() if isinstance(drive, PlainDrive)), None)
             with self._modes(runs=True):
-                found = plain or find_drive(self.subject, self._noise(units), units)
+                found = plain or find_drive(self.subject, *self._start(units))
             self._drives[len(units)] = found or PlainDrive(self.subject)
         return self._drives[len(units)]
 
@@ -157,19 +157,21 @@ class _Climbers:
         with computing(), evaluating(self.subject.network) if runs else nullcontext(), torch.enable_grad():
             yield
 
-    def _noise(self, units: Sequence[int]) -> Tensor:
+    def _start(self, units: range) -> tuple[Tensor, Tensor]:
+        """Return the noise that images begin as, and ``units`` as a tensor beside it."""
         keyed = (keyed_generator(self.seed, "feature", self.path, unit) for unit in units)
         noise = np.stack([generator.standard_normal(self.shape, dtype=np.float32) for generator in keyed])
         kind = next(value for value in self.subject.values.values() if value.is_floating_point())
         images = torch.from_numpy(noise).to(kind.device, kind.dtype)
-        return _channels_last(images) if kind.device.type == "cpu" else images
+        laid_out = _channels_last(images) if kind.device.type == "cpu" else images
+        return laid_out, torch.tensor(list(units), device=kind.device)
 
 
 def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
-def _climb(drive: Drive, images: Tensor, units: Sequence[int], settings: FeatureSettings, layer: str) -> Tensor:
+def _climb(drive: Drive, images: Tensor, units: Tensor, settings: FeatureSettings, layer: str) -> Tensor:
     """Return what ``images`` [B, C, H, W] become when image b climbs for unit b of ``units``; those given change."""
     kernel = _blur_kernel().to(images).expand(images.shape[1], 1, -1, -1)
     for iteration in range(settings.iterations):

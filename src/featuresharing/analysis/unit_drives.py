@@ -1,6 +1,6 @@
 """What images give at the centre of units of a layer, with a forward pass of the network that ends there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,8 +24,8 @@ class Drive(Protocol):
     def window(self) -> tuple[slice, slice]:
         """The rows and columns of images that all units of the layer together depend on at most."""
 
-    def __call__(self, images: Tensor, units: Sequence[int]) -> Tensor:
-        """Return what image b, of which the window is given, gives for unit b of ``units``, [B]."""
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
+        """Return what image b, of which the window is given, gives for unit b of ``units`` [B], on the same device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Subject:
         with _outputs_of(self.module) as outputs:
             return self._run_until(images, outputs)
 
-    def centres(self, output: Tensor, units: Sequence[int]) -> Tensor:
+    def centres(self, output: Tensor, units: Tensor) -> Tensor:
         """Return what image b gives at the centre of the map (or of the row of tokens) of unit b, [B]."""
         if len(output) != len(units):
             raise InputError(
@@ -58,7 +58,7 @@ class Subject:
             output = output.movedim(-1, 1)
         while output.ndim > 2:
             output = output.select(2, output.shape[2] // 2)
-        return output[torch.arange(len(units)), list(units)]
+        return output.gather(1, units[:, None])[:, 0]
 
     def _run_until(self, images: Tensor, outputs: list[Tensor]) -> Tensor:
         try:
@@ -83,7 +83,7 @@ class PlainDrive:
     subject: Subject
     window = WHOLE
 
-    def __call__(self, images: Tensor, units: Sequence[int]) -> Tensor:
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """Return what image b gives for unit b of ``units``; raises InputError where the network fails."""
         return self.subject.centres(self.subject.outputs(images.clone()), units)
 

@@ -3,7 +3,7 @@
 The forward pass up to the layer is written down as a graph (:mod:`featuresharing.engine.tracing`). From the layer's
 centre on back to the images, every operator is asked which window of what it takes it needs (:mod:`.windows`); a unit
 of an early layer sees a small part of an image. On a CPU, gradients to images are taken in blocks of pixels
-(:mod:`.image_gradients`), and rectification follows max pooling, which gives the same on a quarter of the values.
+(:mod:`.image_gradients`). Before, the graph is made simpler (:mod:`.rewriting`).
 
 A graph does not have everything that a network's own gradient may depend on, such as values that were detached. So its
 numbers and its gradients are compared with the network's own, on two sets of images, and where they differ, or where
@@ -11,7 +11,7 @@ a pass cannot be written down, the network's own pass remains.
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx
 
 from featuresharing.analysis.image_gradients import MOST_CHANNELS, ImageConvolution
+from featuresharing.analysis.rewriting import dependent_on, simplify
 from featuresharing.analysis.unit_drives import WHOLE, PlainDrive, Subject, gradient_of
 from featuresharing.analysis.windows import Window, cut_out, find_rule, is_map, joined, mark_first_values, whole_of
 from featuresharing.engine.recording import NumbersLeaveError, Recorder, Watcher
@@ -29,7 +30,10 @@ from featuresharing.networks.failures import is_out_of_memory
 from featuresharing.networks.inputs import IMAGES, Inputs
 
 CLOSENESS = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""By how much of its length the gradient to an image may differ: rounding, unless it switches a rectifier."""
+"""By how much of its length the gradient to an image may differ by rounding, if this switches no rectifier."""
+
+SWITCHED = 0.1
+"""By how much it may differ if it does."""
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 _BY_MEMORY = (aten.as_strided.default,)
@@ -39,7 +43,7 @@ Values = dict[fx.Node, Any]
 Compute = Callable[[Values], Any]
 
 
-def find_drive(subject: Subject, images: Tensor, units: Sequence[int]) -> "WindowedDrive | None":
+def find_drive(subject: Subject, images: Tensor, units: Tensor) -> "WindowedDrive | None":
     """Return the drive for as many images as ``images`` [B, C, H, W], once it gives what the network does.
 
     None where it does not, or where the pass cannot be written down.
@@ -71,18 +75,26 @@ def _trace(subject: Subject, images: Tensor) -> Trace:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _agree(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Sequence[int]) -> bool:
-    """Whether values and gradients are those of the network, by rounding; in double precision if not in single."""
-    if _differ_little(subject, drive, images, units):
+def _agree(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Tensor) -> bool:
+    """Whether values and gradients are those of the network by rounding, which is told in double precision if need be.
+
+    There, a graph of two images stands for all, which takes less memory.
+    """
+    kind = images.dtype
+    if _differ_little(subject, drive, images, units, CLOSENESS[kind]):
         return True
-    if images.dtype == torch.float64 or images.device.type == "mps":
+    if kind == torch.float64 or images.device.type == "mps":
         return False
+    if not _differ_little(subject, drive, images, units, SWITCHED):
+        return False
+    few = images[:2].double()
     doubled = replace(subject, values={name: _double(value) for name, value in subject.values.items()})
-    return _differ_little(doubled, drive.doubled(), images.double(), units)
+    precise = WindowedDrive(doubled, _trace(doubled, few))
+    return _differ_little(doubled, precise, few, units[:2], CLOSENESS[few.dtype])
 
 
-def _differ_little(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Sequence[int]) -> bool:
-    bound, (rows, columns) = CLOSENESS[images.dtype], drive.window
+def _differ_little(subject: Subject, drive: "WindowedDrive", images: Tensor, units: Tensor, bound: float) -> bool:
+    rows, columns = drive.window
     own = images.clone().requires_grad_()
     right = PlainDrive(subject)(own, units)
     wanted = gradient_of(right, own, subject.layer)
@@ -108,9 +120,9 @@ class WindowedDrive:
         graph.output(graph.graph_copy(trace.graph, {}))
         if any(node.target in _BY_MEMORY for node in graph.nodes):
             raise NotImplementedError("a value whose meaning depends on how it lies in memory")
-        _rectify_after_pooling(graph)
-        mark_first_values(graph)
         self._images = next(node for node in graph.nodes if node.op == "placeholder" and node.target == IMAGES)
+        simplify(graph, self._images)
+        mark_first_values(graph)
         self._output = _output_of(graph)
         self._windows = _windows(graph, self._images, as_map=not subject.is_linear)
         self._constants: dict[fx.Node, Any] = {}
@@ -127,20 +139,15 @@ class WindowedDrive:
     @property
     def numbers(self) -> int:
         """How many numbers a pass keeps for one image."""
-        nodes = [self._images, *(node for node, _ in self._steps)]
+        nodes = [self._images, *(node for node, _ in self._steps if node.target is not operator.getitem)]
         return sum(_size(node, self._windows.get(node)) for node in nodes) // self._trace.rows
 
-    def __call__(self, images: Tensor, units: Sequence[int]) -> Tensor:
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """Return what image b, of which the window is given, gives for unit b of ``units``, [B]."""
         values = {**self._constants, self._images: images}
         for node, compute in self._steps:
             values[node] = compute(values)
         return self._subject.centres(values[self._output], units)
-
-    def doubled(self) -> "WindowedDrive":
-        """Return the same in double precision."""
-        values = {name: _double(value) for name, value in self._trace.values.items()}
-        return WindowedDrive(self._subject, replace(self._trace, values=values))
 
     def _add(self, node: fx.Node, values: dict[str, Tensor]) -> None:
         """Compute a value that does not depend on the images, or find how one that does is computed."""
@@ -208,10 +215,7 @@ def _windows(graph: fx.Graph, images: fx.Node, *, as_map: bool) -> dict[fx.Node,
             needed[node], wanted = None, dict.fromkeys(node.all_input_nodes)
         for source, window in wanted.items():
             needed[source] = joined(source, needed.get(source, window), window)
-    dependent = {images}
-    for node in graph.nodes:
-        if not dependent.isdisjoint(node.all_input_nodes):
-            dependent.add(node)
+    dependent = dependent_on(graph, images)
     return {node: window for node, window in needed.items() if window and node in dependent}
 
 
@@ -235,23 +239,6 @@ def _output_of(graph: fx.Graph) -> fx.Node:
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     found: fx.Node = output[0]
     return found
-
-
-def _rectify_after_pooling(graph: fx.Graph) -> None:
-    """Pool a map before it is rectified: the largest of rectified values is the largest of all, rectified."""
-    for pool in [node for node in graph.nodes if node.target is aten.max_pool2d_with_indices.default]:
-        rectified, items = pool.args[0], list(pool.users)
-        if rectified.target is not aten.relu.default or len(rectified.users) > 1 or len(items) != 1:
-            continue
-        (item,) = items
-        if item.target is not operator.getitem or item.args[1] != 0:
-            continue
-        pool.replace_input_with(rectified, rectified.args[0])
-        with graph.inserting_after(item):
-            after = graph.call_function(aten.relu.default, (item,))
-        after.meta = dict(item.meta)
-        item.replace_all_uses_with(after, delete_user_cb=lambda user, after=after: user is not after)
-        graph.erase_node(rectified)
 
 
 def _as_a_whole(node: fx.Node) -> Compute:

@@ -30,7 +30,10 @@ BY_CHANNEL = frozenset(
 )
 """Operators that at evaluation give a map like their first input, pixel by pixel, and values that nobody reads."""
 
-_COPIES = frozenset(operators("clone.default", "alias.default", "_to_copy.default"))
+_PIXELWISE = frozenset(
+    operators("clone.default", "alias.default", "_to_copy.default", "hardswish.default", "_prelu_kernel.default")
+)
+"""Operators of single pixels that torch does not mark as such."""
 
 
 class Rule(NamedTuple):
@@ -92,7 +95,7 @@ def find_rule(node: fx.Node) -> Rule | None:
         return None
     if node.target is aten.cat.default and bind_arguments(node)["dim"] in (1, -3):
         return _pixelwise(node, shape_of(node))
-    if node.target in _COPIES or torch.Tag.pointwise in getattr(node.target, "tags", ()):
+    if node.target in _PIXELWISE or torch.Tag.pointwise in getattr(node.target, "tags", ()):
         return _pixelwise(node, shape_of(node))
     return None
 
