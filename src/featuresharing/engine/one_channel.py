@@ -37,6 +37,7 @@ from featuresharing.engine.tracing import (
     record,
     sees_inputs,
 )
+from featuresharing.networks.failures import is_out_of_memory
 from featuresharing.networks.free_memory import free_memory
 from featuresharing.networks.inputs import to_input
 from featuresharing.networks.layer_values import values_of_layer
@@ -199,16 +200,18 @@ class OneChannelEngine:
             return True
         weights = -own.weight[:1].to(self.dtype)
         biases = None if own.bias is None else -own.bias[:1].to(self.dtype)
-        sample = to_input(self._inputs[: self.plan.trace.rows], self.device, self.dtype)
-
-        def compute(given: Sequence[Fusion]) -> tuple[Tensor, ...]:
-            interpreter = Interpreter(self.plan, {**self.plan.trace.values, **self._laid_out}, given)
-            base = interpreter.base(sample)
-            new = -base[layer.node][None] if self._whole else interpreter.unit_outputs(base, unit, weights, biases)
-            ((_, scores),) = interpreter.scores(base, unit, new, batch=1)
-            return scores
-
-        return are_close(compute(fusions), compute(()))
+        one_by_one, fused = (
+            Interpreter(self.plan, {**self.plan.trace.values, **self._laid_out}, given) for given in ((), fusions)
+        )
+        try:
+            base = one_by_one.base(to_input(self._inputs[: self.plan.trace.rows], self.device, self.dtype))
+            new = -base[layer.node][None] if self._whole else fused.unit_outputs(base, unit, weights, biases)
+            wanted, found = (next(each.scores(base, unit, new, batch=1))[1] for each in (one_by_one, fused))
+            return are_close(found, wanted)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
 
     def _constants(self) -> Constants:
         """Return what follows from the parameters and buffers that do not change."""
