@@ -34,6 +34,7 @@ LAYOUT_FREE = frozenset(
         *("reshape", "permute", "transpose.int", "t", "expand", "slice.Tensor", "select.int", "squeeze.dim"),
         *("squeeze.dims", "unsqueeze", "mean.dim", "sum.dim_IntList", "amax", "amin", "max_pool2d_with_indices"),
         *("avg_pool2d", "_adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d"),
+        "_scaled_dot_product_flash_attention_for_cpu",
     )
 )
 """Operators, beside those element by element, that are right and fast for channels-last and other layouts."""
