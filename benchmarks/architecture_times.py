@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from architectures import is_there
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
@@ -69,7 +70,7 @@ def main() -> int:
     parser.add_argument("--lesions", action="store_true", help="time lesions instead")
     parser.add_argument("--small", action="store_true", help="one network on small images: does it still run?")
     options = parser.parse_args()
-    missing = [name for name in ("torchvision", "captum") if not _is_there(name)]
+    missing = [name for name in ("torchvision", "captum") if not is_there(name)]
     if missing:
         print(f"Nothing is timed: {' and '.join(missing)} cannot be imported.")
         return 0
@@ -84,14 +85,6 @@ def main() -> int:
         for path in NETWORKS[name]:
             print(f"{name:18} {path:38} {measure(network, path, images, options)}", flush=True)
     return 0
-
-
-def _is_there(name: str) -> bool:
-    try:
-        importlib.import_module(name)
-    except Exception:  # a package that does not fit the torch that is there, too
-        return False
-    return True
 
 
 def build(name: str) -> nn.Module:

@@ -103,7 +103,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="two networks: does it still run?")
     parser.add_argument("--names", nargs="+", help="only these, such as timm.resnet18")
     options = parser.parse_args()
-    missing = [name for name in ("timm", "torchvision", "transformers", "peft") if not _is_there(name)]
+    missing = [name for name in ("timm", "torchvision", "transformers", "peft") if not is_there(name)]
     if missing:
         print(f"Nothing is compared: {' and '.join(missing)} cannot be imported.")
         return 0
@@ -133,7 +133,8 @@ def main() -> int:
     return int(faults > 0)
 
 
-def _is_there(name: str) -> bool:
+def is_there(name: str) -> bool:
+    """Whether a package can be imported."""
     try:
         importlib.import_module(name)
     except Exception:  # a package that does not fit the torch that is there, too
