@@ -94,8 +94,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
 )
 def test_settings_of_a_computation_that_are_not_known_are_named(given: dict[str, Any], sentence: str) -> None:
     calls: dict[str, Callable[[], Any]] = {
-        "estimator, samples, scale, tolerance, seed, units, inputs, progress, aliases, ": lambda: marginalize(
-            NETWORK, "1", IMAGES, **given
+        "estimator, samples, scale, tolerance, seed, tolerance_bits, laplace, units, inputs, progress, aliases, ": (
+            lambda: marginalize(NETWORK, "1", IMAGES, **given)
         ),
         "softmax, units, inputs, progress, aliases, ": lambda: lesion(NETWORK, "1", IMAGES, **given),
         "counts, inputs, progress, aliases, ": lambda: lesion_accuracy(NETWORK, "1", IMAGES, TARGETS, [[0]], **given),
