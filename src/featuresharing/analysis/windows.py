@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from featuresharing.engine.slabs import aten, shape_of
-from featuresharing.engine.stacking import operators
+from featuresharing.engine.stacking import is_pointwise, operators
 from featuresharing.engine.tracing import bind_arguments
 
 Range = tuple[int, int]
@@ -95,7 +95,7 @@ def find_rule(node: fx.Node) -> Rule | None:
         return None
     if node.target is aten.cat.default and bind_arguments(node)["dim"] in (1, -3):
         return _pixelwise(node, shape_of(node))
-    if node.target in _PIXELWISE or torch.Tag.pointwise in getattr(node.target, "tags", ()):
+    if node.target in _PIXELWISE or is_pointwise(node.target):
         return _pixelwise(node, shape_of(node))
     return None
 
