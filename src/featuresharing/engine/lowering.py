@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from featuresharing.engine.constants import Constants
@@ -25,9 +24,8 @@ from featuresharing.engine.onednn import (
     pack_product,
 )
 from featuresharing.engine.plan import Plan
-from featuresharing.engine.rules import VIEWS, is_fixed_norm
+from featuresharing.engine.rules import VIEWS, is_fixed_norm, scale_and_shift
 from featuresharing.engine.slabs import aten, shape_of
-from featuresharing.engine.tracing import bind_arguments
 
 LEAST = 2**12
 """Numbers in a matrix that is worth packing."""
@@ -236,15 +234,13 @@ def _pack(fusion: Fusion, constants: Constants) -> Packed:
 
 def _fold_norm(norm: fx.Node, weight: Tensor, bias: Tensor | None, constants: Constants) -> tuple[Tensor, Tensor]:
     """Return weights [units, ...] and biases [units] of a convolution with the batch norm behind it; in float64."""
-    scale, shift, mean, variance = (
-        None if (v := constants.of(each)) is None else v.double() for each in norm.args[1:5]
-    )
-    given = bind_arguments(norm)
-    assert mean is not None
-    assert variance is not None
-    factor = torch.rsqrt(variance + (given["eps"] if "eps" in given else given["epsilon"]))
-    factor = factor if scale is None else factor * scale
-    moved = (0 if bias is None else bias.double()) - mean
-    moved = moved * factor if shift is None else moved * factor + shift
-    spread = weight.double() * factor.view(-1, *(1,) * (weight.ndim - 1))
+
+    def take(node: fx.Node) -> Tensor:
+        value = constants.of(node)
+        assert value is not None
+        return value.double()
+
+    scale, shift = scale_and_shift(norm, take)
+    spread = weight.double() * scale.view(-1, *(1,) * (weight.ndim - 1))
+    moved = shift if bias is None else shift + bias.double() * scale
     return spread.to(weight.dtype), moved.to(weight.dtype)

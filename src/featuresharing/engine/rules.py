@@ -44,6 +44,12 @@ def normalise(
 
     The result is written to ``out`` if there is one, which may be ``value``.
     """
+    scale, shift = scale_and_shift(node, take)
+    return (torch.addcmul(shift, value, scale, out=out),)
+
+
+def scale_and_shift(node: fx.Node, take: Callable[[fx.Node], Tensor]) -> tuple[Tensor, Tensor]:
+    """Return what the batch norm ``node`` at evaluation multiplies by and adds, of parameters ``take(node)``."""
     weight, bias, mean, variance = (take(n) if isinstance(n, fx.Node) else None for n in node.args[1:5])
     given = bind_arguments(node)
     eps: float = given["eps"] if "eps" in given else given["epsilon"]
@@ -51,8 +57,7 @@ def normalise(
     assert variance is not None
     scale = torch.rsqrt(variance + eps)
     scale = scale if weight is None else scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    return (torch.addcmul(shift, value, scale, out=out),)
+    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 def _pointwise(node: fx.Node, slabs: Slabs) -> tuple[Slab, Compute] | None:
