@@ -34,10 +34,12 @@ LAYOUT_FREE = frozenset(
         *("reshape", "permute", "transpose.int", "t", "expand", "slice.Tensor", "select.int", "squeeze.dim"),
         *("squeeze.dims", "unsqueeze", "mean.dim", "sum.dim_IntList", "amax", "amin", "max_pool2d_with_indices"),
         *("avg_pool2d", "_adaptive_avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d"),
-        "_scaled_dot_product_flash_attention_for_cpu",
     )
 )
 """Operators, beside those element by element, that are right and fast for channels-last and other layouts."""
+
+TAKES_ROWS = frozenset(operators("_scaled_dot_product_flash_attention_for_cpu"))
+"""Operators that are right for any layout whose last axis lies together in memory; wrong, in silence, for others."""
 
 Operands = Mapping[fx.Node, tuple[Any, bool]]
 """The value of each operand, and whether it is stacked (one per variant) or the same for all variants."""
@@ -74,9 +76,10 @@ def is_pointwise(function: Any) -> bool:
 
 
 def as_traced(function: Any, value: Any) -> Any:
-    """Return an operand as an operator expects it: contiguous, unless it takes any layout in memory."""
-    free = function in LAYOUT_FREE or is_pointwise(function)
-    return value if free or not isinstance(value, Tensor) else value.contiguous()
+    """Return an operand as an operator expects it: contiguous, unless it takes the layout that it has in memory."""
+    if not isinstance(value, Tensor) or function in LAYOUT_FREE or is_pointwise(function):
+        return value
+    return value if function in TAKES_ROWS and value.stride(-1) == 1 else value.contiguous()
 
 
 @contextmanager
