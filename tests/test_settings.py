@@ -60,7 +60,7 @@ def test_every_key_has_help_in_one_line() -> None:
 
 def test_a_default_is_an_attribute_of_the_class() -> None:
     assert MarginalizationSettings.samples == 100
-    assert TrainingSettings.checkpoints == (0, 50, 200, 500, 800, 1200, 2200, 4500)
+    assert TrainingSettings.checkpoints == (0, 50, 200, 500, 800, 1200, 2000, 3400)
     assert Config.network.hidden == (256, 256)
 
 

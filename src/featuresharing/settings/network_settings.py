@@ -39,10 +39,10 @@ class NetworkSettings(Block):
         2, "stride of conv1, at most an eighth of `image_size`; maps are halved after conv1, 2 and 5", least=1, most=8
     )
     channels: tuple[int, ...] = setting(
-        (32, 64, 64, 64, 48), "units of conv1 to conv5", fewest=5, longest_list=5, **UNITS
+        (24, 64, 64, 64, 48), "units of conv1 to conv5", fewest=5, longest_list=5, **UNITS
     )
     kernels: tuple[int, ...] = setting(
-        (7, 5, 3, 3, 3),
+        (7, 3, 3, 3, 3),
         "kernel sizes of conv1 to conv5",
         fewest=5,
         longest_list=5,
@@ -64,7 +64,7 @@ class TrainingSettings(Block):
     """How networks are trained."""
 
     checkpoints: tuple[int, ...] = setting(
-        (0, 50, 200, 500, 800, 1200, 2200, 4500),
+        (0, 50, 200, 500, 800, 1200, 2000, 3400),
         "steps at which the network is saved: 0 is the untrained network, the last ends the training",
         fewest=1,
         longest_list=1000,
