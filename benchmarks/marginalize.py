@@ -34,6 +34,7 @@ from featuresharing.engine.one_channel import OneChannelEngine
 from featuresharing.networks.alexnet.architecture import AlexNetShape, build_alexnet
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.formats.torch7_model.torch7_modules import ConcatTable
+from featuresharing.settings import NetworkSettings
 
 PASSES = 4
 """Draws that the naive loop and vmap are timed on."""
@@ -61,7 +62,7 @@ def paper_alexnet() -> nn.Sequential:
 
 def demo_alexnet() -> nn.Sequential:
     """Return the demo's network with random weights: 48 pixels, heads of 20 classes."""
-    return build_alexnet(AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20)))
+    return build_alexnet(AlexNetShape(48, classes=(20, 20), **NetworkSettings().sizes()))
 
 
 def main() -> None:

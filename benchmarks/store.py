@@ -22,9 +22,10 @@ from featuresharing.cli import main as run_command
 from featuresharing.networks.alexnet.architecture import AlexNetShape
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
+from featuresharing.settings import NetworkSettings
 from featuresharing.store import UnitStore
 
-SHAPE = AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (20, 20))
+SHAPE = AlexNetShape(48, classes=(20, 20), **NetworkSettings().sizes())
 TIMED = ("__enter__", "__exit__", "begin", "is_done", "units_done", "is_complete", "recorded", "write", "finish")
 
 

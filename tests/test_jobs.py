@@ -28,7 +28,7 @@ from featuresharing.workflow.config_layers import in_order, layer_problems
 from featuresharing.workflow.limits import LayerJobs, job_mb, job_minutes, marginalize_minutes, unit_blocks
 
 SHAPES = {
-    "demo": AlexNetShape(48, 2, (32, 64, 64, 64, 48), (7, 5, 3, 3, 3), (256, 256), (100, 20)),
+    "demo": AlexNetShape(48, 2, (24, 64, 64, 64, 48), (7, 3, 3, 3, 3), (256, 256), (100, 20)),
     "odd": AlexNetShape(37, 1, (5, 6, 7, 8, 9), (3, 5, 3, 1, 3), (11, 12), (4, 3, 2)),
     "paper": AlexNetShape(224, 4, (96, 256, 384, 384, 256), (11, 5, 3, 3, 3), (4096, 4096), (600, 600), 3, 2),
 }
@@ -210,7 +210,7 @@ def test_a_run_takes_training_units_lesions_and_the_starts_of_jobs() -> None:
     layers = {alias: LAYERS[alias] for alias in ("conv2", "fc6")}
     jobs = [LayerJobs(config, estimator, network, alias, path) for alias, path in layers.items()]
     numbers = max(layer.numbers for layer in network.layers)
-    training = 2 * 300 * 10 * (3 * 7.6e-12 * network.forward + 6.1e-8 * numbers) / 2
+    training = 2 * 300 * 10 * (3 * 7.6e-12 * network.forward + 1.5e-8 * numbers) / 2
     units = 2 * 2 * sum(each.seconds(each.cost.units) for each in jobs)
     passes = config.baseline.max_images * (config.lesions.random_orders + 3) * (config.lesions.steps + 1)
     lesions = 2 * 2 * 7.6e-12 * network.forward * passes
@@ -219,11 +219,11 @@ def test_a_run_takes_training_units_lesions_and_the_starts_of_jobs() -> None:
         *_, line, disk = cost_lines(
             config, estimator, {"x": network}, layers, checkpoints=2, images={}, trained=trained
         )
-        total = units + lesions + 5.0 * jobs_in_all + trained * training
+        total = units + lesions + 2.0 * jobs_in_all + trained * training
         assert line.startswith(f"in all: about {in_time(total)} here, one job after another (")
         assert (f"training {in_time(training)}, " in line) == trained
         assert f"units taken out {in_time(units)}, lesion curves {in_time(lesions)}, " in line
-        assert f"the start of {jobs_in_all} jobs {in_time(5 * jobs_in_all)})" in line
+        assert f"the start of {jobs_in_all} jobs {in_time(2 * jobs_in_all)})" in line
         assert disk.endswith("of disk, or 8 jobs on a cluster")
 
 

@@ -11,7 +11,7 @@ from featuresharing.estimators.estimator import Estimator
 from featuresharing.networks.descriptions import NetworkDescription
 from featuresharing.settings import Config
 
-START_SECONDS = 5.0
+START_SECONDS = 2.0
 """What a job takes before it computes: Python, torch, images, the predictions of the intact network."""
 
 SLOWER = 4.0
