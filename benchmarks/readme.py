@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from featuresharing.analysis.guessing import GUESSED, guessing_probability
 from featuresharing.data.columns import ACCURACY, CONTRIBUTIONS, LESIONS
 from featuresharing.data.sharing_columns import SHARING_OVER_NETWORKS, TRENDS
 from featuresharing.data.table_files import read_table, write_table
@@ -136,21 +135,17 @@ def averages(found: pd.DataFrame, line: Line) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def learnt_late(tables: Tables, means: pd.DataFrame) -> list[str]:
-    """Return until when reading is at chance, if the first network learns it after the first checkpoint."""
+    """Return until when reading is below twice what guessing gives, if that is later than the untrained network."""
     rows = tables["accuracy"]
     rows = rows[(rows.experiment == UNRELATED.experiment) & (rows.replicate == 1) & (rows.task == UNRELATED.task_b)]
-    guessed = [
-        row
-        for row in rows.itertuples()
-        if guessing_probability(round(row.accuracy * row.images), row.images, 1 / CLASSES) > GUESSED
-    ]
-    if not guessed or guessed[-1].step <= 0:
+    rows = rows[(rows.step > 0) & (rows.accuracy < 2 / CLASSES)]
+    if rows.empty:
         return []
-    late, bits = guessed[-1], means[UNRELATED.task_b]
+    late, bits = rows.iloc[-1], means[UNRELATED.task_b]
     return [
-        f"Words are learnt late: at step {late.step} reading is still at chance ({decimal(late.accuracy)}), and the"
-        f" average unit contributes {decimal(bits[late.checkpoint])} bits to it, against {decimal(bits.iloc[-1], 1)} at"
-        " the end."
+        f"Words are learnt late: at step {late.step}, {percent(late.accuracy)} are read ({percent(1 / CLASSES)} by"
+        f" guessing), and the average unit contributes {decimal(bits[late.checkpoint])} bits to it, against"
+        f" {decimal(bits.iloc[-1], 1)} at the end."
     ]
 
 

@@ -1,6 +1,6 @@
 """Time what a tolerance in bits costs, beside fixed bounds on conditionals, on the images of a run's experiment.
 
-    python benchmarks/tolerances.py results object_text 4500
+    python benchmarks/tolerances.py results object_text 3400
 
 A row for each layer and tolerance: seconds, and how far off the evidence for an image may be and is for the draws that
 are left out. Of the masses, the second is what the certificate of a tolerance in bits takes where conditionals are 0.
