@@ -93,7 +93,7 @@ def test_help_of_a_command_groups_what_is_required(capsys: pytest.CaptureFixture
     assert "--batch-norm BATCH_NORM" in optional
     optional = " ".join(optional.split())
     assert "(default: true)" in optional
-    assert "(default: 7 5 3 3 3)" in optional
+    assert "(default: 7 3 3 3 3)" in optional
 
 
 @pytest.mark.parametrize(
