@@ -39,6 +39,9 @@ from featuresharing.settings import NetworkSettings
 PASSES = 4
 """Draws that the naive loop and vmap are timed on."""
 
+DEMO = AlexNetShape(48, classes=(20, 20), **NetworkSettings().sizes())
+"""The demo's network, with heads of 20 classes."""
+
 SECONDS = 8.0
 """About how long ours is timed for on each layer, unless all units are."""
 
@@ -61,8 +64,8 @@ def paper_alexnet() -> nn.Sequential:
 
 
 def demo_alexnet() -> nn.Sequential:
-    """Return the demo's network with random weights: 48 pixels, heads of 20 classes."""
-    return build_alexnet(AlexNetShape(48, classes=(20, 20), **NetworkSettings().sizes()))
+    """Return the demo's network with random weights."""
+    return build_alexnet(DEMO)
 
 
 def main() -> None:

@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from marginalize import demo_alexnet
+from marginalize import DEMO, demo_alexnet
 from PIL import Image
 
 from featuresharing.cli import main as run_command
-from featuresharing.networks.alexnet.architecture import AlexNetShape
 from featuresharing.networks.alexnet.names import LAYERS
 from featuresharing.networks.checkpoints import Checkpoint, save_checkpoint
-from featuresharing.settings import NetworkSettings
 from featuresharing.store import UnitStore
 
-SHAPE = AlexNetShape(48, classes=(20, 20), **NetworkSettings().sizes())
 TIMED = ("__enter__", "__exit__", "begin", "is_done", "units_done", "is_complete", "recorded", "write", "finish")
 
 
@@ -55,7 +52,7 @@ def write_inputs(folder: Path, images: int) -> None:
     """Write the demo's network with random weights, and images of noise."""
     torch.manual_seed(0)
     network = demo_alexnet().eval()
-    save_checkpoint(folder / "7.pt", Checkpoint(network, SHAPE, ("basic", "word"), 7))
+    save_checkpoint(folder / "7.pt", Checkpoint(network, DEMO, ("basic", "word"), 7))
     rng = np.random.default_rng(0)
     lines = []
     for index in range(images):

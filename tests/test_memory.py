@@ -232,9 +232,8 @@ def test_a_cost_counts_what_torch_counts() -> None:
 
 def test_without_memory_for_all_base_values_they_are_computed_once_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featuresharing.engine.one_channel.CPU_OPERATIONS", 1)  # a result for each unit
-    monkeypatch.setattr(
-        "featuresharing.engine.one_channel.is_available", lambda *_: False
-    )  # which checks what it gives
+    # base values are computed to check fused operators, too
+    monkeypatch.setattr("featuresharing.engine.one_channel.is_available", lambda *_: False)
     network, images = small_network_fixed(), images_of(6)
     wanted = marginalize(network, "0", images, samples=5)
     runs: list[int] = []
